@@ -1,0 +1,44 @@
+package v1alpha1
+
+// FieldManager is the name under which reanchor owns fields in the cluster.
+const FieldManager = "reanchor"
+
+// Labels that reanchor sets on what it renders.
+const (
+	// LabelDomainName and LabelDomainNamespace name the TrustDomain that an
+	// object belongs to; prune looks at nothing else.
+	LabelDomainName      = "reanchor.dev/domain"
+	LabelDomainNamespace = "reanchor.dev/domain-namespace"
+	// LabelAuthority and LabelKey name the authority and the key that a CA
+	// Certificate or an internal issuer belongs to.
+	LabelAuthority = "reanchor.dev/authority"
+	LabelKey       = "reanchor.dev/key"
+	// LabelBinding names the IssuerBinding that an issuer or a canary belongs to.
+	LabelBinding = "reanchor.dev/binding"
+	// LabelBundle names the TrustBundle that a trust-manager Bundle belongs to.
+	LabelBundle = "reanchor.dev/bundle"
+	// LabelCanary marks the short-lived CertificateRequests by which reanchor
+	// proves which key an issuer signs with. Its value is "true".
+	LabelCanary = "reanchor.dev/canary"
+)
+
+// Annotations that reanchor reads or sets.
+const (
+	// AnnotationReloads is set by a workload's owner, on the workload or its pod
+	// template: the workload reloads a mounted bundle by itself within that time
+	// of the copy's change ("90s"; "true" means 2m). Without it, reanchor restarts
+	// the workload. It says nothing for a bundle that reaches the pod by subPath or
+	// environment, which the kubelet never refreshes.
+	AnnotationReloads = "reanchor.dev/reloads"
+	// AnnotationBundleSHA256 is set on a pod template at a restart: the SHA-256,
+	// in lower-case hex, of the bundle copies that its pods load at their start.
+	// See planner.CopiesDigest.
+	AnnotationBundleSHA256 = "reanchor.dev/bundle-sha256"
+	// AnnotationLeavesSHA256 is set on a pod template at a restart: the SHA-256,
+	// in lower-case hex, of the leaves that its pods load at their start. See
+	// planner.LeavesDigest.
+	AnnotationLeavesSHA256 = "reanchor.dev/leaves-sha256"
+	// AnnotationIssuerGeneration is set on a canary: the issuer's generation that
+	// it was sent through.
+	AnnotationIssuerGeneration = "reanchor.dev/issuer-generation"
+)

@@ -1,0 +1,203 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TrustDomain is one repository's PKI in this cluster: where it is declared, how
+// often it is looked at, as whom it is written, and how far it has come.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=td,categories=reanchor
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.lastAppliedRevision`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type TrustDomain struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec TrustDomainSpec `json:"spec"`
+	// +kubebuilder:default={observedGeneration:-1}
+	Status TrustDomainStatus `json:"status,omitempty"`
+}
+
+// TrustDomainList is a list of TrustDomains.
+//
+// +kubebuilder:object:root=true
+type TrustDomainList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []TrustDomain `json:"items"`
+}
+
+// TrustDomainSpec says where the domain is declared and how it is reconciled.
+//
+// +kubebuilder:validation:XValidation:rule="duration(self.interval) >= duration('1s')",message="interval must be at least 1s"
+// +kubebuilder:validation:XValidation:rule="!has(self.retryInterval) || duration(self.retryInterval) >= duration('1s')",message="retryInterval must be at least 1s"
+// +kubebuilder:validation:XValidation:rule="duration(self.timeout) >= duration('1s')",message="timeout must be at least 1s"
+type TrustDomainSpec struct {
+	// Interval between two looks at the repository and the cluster.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
+	// +kubebuilder:default="1m"
+	// +optional
+	Interval metav1.Duration `json:"interval,omitempty"`
+	// RetryInterval after a turn that failed.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
+	// +kubebuilder:default="1m"
+	// +optional
+	RetryInterval *metav1.Duration `json:"retryInterval,omitempty"`
+	// Timeout of one turn.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
+	// +kubebuilder:default="5m"
+	// +optional
+	Timeout metav1.Duration `json:"timeout,omitempty"`
+	// Source is the repository.
+	Source Source `json:"source"`
+	// WriteBack says what the program itself puts into Git.
+	WriteBack WriteBack `json:"writeBack"`
+	// Prune deletes what is gone from the repository.
+	// +kubebuilder:default=true
+	// +optional
+	Prune bool `json:"prune"`
+	// Suspend stops the domain's turns.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// Source is a branch of a Git repository and a folder in it.
+type Source struct {
+	// URL of the repository: https:// or file://.
+	// +kubebuilder:validation:Pattern="^(https|file)://.+$"
+	URL string `json:"url"`
+	// Ref picks what is read.
+	// +kubebuilder:default={branch: "main"}
+	// +optional
+	Ref Reference `json:"ref,omitempty"`
+	// Path of the domain's folder in the repository; its root when absent.
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.split('/').exists(p, p == '..')",message="path must be relative and stay inside the repository"
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Path string `json:"path,omitempty"`
+	// SecretRef names a Secret in the TrustDomain's namespace with the keys
+	// username and password, for basic authentication over HTTPS.
+	// +optional
+	SecretRef *LocalReference `json:"secretRef,omitempty"`
+	// CertSecretRef names a Secret in the TrustDomain's namespace whose ca.crt
+	// holds the CAs that the Git server is verified with, in place of the system's.
+	// +optional
+	CertSecretRef *LocalReference `json:"certSecretRef,omitempty"`
+}
+
+// Reference picks a revision of a repository.
+type Reference struct {
+	// Branch that is read.
+	// +kubebuilder:default=main
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +optional
+	Branch string `json:"branch,omitempty"`
+}
+
+// LocalReference names an object in the same namespace.
+type LocalReference struct {
+	// Name of the object.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// WriteBackMode says whether the program writes to Git.
+// +kubebuilder:validation:Enum=Disabled
+type WriteBackMode string
+
+// WriteBackDisabled leaves the repository as it is: no record of anchors is kept
+// there.
+const WriteBackDisabled WriteBackMode = "Disabled"
+
+// WriteBack says what the program itself puts into Git.
+type WriteBack struct {
+	// Mode must be Disabled.
+	Mode WriteBackMode `json:"mode"`
+}
+
+// TrustDomainStatus says how far the domain has come. Nothing in it grows with
+// the fleet.
+type TrustDomainStatus struct {
+	// Conditions Ready, Reconciling and Stalled, as kstatus reads them.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// ObservedGeneration is the spec's generation that the status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// LastHandledReconcileAt is the last value of the annotation
+	// reconcile.fluxcd.io/requestedAt that a turn answered.
+	// +optional
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
+	// LastAttemptedRevision is the revision of the last turn, as in main@sha1:….
+	// +optional
+	LastAttemptedRevision string `json:"lastAttemptedRevision,omitempty"`
+	// LastAppliedRevision is the last revision whose target was applied.
+	// +optional
+	LastAppliedRevision string `json:"lastAppliedRevision,omitempty"`
+	// Rollovers that are under way or waiting, one for each authority.
+	// +listType=map
+	// +listMapKey=authority
+	// +optional
+	Rollovers []RolloverStatus `json:"rollovers,omitempty"`
+	// Gates is the planner's only memory: since when a condition that must have
+	// held for a while has been seen to hold. Losing it restarts a soak.
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Gates []Gate `json:"gates,omitempty"`
+	// Kinds that the domain has applied, as group/version/Kind, where prune looks
+	// for what is gone.
+	// +listType=set
+	// +optional
+	Kinds []string `json:"kinds,omitempty"`
+}
+
+// RolloverStatus is one authority's way to its next key.
+type RolloverStatus struct {
+	// Authority as namespace/name.
+	Authority string `json:"authority"`
+	// From is the key that signs now; absent before the first.
+	// +optional
+	From string `json:"from,omitempty"`
+	// To is the key that shall sign.
+	To string `json:"to"`
+	// Phase the rollover is in: Introduce, Distribute, Switch, Reissue, Retire,
+	// or Settled.
+	Phase string `json:"phase"`
+	// Since when it has been in that phase.
+	Since metav1.Time `json:"since"`
+	// Progress in the phase's own words, "2 of 3 copies hold 2026" say.
+	// +optional
+	Progress string `json:"progress,omitempty"`
+	// Holds say why it does not move, with evidence: the first ten.
+	// +optional
+	Holds []string `json:"holds,omitempty"`
+}
+
+// Gate is a condition and the time since when it has been seen to hold.
+type Gate struct {
+	// Name of the gate.
+	Name string `json:"name"`
+	// Since when it has been seen to hold.
+	Since metav1.Time `json:"since"`
+}
+
+// GetConditions returns the conditions, for fluxcd/pkg/runtime.
+func (d *TrustDomain) GetConditions() []metav1.Condition { return d.Status.Conditions }
+
+// SetConditions replaces the conditions, for fluxcd/pkg/runtime.
+func (d *TrustDomain) SetConditions(conditions []metav1.Condition) {
+	d.Status.Conditions = conditions
+}

@@ -1,0 +1,53 @@
+package planner
+
+import (
+	"cmp"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+)
+
+// Ref names a thing in the cluster or a document: its namespace, empty where it
+// is cluster-scoped, and its name.
+type Ref struct {
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+}
+
+// String is "namespace/name", or the name alone.
+func (r Ref) String() string {
+	if r.Namespace == "" {
+		return r.Name
+	}
+	return r.Namespace + "/" + r.Name
+}
+
+// Compare orders by namespace, then by name.
+func (r Ref) Compare(other Ref) int {
+	return cmp.Or(cmp.Compare(r.Namespace, other.Namespace), cmp.Compare(r.Name, other.Name))
+}
+
+// Desired is what the repository declares: valid, with every default filled in
+// (see v1alpha1.Validate and the documents' Default methods).
+type Desired struct {
+	Authorities []v1alpha1.Authority     `json:"authorities,omitempty"`
+	Bindings    []v1alpha1.IssuerBinding `json:"bindings,omitempty"`
+	Bundles     []v1alpha1.TrustBundle   `json:"bundles,omitempty"`
+}
+
+// AuthorityRef names an authority.
+func AuthorityRef(authority v1alpha1.Authority) Ref {
+	return Ref{Namespace: authority.Metadata.Namespace, Name: authority.Metadata.Name}
+}
+
+// BindingRef names the issuer of a binding: without a namespace for a
+// ClusterIssuer, in the binding's namespace for an Issuer.
+func BindingRef(binding v1alpha1.IssuerBinding) Ref {
+	if binding.Spec.Scope == v1alpha1.ScopeCluster {
+		return Ref{Name: binding.Metadata.Name}
+	}
+	return Ref{Namespace: binding.Metadata.Namespace, Name: binding.Metadata.Name}
+}
+
+// KeyObjectName is the name of the Certificate, the Secret and the internal
+// issuer of an authority's key.
+func KeyObjectName(authority, key string) string { return authority + "-" + key }

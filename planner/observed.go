@@ -1,0 +1,191 @@
+package planner
+
+import (
+	"time"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
+)
+
+// Observed is what the cluster was seen to hold. What could not be seen is said
+// in Unknown or left zero; it is never assumed.
+type Observed struct {
+	// Keys of every authority that have any object in the cluster.
+	Keys []Key `json:"keys,omitempty"`
+	// Issuers that bindings name, and those of this domain that no binding names
+	// any more.
+	Issuers []Issuer `json:"issuers,omitempty"`
+	// Leaves are the Certificates, whoever made them, that refer to one of the
+	// Issuers or to the internal issuer of a key, but for the keys' own.
+	Leaves []Leaf `json:"leaves,omitempty"`
+	// Bundles are the trust-manager Bundles of this domain as they stand.
+	Bundles []Bundle `json:"bundles,omitempty"`
+	// Copies has one entry for each bundle, desired or standing, and each
+	// namespace that its selector picks: a copy that is not there is an entry too.
+	Copies []Copy `json:"copies,omitempty"`
+	// Workloads that verify with a copy or present a leaf.
+	Workloads []Workload `json:"workloads,omitempty"`
+	// Since is the memory of earlier turns: Plan.Gates as it was last stored.
+	Since []Gate `json:"since,omitempty"`
+	// Unknown names what could not be read. While there is any, nothing that
+	// cannot be undone happens.
+	Unknown []Unknown `json:"unknown,omitempty"`
+}
+
+// Key is one key of an authority as the cluster holds it.
+type Key struct {
+	Authority Ref    `json:"authority"`
+	Name      string `json:"name"`
+	// HasCertificate reports that its cert-manager Certificate exists.
+	HasCertificate bool `json:"hasCertificate,omitempty"`
+	// HasIssuer reports that its internal issuer exists.
+	HasIssuer bool `json:"hasIssuer,omitempty"`
+	// SecretGone reports that the internal issuer says that its Secret is not
+	// there; false means that it is there or that nobody knows.
+	SecretGone bool `json:"secretGone,omitempty"`
+	// Spec of the Certificate as it stands; meaningful with HasCertificate.
+	Spec CASpec `json:"spec,omitzero"`
+	// Certificate that was issued. Zero: none yet, or it is not known which.
+	Certificate pki.Certificate `json:"certificate,omitzero"`
+	// Problem says why there is no certificate, in cert-manager's words or ours.
+	Problem string `json:"problem,omitempty"`
+}
+
+// Issuer is a binding's cert-manager issuer.
+type Issuer struct {
+	// Ref has no namespace for a ClusterIssuer.
+	Ref Ref `json:"ref"`
+	// Exists reports that it is there; the rest is meaningful only then.
+	Exists bool `json:"exists,omitempty"`
+	// SecretName of spec.ca; empty when the issuer is not a CA issuer.
+	SecretName string `json:"secretName,omitempty"`
+	// Generation of the issuer's spec.
+	Generation int64 `json:"generation,omitempty"`
+	// Canary is the newest one that was sent through the issuer; zero if none.
+	Canary Canary `json:"canary,omitzero"`
+}
+
+// CanaryState is how far a canary has come.
+type CanaryState string
+
+// The states of a canary.
+const (
+	CanaryPending CanaryState = "Pending"
+	CanarySigned  CanaryState = "Signed"
+	CanaryFailed  CanaryState = "Failed"
+)
+
+// Canary is a short-lived CertificateRequest that shows which key really signs.
+type Canary struct {
+	// Name of the CertificateRequest.
+	Name string `json:"name,omitempty"`
+	// At is when it was created.
+	At time.Time `json:"at,omitzero"`
+	// Generation of the issuer's spec that it was made for.
+	Generation int64       `json:"generation,omitempty"`
+	State      CanaryState `json:"state,omitempty"`
+	// Certificate that came back, when Signed.
+	Certificate pki.Certificate `json:"certificate,omitzero"`
+	// CA that came back with it (status.ca); zero when the issuer gives none.
+	CA pki.Certificate `json:"ca,omitzero"`
+	// Problem in cert-manager's words, when Failed or Pending.
+	Problem string `json:"problem,omitempty"`
+}
+
+// Leaf is an end-entity Certificate and what it was issued.
+type Leaf struct {
+	Ref Ref `json:"ref"`
+	// Issuer it refers to; no namespace for a ClusterIssuer.
+	Issuer Ref `json:"issuer"`
+	// SecretName that it is written to, in the leaf's namespace.
+	SecretName string `json:"secretName"`
+	// Chain as presented: the leaf first. Empty: nothing issued yet, or unknown.
+	Chain []pki.Certificate `json:"chain,omitempty"`
+	// Unknown says why the chain is not known; empty when it is.
+	Unknown string `json:"unknown,omitempty"`
+	// Issuing reports that a reissue is under way (the Issuing condition).
+	Issuing bool `json:"issuing,omitempty"`
+	// Problem of the last issuance, in cert-manager's words.
+	Problem string `json:"problem,omitempty"`
+}
+
+// Bundle is a trust-manager Bundle as it stands.
+type Bundle struct {
+	Name string `json:"name"`
+	// Anchors that stand inline in it.
+	Anchors pki.Anchors `json:"anchors,omitempty"`
+	// Target it is written to.
+	Target v1alpha1.BundleTarget `json:"target"`
+}
+
+// Copy is a bundle's copy in one namespace.
+type Copy struct {
+	Bundle    string `json:"bundle"`
+	Namespace string `json:"namespace"`
+	// Problem says why there are no anchors: missing, no such key, not PEM.
+	Problem string `json:"problem,omitempty"`
+	// Anchors that its content was parsed to.
+	Anchors pki.Anchors `json:"anchors,omitempty"`
+	// Digest is the SHA-256 of its content, byte for byte.
+	Digest pki.Fingerprint `json:"digest,omitzero"`
+}
+
+// MountKind is the way in which a bundle or a leaf reaches a pod.
+type MountKind string
+
+// The ways in which a pod gets a ConfigMap or a Secret. The kubelet refreshes the
+// first, and never the other two.
+const (
+	MountVolume  MountKind = "volume"
+	MountSubPath MountKind = "subPath"
+	MountEnv     MountKind = "env"
+)
+
+// Mount is one bundle or one Secret in a workload's pod template.
+type Mount struct {
+	// Name of the bundle, or of the Secret.
+	Name string    `json:"name"`
+	Kind MountKind `json:"kind"`
+}
+
+// Workload is a Deployment, StatefulSet, DaemonSet or a bare Pod that verifies
+// with a bundle or presents a leaf.
+type Workload struct {
+	// Kind is Deployment, StatefulSet, DaemonSet, or Pod for one that nothing that
+	// can be restarted owns.
+	Kind string `json:"kind"`
+	Ref  Ref    `json:"ref"`
+	// Bundles whose copies it mounts: it verifies with them. Sorted.
+	Bundles []Mount `json:"bundles,omitempty"`
+	// Secrets of leaves that it mounts: it presents them. Sorted.
+	Secrets []Mount `json:"secrets,omitempty"`
+	// Reloads is the time within which it loads a changed volume by itself; 0: it
+	// must be restarted.
+	Reloads time.Duration `json:"reloads,omitempty"`
+	// BundleDigest and LeavesDigest are its pod template's annotations.
+	BundleDigest string `json:"bundleDigest,omitempty"`
+	LeavesDigest string `json:"leavesDigest,omitempty"`
+	// Rolling reports that the cluster has not yet carried out its latest spec.
+	Rolling bool `json:"rolling,omitempty"`
+	// Pods that have not ended, those that are going included.
+	Pods int `json:"pods"`
+	// Bearing counts the Pods with the pod template's two annotations.
+	Bearing int `json:"bearing"`
+}
+
+// String names the workload: "Deployment plant/broker".
+func (w Workload) String() string { return w.Kind + " " + w.Ref.String() }
+
+// Gate is a condition and the time since when it has been seen to hold.
+type Gate struct {
+	Name  string    `json:"name"`
+	Since time.Time `json:"since"`
+}
+
+// Unknown is something that could not be read.
+type Unknown struct {
+	// Subject names it: "ConfigMaps of namespace plant".
+	Subject string `json:"subject"`
+	// Why it could not be read, and what to do.
+	Why string `json:"why"`
+}

@@ -1,0 +1,184 @@
+package planner
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
+)
+
+// Plan is the next safe step, and why it is no bigger.
+type Plan struct {
+	// Target is what the cluster should hold right now. Any subset of the writes
+	// that lead to it, in any order, is safe.
+	Target Target `json:"target"`
+	// Actions that no manifest can express, in the order in which to start them.
+	Actions []Action `json:"actions,omitempty"`
+	// Rollovers tells of every authority where it stands, in order of their names.
+	Rollovers []Rollover `json:"rollovers,omitempty"`
+	// Drops names who would lose trust if what is to be retired went now.
+	Drops []Drop `json:"drops,omitempty"`
+	// Gates is what the next turn must be given as Observed.Since.
+	Gates []Gate `json:"gates,omitempty"`
+	// LookAgain is when time alone may change the plan; zero if never.
+	LookAgain time.Time `json:"lookAgain,omitzero"`
+	// Decisive reports that the target moves an issuer or takes an anchor out,
+	// so that it must be planned from an uncached observation.
+	Decisive bool `json:"decisive,omitempty"`
+}
+
+// Target is what the cluster should hold right now.
+type Target struct {
+	Keys    []TargetKey    `json:"keys,omitempty"`
+	Issuers []TargetIssuer `json:"issuers,omitempty"`
+	Bundles []TargetBundle `json:"bundles,omitempty"`
+}
+
+// CASpec is what a CA certificate is like. Once issued it is frozen.
+type CASpec struct {
+	CommonName          string                `json:"commonName"`
+	Organizations       []string              `json:"organizations,omitempty"`
+	OrganizationalUnits []string              `json:"organizationalUnits,omitempty"`
+	Countries           []string              `json:"countries,omitempty"`
+	Algorithm           v1alpha1.KeyAlgorithm `json:"algorithm"`
+	Size                int                   `json:"size,omitempty"`
+	Duration            time.Duration         `json:"duration"`
+}
+
+// TargetKey is a key's objects: all are named KeyObjectName(Authority.Name, Name)
+// and lie in the authority's namespace.
+type TargetKey struct {
+	Authority Ref    `json:"authority"`
+	Name      string `json:"name"`
+	// Certificate says that its Certificate shall exist, with Spec.
+	Certificate bool   `json:"certificate,omitempty"`
+	Spec        CASpec `json:"spec,omitzero"`
+	// Issuer says that its internal issuer shall exist.
+	Issuer bool `json:"issuer,omitempty"`
+}
+
+// TargetIssuer is a binding's issuer and the key that it signs with.
+type TargetIssuer struct {
+	// Ref has no namespace for a ClusterIssuer.
+	Ref       Ref    `json:"ref"`
+	Authority Ref    `json:"authority"`
+	Key       string `json:"key"`
+}
+
+// TargetBundle is a bundle and its anchors.
+type TargetBundle struct {
+	Name    string                `json:"name"`
+	Anchors pki.Anchors           `json:"anchors"`
+	Target  v1alpha1.BundleTarget `json:"target"`
+}
+
+// ActionKind is what an action does.
+type ActionKind string
+
+// The kinds of action.
+const (
+	// ActionProve sends a canary CertificateRequest through the issuer Subject.
+	ActionProve ActionKind = "Prove"
+	// ActionReissue sets the Issuing condition of the Certificate Subject.
+	ActionReissue ActionKind = "Reissue"
+	// ActionRestart writes BundleDigest and LeavesDigest to the pod template of
+	// the workload Subject of kind Workload.
+	ActionRestart ActionKind = "Restart"
+	// ActionDeleteSecret deletes the Secret Subject of a key that is retired.
+	ActionDeleteSecret ActionKind = "DeleteSecret"
+)
+
+// Action is something that no manifest can express. Doing it twice does no harm.
+type Action struct {
+	Kind    ActionKind `json:"kind"`
+	Subject Ref        `json:"subject"`
+	// Workload is the kind of the workload to restart.
+	Workload string `json:"workload,omitempty"`
+	// BundleDigest and LeavesDigest are the pod template's annotations after a
+	// restart; an empty one is left as it is.
+	BundleDigest string `json:"bundleDigest,omitempty"`
+	LeavesDigest string `json:"leavesDigest,omitempty"`
+	// Generation of the issuer's spec that a canary is made for.
+	Generation int64 `json:"generation,omitempty"`
+	// Why, with its numbers.
+	Why string `json:"why"`
+}
+
+// String says what the action does and why.
+func (a Action) String() string {
+	subject := a.Subject.String()
+	if a.Workload != "" {
+		subject = a.Workload + " " + subject
+	}
+	return fmt.Sprintf("%s %s: %s", a.Kind, subject, a.Why)
+}
+
+// Phase is one of the five steps of a rollover, or its rest.
+type Phase string
+
+// The phases, in their order.
+const (
+	Introduce  Phase = "Introduce"
+	Distribute Phase = "Distribute"
+	Switch     Phase = "Switch"
+	Reissue    Phase = "Reissue"
+	Retire     Phase = "Retire"
+	Settled    Phase = "Settled"
+)
+
+// Rollover is where one authority stands on its way to its end state.
+type Rollover struct {
+	Authority Ref `json:"authority"`
+	// From is the key that signed before; empty before the first, and once no
+	// other key is left.
+	From string `json:"from,omitempty"`
+	// To is the key that shall sign; empty for an authority that is going.
+	To    string    `json:"to,omitempty"`
+	Phase Phase     `json:"phase"`
+	Since time.Time `json:"since"`
+	// Progress in the phase's own words, with its numbers.
+	Progress string `json:"progress"`
+	// Holds say what the phase waits for.
+	Holds []Hold `json:"holds,omitempty"`
+}
+
+// String is the rollover in one line.
+func (r Rollover) String() string {
+	return fmt.Sprintf("%s %s → %s: %s", r.Authority, orNone(r.From), orNone(r.To), r.Phase) + ": " + r.Progress
+}
+
+// Hold is a reason to wait, with its evidence.
+type Hold struct {
+	// Gate that is shut: "copies", "reload", "soak".
+	Gate string `json:"gate"`
+	// Subject names the object that is waited for; empty when it is time.
+	Subject string `json:"subject,omitempty"`
+	// Why, with its numbers, ending in what to do where something can be done.
+	Why string `json:"why"`
+}
+
+// String is the hold in one line.
+func (h Hold) String() string {
+	if h.Subject == "" {
+		return h.Gate + ": " + h.Why
+	}
+	return h.Gate + ": " + h.Subject + ": " + h.Why
+}
+
+// Drop is somebody who would lose trust if a key were retired now.
+type Drop struct {
+	Authority Ref    `json:"authority"`
+	Key       string `json:"key"`
+	// Who: a leaf, a workload.
+	Who string `json:"who"`
+	// Why it would drop.
+	Why string `json:"why"`
+}
+
+func orNone(key string) string {
+	if key == "" {
+		return "none"
+	}
+	return key
+}
