@@ -138,7 +138,14 @@ func (c Certificate) IsCA() bool { return c.parsed.BasicConstraintsValid && c.pa
 // SignedBy reports whether the certificate's signature is by that CA's key, and
 // its issuer is that CA's subject.
 func (c Certificate) SignedBy(ca Certificate) bool {
-	return bytes.Equal(c.parsed.RawIssuer, ca.parsed.RawSubject) && c.parsed.CheckSignatureFrom(ca.parsed) == nil
+	return bytes.Equal(c.parsed.RawIssuer, ca.parsed.RawSubject) && c.mayBeOf(ca) && c.parsed.CheckSignatureFrom(ca.parsed) == nil
+}
+
+// mayBeOf tells by the key identifiers, where both certificates carry one, whether
+// the signature is worth checking (RFC 5280, sections 4.2.1.1 and 4.2.1.2).
+func (c Certificate) mayBeOf(ca Certificate) bool {
+	authority, subject := c.parsed.AuthorityKeyId, ca.parsed.SubjectKeyId
+	return len(authority) == 0 || len(subject) == 0 || bytes.Equal(authority, subject)
 }
 
 // SelfSigned reports whether the certificate is a root.

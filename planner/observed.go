@@ -43,6 +43,9 @@ type Key struct {
 	// SecretGone reports that the internal issuer says that its Secret is not
 	// there; false means that it is there or that nobody knows.
 	SecretGone bool `json:"secretGone,omitempty"`
+	// Issued reports that the Certificate has been issued at least once
+	// (status.revision is set), whether or not it is known what.
+	Issued bool `json:"issued,omitempty"`
 	// Spec of the Certificate as it stands; meaningful with HasCertificate.
 	Spec CASpec `json:"spec,omitzero"`
 	// Certificate that was issued. Zero: none yet, or it is not known which.
@@ -167,7 +170,8 @@ type Workload struct {
 	LeavesDigest string `json:"leavesDigest,omitempty"`
 	// Rolling reports that the cluster has not yet carried out its latest spec.
 	Rolling bool `json:"rolling,omitempty"`
-	// Pods that have not ended, those that are going included.
+	// Pods that have started and not ended, those that are going included. One
+	// that is still Pending has loaded nothing yet.
 	Pods int `json:"pods"`
 	// Bearing counts the Pods with the pod template's two annotations.
 	Bearing int `json:"bearing"`

@@ -17,6 +17,9 @@ type Plan struct {
 	Actions []Action `json:"actions,omitempty"`
 	// Rollovers tells of every authority where it stands, in order of their names.
 	Rollovers []Rollover `json:"rollovers,omitempty"`
+	// Holds that are no single authority's: a bundle that Git no longer declares
+	// and that somebody still mounts, say.
+	Holds []Hold `json:"holds,omitempty"`
 	// Drops names who would lose trust if what is to be retired went now.
 	Drops []Drop `json:"drops,omitempty"`
 	// Gates is what the next turn must be given as Observed.Since.

@@ -1,0 +1,174 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
+)
+
+// distribute: everyone who verifies with the authority's bundles trusts the key.
+func (c *course) distribute(k *key) step {
+	s := step{phase: Distribute, key: k.name}
+	holding, lacking := c.copiesOf(k)
+	s.progress = fmt.Sprintf("%d of %s %s", len(holding), counted(len(holding)+len(lacking), "copy holds", "copies hold"), k.name)
+	if len(lacking) > 0 {
+		s.holds = c.lackingHolds(k, lacking)
+		return s
+	}
+	if c.inUse(k) {
+		return s
+	}
+	if s.holds = c.turn.unknownHolds(); len(s.holds) > 0 {
+		return s
+	}
+	s.holds, s.actions = c.reloadGate(k)
+	if len(s.holds) > 0 {
+		return s
+	}
+	return c.soakGate(k, s)
+}
+
+// inUse reports that trust in the key is proved by use: every issuer signs with
+// it and every leaf that is known chains to it.
+func (c *course) inUse(k *key) bool {
+	if k != c.to || len(c.issuers) == 0 {
+		return false
+	}
+	for _, issuer := range c.issuers {
+		if c.keyOf(issuer) != k {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(c.leaves, func(leaf Leaf) bool { return len(leaf.Chain) > 0 && !c.turn.signed(k, leaf) })
+}
+
+// copiesOf splits the copies of the authority's bundles by whether they hold the
+// key's anchor.
+func (c *course) copiesOf(k *key) (holding, lacking []Copy) {
+	for _, bundleCopy := range c.turn.observed.Copies {
+		if !c.distributes(bundleCopy.Bundle) {
+			continue
+		}
+		if k.known() && bundleCopy.Anchors.Has(k.seen.Certificate) {
+			holding = append(holding, bundleCopy)
+		} else {
+			lacking = append(lacking, bundleCopy)
+		}
+	}
+	return holding, lacking
+}
+
+func (c *course) distributes(bundle string) bool {
+	return slices.ContainsFunc(c.bundles, func(b v1alpha1.TrustBundle) bool { return b.Metadata.Name == bundle })
+}
+
+func (c *course) lackingHolds(k *key, lacking []Copy) []Hold {
+	var holds []Hold
+	for _, bundleCopy := range lacking {
+		why := fmt.Sprintf("does not hold %s yet", k.seen.Certificate)
+		if bundleCopy.Problem != "" {
+			why = bundleCopy.Problem
+		}
+		if c.signsAlready(k) {
+			why += "; issuers sign with that key already, so clients there refuse its leaves until it does"
+		}
+		holds = append(holds, Hold{Gate: "copies", Subject: bundleCopy.subject(), Why: why})
+	}
+	return holds
+}
+
+func (c Copy) subject() string { return fmt.Sprintf("ConfigMap %s/%s", c.Namespace, c.Bundle) }
+
+func (c *course) signsAlready(k *key) bool {
+	return slices.ContainsFunc(c.issuers, func(i Issuer) bool { return c.keyOf(i) == k })
+}
+
+// gate names a condition of one key, by its certificate's fingerprint: another
+// certificate under the same name starts anew.
+func (c *course) gate(name string, k *key) string {
+	return fmt.Sprintf("%s %s %s %s", name, c.ref, k.name, k.seen.Certificate.Fingerprint().Short())
+}
+
+// reloadGate asks whether every verifier has loaded a copy with the key's anchor.
+// Once that was so, it stays so while every copy holds it: whatever starts later
+// loads a copy that does.
+func (c *course) reloadGate(k *key) ([]Hold, []Action) {
+	if c.turn.memory.remembers(c.gate("distributed", k)) {
+		return nil, nil
+	}
+	copiesSince := c.turn.memory.hold(c.gate("copies", k))
+	var r reload
+	for _, workload := range c.turn.observed.Workloads {
+		if slices.ContainsFunc(workload.Bundles, func(m Mount) bool { return c.distributes(m.Name) }) {
+			c.turn.askVerifier(&r, workload, copiesSince, k.name)
+		}
+	}
+	return r.holds, r.actions
+}
+
+// rememberDistribution keeps the gates of keys that every copy still holds: a key
+// that is trusted everywhere may be gone back to at once.
+func (c *course) rememberDistribution() {
+	if len(c.turn.observed.Unknown) > 0 {
+		return
+	}
+	for _, k := range c.keys {
+		if _, lacking := c.copiesOf(k); !k.known() || len(lacking) > 0 {
+			continue
+		}
+		for _, gate := range []string{c.gate("copies", k), c.gate("distributed", k)} {
+			if c.turn.memory.remembers(gate) || c.inUse(k) {
+				c.turn.memory.hold(gate)
+			}
+		}
+	}
+}
+
+// soakGate lets a complete distribution stand for a while before signing moves.
+func (c *course) soakGate(k *key, s step) step {
+	since := c.turn.memory.hold(c.gate("distributed", k))
+	until := since.Add(c.soak())
+	if k != c.to || c.isFirst(k) || !c.turn.now.Before(until) {
+		return s
+	}
+	c.turn.lookAt(until)
+	s.progress = fmt.Sprintf("%s; soaking until %s", s.progress, instant(until))
+	s.holds = []Hold{{Gate: "soak", Why: fmt.Sprintf("distributed at %s; signing moves %s later, at %s", instant(since), c.soak(), instant(until))}}
+	return s
+}
+
+// isFirst reports that nothing is signed by another key of the authority and
+// nothing signs with one: there is nobody to be careful for.
+func (c *course) isFirst(k *key) bool {
+	for _, issuer := range c.issuers {
+		if issuer.Exists && c.keyOf(issuer) != k {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(c.leaves, func(leaf Leaf) bool { return len(leaf.Chain) > 0 && !c.turn.signed(k, leaf) })
+}
+
+// introducedAnchors are the anchors of the course that bundles may learn of: those
+// of wanted keys that passed Introduce, and those that somebody depends on.
+func (c *course) introducedAnchors() pki.Anchors {
+	var certificates []pki.Certificate
+	for _, k := range c.keys {
+		wanted := !k.going() && !c.spec.Rollover.Paused && k.known() && len(c.introduceHolds(k)) == 0
+		if wanted || c.dependedOn(k) {
+			certificates = append(certificates, k.seen.Certificate)
+		}
+	}
+	return pki.NewAnchors(certificates...)
+}
+
+// dependedOn reports that an issuer signs with the key or a live leaf chains to it.
+func (c *course) dependedOn(k *key) bool {
+	if !k.known() {
+		return false
+	}
+	return c.signsAlready(k) || slices.ContainsFunc(c.leaves, func(leaf Leaf) bool {
+		return c.turn.signed(k, leaf) && c.turn.now.Before(leaf.Chain[0].NotAfter())
+	})
+}

@@ -1,0 +1,90 @@
+package planner
+
+import "fmt"
+
+// reissue: every leaf chains to the key, and whoever presents one has loaded it.
+func (c *course) reissue(k *key) step {
+	s := step{phase: Reissue, key: k.name}
+	moved := 0
+	for _, leaf := range c.leaves {
+		if c.turn.signed(k, leaf) && !leaf.Issuing {
+			moved++
+			continue
+		}
+		if leaf.Unknown != "" && !c.hasOthers(k) {
+			continue
+		}
+		hold, action := c.reissueLeaf(k, leaf)
+		s.holds = append(s.holds, hold)
+		if action != nil {
+			s.actions = append(s.actions, *action)
+		}
+	}
+	s.progress = fmt.Sprintf("%d of %s to %s", moved, counted(len(c.leaves), "leaf chains", "leaves chain"), k.name)
+	if s.done() && c.hasOthers(k) {
+		s.holds, s.actions = c.presentGate(k)
+	}
+	return s
+}
+
+// reissueLeaf asks for a leaf to be issued anew, unless that is under way or it
+// cannot be told whether it is needed.
+func (c *course) reissueLeaf(k *key, leaf Leaf) (Hold, *Action) {
+	hold := Hold{Gate: "leaf", Subject: "Certificate " + leaf.Ref.String()}
+	switch {
+	case leaf.Issuing:
+		hold.Why = "being reissued" + because(leaf.Problem)
+	case leaf.Unknown != "":
+		hold.Why = "its chain is not known: " + leaf.Unknown
+	case len(leaf.Chain) == 0:
+		hold.Why = "not issued yet" + because(leaf.Problem)
+	default:
+		hold.Why = fmt.Sprintf("chains to %s, not to %s", c.signerOfLeaf(leaf), k.name)
+		return hold, &Action{Kind: ActionReissue, Subject: leaf.Ref, Why: hold.Why}
+	}
+	return hold, nil
+}
+
+func (c *course) signerOfLeaf(leaf Leaf) string {
+	for _, k := range c.keys {
+		if c.turn.signed(k, leaf) {
+			return k.name
+		}
+	}
+	return fmt.Sprintf("a strange key (%s)", leaf.Chain[0].X509().Issuer.CommonName)
+}
+
+// hasOthers reports whether there is another key that a presenter might still
+// present a leaf of.
+func (c *course) hasOthers(k *key) bool {
+	for _, other := range c.keys {
+		if other != k && other.present() {
+			return true
+		}
+	}
+	return false
+}
+
+// presentGate asks whether every workload that presents one of the leaves has
+// loaded it.
+func (c *course) presentGate(k *key) ([]Hold, []Action) {
+	since := c.turn.memory.hold(c.gate("reissued", k))
+	var r reload
+	for _, workload := range c.turn.observed.Workloads {
+		if c.presents(workload) {
+			c.turn.askPresenter(&r, workload, since, k.name)
+		}
+	}
+	return r.holds, r.actions
+}
+
+func (c *course) presents(workload Workload) bool {
+	for _, mine := range c.leaves {
+		for _, mount := range workload.Secrets {
+			if mine.Ref.Namespace == workload.Ref.Namespace && mine.SecretName == mount.Name {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,196 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/reanchor/reanchor/pki"
+)
+
+// reload is what is still to do until a set of workloads has loaded something.
+type reload struct {
+	holds   []Hold
+	actions []Action
+}
+
+func (r *reload) hold(w Workload, why string) {
+	r.holds = append(r.holds, Hold{Gate: "reload", Subject: w.String(), Why: why})
+}
+
+// askVerifier asks whether a workload has loaded its bundles as they have been
+// since the time given.
+func (t *turn) askVerifier(r *reload, w Workload, since time.Time, key string) {
+	if reloadsByItself(w, w.Bundles) {
+		t.waitForReload(r, w, since)
+		return
+	}
+	digest, stale := t.copiesDigest(w)
+	if stale != "" {
+		r.hold(w, stale)
+		return
+	}
+	t.askPods(r, w, w.BundleDigest == digest, fmt.Sprintf("not all of its pods are known to have started since the copies hold %s", key))
+}
+
+// askPresenter asks whether a workload has loaded its leaves as they have been
+// since the time given.
+func (t *turn) askPresenter(r *reload, w Workload, since time.Time, key string) {
+	if reloadsByItself(w, w.Secrets) {
+		t.waitForReload(r, w, since)
+		return
+	}
+	digest, unknown := t.leavesDigest(w)
+	if unknown != "" {
+		r.hold(w, unknown)
+		return
+	}
+	t.askPods(r, w, w.LeavesDigest == digest, fmt.Sprintf("not all of its pods are known to have started since its leaves chain to %s", key))
+}
+
+// reloadsByItself reports whether the workload's owner says so and the kubelet
+// refreshes every one of the mounts.
+func reloadsByItself(w Workload, mounts []Mount) bool {
+	return w.Reloads > 0 && !slices.ContainsFunc(mounts, func(m Mount) bool { return m.Kind != MountVolume })
+}
+
+func (t *turn) waitForReload(r *reload, w Workload, since time.Time) {
+	until := since.Add(w.Reloads)
+	if !t.now.Before(until) {
+		return
+	}
+	t.lookAt(until)
+	r.hold(w, fmt.Sprintf("reloads by itself within %s, by %s", w.Reloads, instant(until)))
+}
+
+// askPods asks whether every running pod bears the digest; if the pod template does
+// not even ask for it, the workload is restarted. A workload without running pods
+// has nothing to reload: what starts later loads what is there then.
+func (t *turn) askPods(r *reload, w Workload, asked bool, why string) {
+	switch {
+	case w.Pods == 0:
+	case !asked:
+		t.restart(r, w, why)
+	case w.Bearing < w.Pods:
+		r.hold(w, fmt.Sprintf("restarting: %d of %s from the new pod template", w.Bearing, counted(w.Pods, "pod is", "pods are")))
+	}
+}
+
+// restart plans a restart, one at a time among the verifiers of a bundle.
+func (t *turn) restart(r *reload, w Workload, why string) {
+	if w.Kind == "Pod" {
+		r.hold(w, why+"; nothing that can be restarted owns it: recreate it")
+		return
+	}
+	for _, lane := range lanes(w) {
+		if other := t.restarting[lane]; other != "" {
+			r.hold(w, "to be restarted after "+other)
+			return
+		}
+	}
+	t.occupyLanes(w)
+	action := Action{Kind: ActionRestart, Subject: w.Ref, Workload: w.Kind, Why: why}
+	if digest, stale := t.copiesDigest(w); stale == "" && len(w.Bundles) > 0 {
+		action.BundleDigest = digest
+	}
+	if digest, unknown := t.leavesDigest(w); unknown == "" && len(w.Secrets) > 0 {
+		action.LeavesDigest = digest
+	}
+	r.actions = append(r.actions, action)
+	r.hold(w, "restarting now")
+}
+
+// lanes are what restarts are serialized by: every bundle that the workload
+// verifies with, or all presenters that verify with none.
+func lanes(w Workload) []string {
+	if len(w.Bundles) == 0 {
+		return []string{"leaves"}
+	}
+	var lanes []string
+	for _, mount := range w.Bundles {
+		lanes = append(lanes, "bundle "+mount.Name)
+	}
+	return lanes
+}
+
+func (t *turn) occupyLanes(w Workload) {
+	for _, lane := range lanes(w) {
+		t.restarting[lane] = w.String()
+	}
+}
+
+// noteRestartsUnderWay finds the workloads that are being rolled, by whomever.
+func (t *turn) noteRestartsUnderWay() {
+	for _, w := range t.observed.Workloads {
+		if w.Pods > 0 && (w.Rolling || w.Bearing < w.Pods) {
+			t.occupyLanes(w)
+		}
+	}
+}
+
+// copiesDigest is the digest of the copies that the workload's pods would load
+// now; or why they must not yet: a copy is not what its bundle shall be.
+func (t *turn) copiesDigest(w Workload) (digest, stale string) {
+	var copies []Copy
+	for _, name := range bundleNames(w) {
+		found := slices.IndexFunc(t.observed.Copies, func(c Copy) bool { return c.Bundle == name && c.Namespace == w.Ref.Namespace })
+		if found < 0 {
+			return "", fmt.Sprintf("mounts %s, of which its namespace gets no copy: label the namespace", name)
+		}
+		bundleCopy := t.observed.Copies[found]
+		if bundleCopy.Problem != "" {
+			return "", fmt.Sprintf("%s: %s", bundleCopy.subject(), bundleCopy.Problem)
+		}
+		if !bundleCopy.Anchors.Contains(t.anchors[name]) {
+			return "", bundleCopy.subject() + " is not current yet"
+		}
+		copies = append(copies, bundleCopy)
+	}
+	return CopiesDigest(copies), ""
+}
+
+func bundleNames(w Workload) []string {
+	var names []string
+	for _, mount := range w.Bundles {
+		names = append(names, mount.Name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// leavesDigest is the digest of the leaves that the workload's pods would load
+// now; or why it is not known.
+func (t *turn) leavesDigest(w Workload) (digest, unknown string) {
+	signers := map[string]pki.Fingerprint{}
+	for _, leaf := range t.leavesOf(w) {
+		signer, found := t.signerOf(leaf)
+		if !found {
+			return "", fmt.Sprintf("presents %s, of which it is not known which key signed it", leaf.Ref)
+		}
+		signers[leaf.SecretName] = signer.Fingerprint()
+	}
+	return LeavesDigest(signers), ""
+}
+
+// leavesOf are the leaves whose Secrets the workload mounts.
+func (t *turn) leavesOf(w Workload) []Leaf {
+	var leaves []Leaf
+	for _, leaf := range t.observed.Leaves {
+		if leaf.Ref.Namespace == w.Ref.Namespace && slices.ContainsFunc(w.Secrets, func(m Mount) bool { return m.Name == leaf.SecretName }) {
+			leaves = append(leaves, leaf)
+		}
+	}
+	return leaves
+}
+
+// signerOf is the certificate of the key that signed the leaf.
+func (t *turn) signerOf(leaf Leaf) (pki.Certificate, bool) {
+	for _, c := range t.courses {
+		for _, k := range c.keys {
+			if t.signed(k, leaf) {
+				return k.seen.Certificate, true
+			}
+		}
+	}
+	return pki.Certificate{}, false
+}

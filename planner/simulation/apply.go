@@ -1,0 +1,142 @@
+package simulation
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/reanchor/reanchor/planner"
+)
+
+// write is one change that a turn makes to the cluster.
+type write struct {
+	what string
+	do   func()
+}
+
+// writes is what leads from the world as it is to the plan's target, and its
+// actions.
+func (w *World) writes(plan planner.Plan) []write {
+	writes := append(w.keyWrites(plan.Target.Keys), w.issuerWrites(plan.Target.Issuers)...)
+	writes = append(writes, w.bundleWrites(plan.Target.Bundles)...)
+	for _, action := range plan.Actions {
+		writes = append(writes, write{action.String(), func() { w.act(action) }})
+	}
+	return writes
+}
+
+func (w *World) keyWrites(targets []planner.TargetKey) []write {
+	var writes []write
+	certificates, issuers := map[planner.Ref]bool{}, map[planner.Ref]bool{}
+	for _, target := range targets {
+		ref := planner.Ref{Namespace: target.Authority.Namespace, Name: planner.KeyObjectName(target.Authority.Name, target.Name)}
+		certificates[ref], issuers[ref] = target.Certificate, target.Issuer
+		if target.Certificate && w.cas[ref] == nil {
+			writes = append(writes, write{"create Certificate " + ref.String(), func() { w.cas[ref] = &caObject{target: target} }})
+		}
+		if _, has := w.internal[ref]; target.Issuer && !has {
+			writes = append(writes, write{"create Issuer " + ref.String(), func() { w.internal[ref] = target }})
+		}
+	}
+	for _, ref := range sortedKeys(w.cas) {
+		if !certificates[ref] {
+			writes = append(writes, write{"delete Certificate " + ref.String(), func() { delete(w.cas, ref) }})
+		}
+	}
+	for _, ref := range sortedKeys(w.internal) {
+		if !issuers[ref] {
+			writes = append(writes, write{"delete Issuer " + ref.String(), func() { delete(w.internal, ref) }})
+		}
+	}
+	return writes
+}
+
+func (w *World) issuerWrites(targets []planner.TargetIssuer) []write {
+	var writes []write
+	wanted := map[planner.Ref]bool{}
+	for _, target := range targets {
+		wanted[target.Ref] = true
+		secret := planner.KeyObjectName(target.Authority.Name, target.Key)
+		if i := w.issuers[target.Ref]; i != nil && i.secretName == secret {
+			continue
+		}
+		writes = append(writes, write{fmt.Sprintf("point ClusterIssuer %s to %s", target.Ref, secret), func() { w.point(target, secret) }})
+	}
+	for _, ref := range sortedKeys(w.issuers) {
+		if !wanted[ref] {
+			writes = append(writes, write{"delete ClusterIssuer " + ref.String(), func() {
+				w.checkIssuerUnused(ref)
+				delete(w.issuers, ref)
+			}})
+		}
+	}
+	return writes
+}
+
+func (w *World) point(target planner.TargetIssuer, secret string) {
+	w.checkTrustBeforeUse(target.Authority, secret)
+	i := w.issuers[target.Ref]
+	if i == nil {
+		i = &issuer{authority: target.Authority}
+		w.issuers[target.Ref] = i
+	}
+	i.secretName = secret
+	i.generation++
+}
+
+func (w *World) bundleWrites(targets []planner.TargetBundle) []write {
+	var writes []write
+	wanted := map[string]bool{}
+	for _, target := range targets {
+		wanted[target.Name] = true
+		next := planner.Bundle{Name: target.Name, Anchors: target.Anchors, Target: target.Target}
+		standing, stands := w.bundles[target.Name]
+		if stands && standing.Anchors.Equal(next.Anchors) && reflect.DeepEqual(standing.Target, next.Target) {
+			continue
+		}
+		writes = append(writes, write{fmt.Sprintf("write Bundle %s with %s", target.Name, names(next.Anchors)), func() {
+			w.checkShrink(next)
+			w.bundles[next.Name] = next
+		}})
+	}
+	for _, name := range w.bundleNames() {
+		if !wanted[name] {
+			writes = append(writes, write{"delete Bundle " + name, func() {
+				w.checkBundleUnused(name)
+				delete(w.bundles, name)
+			}})
+		}
+	}
+	return writes
+}
+
+func (w *World) act(action planner.Action) {
+	switch action.Kind {
+	case planner.ActionProve:
+		if i := w.issuers[action.Subject]; i != nil {
+			w.serial++
+			i.canary = planner.Canary{Name: fmt.Sprintf("canary-%d", w.serial), At: w.Now, Generation: action.Generation, State: planner.CanaryPending}
+		}
+	case planner.ActionReissue:
+		w.leaves[action.Subject].issuing = true
+	case planner.ActionRestart:
+		w.restart(action)
+	case planner.ActionDeleteSecret:
+		w.checkSecretUnused(action.Subject)
+		delete(w.secrets, action.Subject)
+	}
+}
+
+func (w *World) restart(action planner.Action) {
+	w.checkOneRestart(action)
+	for _, workload := range w.workloads {
+		if workload.Kind != action.Workload || workload.Ref != action.Subject {
+			continue
+		}
+		if action.BundleDigest != "" {
+			workload.BundleDigest = action.BundleDigest
+		}
+		if action.LeavesDigest != "" {
+			workload.LeavesDigest = action.LeavesDigest
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package simulation_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/reanchor/reanchor/planner/simulation"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestNarratives runs a scenario to its end and compares what happened, and why,
+// with a log that a person has read.
+func TestNarratives(t *testing.T) {
+	type commit struct {
+		says  string
+		keys  []state
+		after int // turns after the commit before; 0: once all is settled
+	}
+	tests := map[string][]commit{
+		"root-at-once": {
+			{says: "the first key", keys: []state{signing("2025")}},
+			{says: "2026 shall sign, 2025 shall go", keys: []state{retired("2025"), signing("2026")}},
+		},
+		"root-step-by-step": {
+			{says: "the first key", keys: []state{signing("2025")}},
+			{says: "2026 is trusted", keys: []state{signing("2025"), trusted("2026")}},
+			{says: "2026 signs", keys: []state{trusted("2025"), signing("2026")}},
+			{says: "2025 goes", keys: []state{retired("2025"), signing("2026")}},
+		},
+		"root-reverted": {
+			{says: "the first key", keys: []state{signing("2025")}},
+			{says: "2026 shall sign, 2025 shall go", keys: []state{retired("2025"), signing("2026")}},
+			{says: "git revert", keys: []state{signing("2025")}, after: 26},
+		},
+	}
+	for name, commits := range tests {
+		t.Run(name, func(t *testing.T) {
+			world := simulation.New(1, fleet(commits[0].keys...), plant())
+			for i, commit := range commits {
+				world.Desired = fleet(commit.keys...)
+				world.Say("commit: %s", commit.says)
+				if cut := i + 1; cut < len(commits) && commits[cut].after > 0 {
+					takeTurns(t, world, commits[cut].after)
+					continue
+				}
+				if log, err := world.Settle(200); err != nil {
+					t.Fatalf("%v\n%s", err, log)
+				}
+			}
+			golden(t, name+".log", world.Log())
+		})
+	}
+}
+
+func takeTurns(t *testing.T, world *simulation.World, turns int) {
+	t.Helper()
+	for range turns {
+		world.Turn()
+	}
+	if broken := world.Violations(); len(broken) > 0 {
+		t.Fatalf("invariant broken: %s\n%s", broken[0], world.Log())
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is not what happened any more; read the difference, then `make golden`:\n%s", path, got)
+	}
+}

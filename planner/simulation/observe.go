@@ -1,0 +1,70 @@
+package simulation
+
+import (
+	"slices"
+
+	"github.com/reanchor/reanchor/planner"
+)
+
+// Observe is what the applier would see of this world.
+func (w *World) Observe() planner.Observed {
+	observed := planner.Observed{Since: w.since}
+	w.observeKeys(&observed)
+	for _, ref := range sortedKeys(w.issuers) {
+		i := w.issuers[ref]
+		observed.Issuers = append(observed.Issuers, planner.Issuer{Ref: ref, Exists: true, SecretName: i.secretName, Generation: i.generation, Canary: i.canary})
+	}
+	for _, ref := range sortedKeys(w.leaves) {
+		l := w.leaves[ref]
+		observed.Leaves = append(observed.Leaves, planner.Leaf{Ref: l.ref, Issuer: l.issuer, SecretName: l.secret, Chain: l.chain, Issuing: l.issuing})
+	}
+	for _, name := range w.bundleNames() {
+		observed.Bundles = append(observed.Bundles, w.bundles[name])
+	}
+	w.observeCopies(&observed)
+	for _, workload := range w.workloads {
+		seen := workload.Workload
+		seen.Pods, seen.Bearing, seen.Rolling = len(workload.pods), workload.bearing(), workload.rolling()
+		observed.Workloads = append(observed.Workloads, seen)
+	}
+	return observed
+}
+
+func (w *World) observeKeys(observed *planner.Observed) {
+	for _, ref := range sortedKeys(w.internal) {
+		target := w.internal[ref]
+		key := planner.Key{Authority: target.Authority, Name: target.Name, HasIssuer: true, SecretGone: w.secrets[ref] == nil}
+		if ca := w.cas[ref]; ca != nil {
+			key.HasCertificate = true
+			key.Spec = ca.target.Spec
+			key.Issued = !ca.issued.IsZero()
+			key.Certificate = ca.issued
+		}
+		observed.Keys = append(observed.Keys, key)
+	}
+	for _, ref := range sortedKeys(w.cas) {
+		ca := w.cas[ref]
+		if _, hasIssuer := w.internal[ref]; !hasIssuer {
+			observed.Keys = append(observed.Keys, planner.Key{Authority: ca.target.Authority, Name: ca.target.Name, HasCertificate: true, Spec: ca.target.Spec, Issued: !ca.issued.IsZero(), Certificate: ca.issued})
+		}
+	}
+}
+
+// observeCopies has an entry for each bundle, declared or standing, in each
+// namespace.
+func (w *World) observeCopies(observed *planner.Observed) {
+	names := w.bundleNames()
+	for _, bundle := range w.Desired.Bundles {
+		names = append(names, bundle.Metadata.Name)
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		for _, namespace := range w.namespaces {
+			seen := planner.Copy{Bundle: name, Namespace: namespace, Problem: "there is no such ConfigMap yet"}
+			if c := w.copies[copyID{name, namespace}]; c != nil {
+				seen.Problem, seen.Anchors, seen.Digest = "", c.anchors, c.anchors.SHA256()
+			}
+			observed.Copies = append(observed.Copies, seen)
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package simulation
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/reanchor/reanchor/planner"
+)
+
+// Turn lets the neighbours act, plans, and carries the plan out: all of it, or
+// under disorder any part in any order.
+func (w *World) Turn() planner.Plan {
+	w.Now = w.Now.Add(tick)
+	w.neighbours()
+	w.checkPairs()
+	plan := planner.Next(w.Desired, w.Observe(), w.Now)
+	w.since = plan.Gates
+	writes := w.writes(plan)
+	if w.Disorder {
+		w.random.Shuffle(len(writes), func(i, j int) { writes[i], writes[j] = writes[j], writes[i] })
+		writes = writes[:w.random.IntN(len(writes)+1)]
+	}
+	w.tell(plan, writes)
+	for _, write := range writes {
+		write.do()
+		w.checkPairs()
+	}
+	return plan
+}
+
+// Settle takes turns until every rollover is settled and nothing is written any
+// more, at most that many. It returns the log of what happened, and the first
+// violation, or the reason why it does not settle.
+func (w *World) Settle(turns int) (log string, err error) {
+	for range turns {
+		plan := w.Turn()
+		if len(w.violations) > 0 {
+			return w.Log(), fmt.Errorf("invariant broken at %s: %s", w.clock(), w.violations[0])
+		}
+		if settled(plan) && len(w.writes(plan)) == 0 {
+			return w.Log(), nil
+		}
+	}
+	return w.Log(), fmt.Errorf("not settled after %d turns:\n%s", turns, w.lastLines(12))
+}
+
+func settled(plan planner.Plan) bool {
+	for _, rollover := range plan.Rollovers {
+		if rollover.Phase != planner.Settled {
+			return false
+		}
+	}
+	return true
+}
+
+// Log is what happened so far, each move with its reason.
+func (w *World) Log() string { return strings.Join(w.log, "\n") + "\n" }
+
+// Say adds a line of the narrator's: what is committed, say.
+func (w *World) Say(format string, args ...any) {
+	w.log = append(w.log, fmt.Sprintf("%s  == %s", w.clock(), fmt.Sprintf(format, args...)))
+}
+
+// Pending are the writes that a turn would make now.
+func (w *World) Pending() []string {
+	var pending []string
+	for _, write := range w.writes(planner.Next(w.Desired, w.Observe(), w.Now)) {
+		pending = append(pending, write.what)
+	}
+	return pending
+}
+
+// ForgetStatus loses the planner's memory, as a status that is gone does.
+func (w *World) ForgetStatus() { w.since = nil }
+
+func (w *World) tell(plan planner.Plan, writes []write) {
+	if len(writes) == 0 {
+		return
+	}
+	for _, rollover := range plan.Rollovers {
+		w.log = append(w.log, fmt.Sprintf("%s  %s", w.clock(), rollover))
+		for _, hold := range rollover.Holds {
+			w.log = append(w.log, "            because "+hold.String())
+		}
+	}
+	for _, write := range writes {
+		w.log = append(w.log, "            does "+write.what)
+	}
+}
+
+func (w *World) clock() string {
+	elapsed := w.Now.Sub(Epoch)
+	return fmt.Sprintf("%02d:%02d:%02d", int(elapsed.Hours()), int(elapsed.Minutes())%60, int(elapsed.Seconds())%60)
+}
+
+func (w *World) lastLines(n int) string {
+	return strings.Join(w.log[max(0, len(w.log)-n):], "\n")
+}

@@ -1,0 +1,115 @@
+package simulation
+
+import (
+	"cmp"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/reanchor/reanchor/pki"
+	"github.com/reanchor/reanchor/planner"
+)
+
+// Epoch is the time at which every world begins.
+var Epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// tick is the time between two turns.
+const tick = 10 * time.Second
+
+// Users are those who depend on the PKI and are not made by it.
+type Users struct {
+	// Namespaces that every bundle is copied to.
+	Namespaces []string
+	// Leaves that are declared: their Ref, Issuer and SecretName.
+	Leaves []planner.Leaf
+	// Workloads: their Kind, Ref, Bundles, Secrets and Reloads; each has two pods.
+	Workloads []planner.Workload
+}
+
+// World is a cluster and the time in it.
+type World struct {
+	Desired planner.Desired
+	Now     time.Time
+	// Disorder makes the neighbours slow and the writes partial and shuffled.
+	Disorder bool
+
+	random     *rand.Rand
+	serial     int64
+	namespaces []string
+	cas        map[planner.Ref]*caObject
+	secrets    map[planner.Ref]*caSecret
+	internal   map[planner.Ref]planner.TargetKey
+	issuers    map[planner.Ref]*issuer
+	bundles    map[string]planner.Bundle
+	copies     map[copyID]*bundleCopy
+	leaves     map[planner.Ref]*leaf
+	workloads  []*workload
+	since      []planner.Gate
+	log        []string
+	violations []string
+	// verified remembers the verdict on a chain and a set of anchors.
+	verified map[verdictID]error
+}
+
+// verdictID is a leaf and the anchors that it was verified against.
+type verdictID struct{ leaf, anchors pki.Fingerprint }
+
+type copyID struct{ bundle, namespace string }
+
+// bundleCopy is a namespace's ConfigMap and when it last changed.
+type bundleCopy struct {
+	anchors pki.Anchors
+	changed time.Time
+}
+
+// New makes a world in which nothing has been issued yet.
+func New(seed uint64, desired planner.Desired, users Users) *World {
+	w := &World{
+		Desired:    desired,
+		Now:        Epoch,
+		random:     rand.New(rand.NewPCG(seed, 0)),
+		namespaces: users.Namespaces,
+		cas:        map[planner.Ref]*caObject{},
+		secrets:    map[planner.Ref]*caSecret{},
+		internal:   map[planner.Ref]planner.TargetKey{},
+		issuers:    map[planner.Ref]*issuer{},
+		bundles:    map[string]planner.Bundle{},
+		copies:     map[copyID]*bundleCopy{},
+		leaves:     map[planner.Ref]*leaf{},
+		verified:   map[verdictID]error{},
+	}
+	for _, declared := range users.Leaves {
+		w.leaves[declared.Ref] = &leaf{ref: declared.Ref, issuer: declared.Issuer, secret: declared.SecretName, issuing: true}
+	}
+	for _, declared := range users.Workloads {
+		w.workloads = append(w.workloads, newWorkload(declared))
+	}
+	return w
+}
+
+// neighbours lets everyone but reanchor do some of what they have to do.
+func (w *World) neighbours() {
+	w.issueCAs()
+	w.issueLeaves()
+	w.answerCanaries()
+	w.syncCopies()
+	for _, workload := range w.workloads {
+		w.roll(workload)
+		w.reload(workload)
+	}
+}
+
+// lazy decides, in a world of disorder, whether somebody puts something off.
+func (w *World) lazy() bool { return w.Disorder && w.random.IntN(3) == 0 }
+
+// sortedKeys are a map's keys in an order that does not change.
+func sortedKeys[V any](m map[planner.Ref]V) []planner.Ref {
+	return slices.SortedFunc(maps.Keys(m), planner.Ref.Compare)
+}
+
+func (w *World) sortedCopies() []copyID {
+	return slices.SortedFunc(maps.Keys(w.copies), func(a, b copyID) int {
+		return cmp.Or(cmp.Compare(a.bundle, b.bundle), cmp.Compare(a.namespace, b.namespace))
+	})
+}

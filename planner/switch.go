@@ -1,0 +1,176 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// canaryRetry is how long to wait before asking again when a canary failed or came
+// back signed by a key that the issuer no longer names.
+const canaryRetry = 5 * time.Second
+
+// switchOver: every issuer of the authority signs with the key, and a canary has
+// shown it.
+func (c *course) switchOver(k *key) step {
+	s := step{phase: Switch, key: k.name}
+	proved := 0
+	for _, issuer := range c.issuers {
+		hold := c.switchHold(k, issuer)
+		if hold == nil {
+			proved++
+			continue
+		}
+		s.holds = append(s.holds, *hold)
+	}
+	s.progress = fmt.Sprintf("%d of %s with %s", proved, counted(len(c.issuers), "issuer signs", "issuers sign"), k.name)
+	return s
+}
+
+func (c *course) switchHold(k *key, issuer Issuer) *Hold {
+	at := c.keyOf(issuer)
+	switch {
+	case issuer.Exists && at == nil:
+		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: fmt.Sprintf("it signs with the Secret %q, which is no key of %s: delete the issuer, or give the binding another name", issuer.SecretName, c.ref)}
+	case at != k:
+		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: "moves to " + k.name + " now"}
+	}
+	return c.canaryHold(k, issuer)
+}
+
+// canaryHold says why it is not proved that the issuer signs with the key.
+func (c *course) canaryHold(k *key, issuer Issuer) *Hold {
+	canary := issuer.Canary
+	hold := &Hold{Gate: "canary", Subject: issuerName(issuer)}
+	switch {
+	case canary.Name == "" || canary.Generation != issuer.Generation:
+		hold.Why = "no canary has come back since it was last changed"
+	case canary.State == CanaryPending:
+		hold.Why = "canary " + canary.Name + " has not come back" + because(canary.Problem)
+	case canary.State == CanaryFailed:
+		hold.Why = "canary " + canary.Name + " failed" + because(canary.Problem)
+	case canary.Certificate.SignedBy(k.seen.Certificate):
+		return nil
+	default:
+		hold.Why = fmt.Sprintf("canary %s came back signed by %s, not by %s", canary.Name, c.signerName(canary), k.seen.Certificate)
+	}
+	return hold
+}
+
+func because(problem string) string {
+	if problem == "" {
+		return ""
+	}
+	return ": " + problem
+}
+
+// signerName names who signed a canary: one of our keys, or the strange CA that
+// came back with it.
+func (c *course) signerName(canary Canary) string {
+	for _, k := range c.keys {
+		if k.known() && canary.Certificate.SignedBy(k.seen.Certificate) {
+			return k.seen.Certificate.String()
+		}
+	}
+	if canary.CA.IsZero() {
+		return "a key that is none of " + c.ref.String() + "'s"
+	}
+	return fmt.Sprintf("a strange key, %s with fingerprint %s", canary.CA.CommonName(), canary.CA.Fingerprint())
+}
+
+// proofs sends a canary through every issuer of which it is not proved, or no
+// longer, which key it signs with.
+func (c *course) proofs() []Action {
+	if c.spec.Rollover.Paused {
+		return nil
+	}
+	var actions []Action
+	for _, issuer := range c.issuers {
+		if at := c.keyOf(issuer); at != nil && at.known() {
+			if why := c.proofDue(at, issuer); why != "" {
+				actions = append(actions, Action{Kind: ActionProve, Subject: issuer.Ref, Generation: issuer.Generation, Why: why})
+			}
+		}
+	}
+	return actions
+}
+
+// proofDue says why a canary is due; empty when it is not. It remembers when one
+// will be.
+func (c *course) proofDue(k *key, issuer Issuer) string {
+	canary := issuer.Canary
+	switch {
+	case canary.Name == "" || canary.Generation != issuer.Generation:
+		return fmt.Sprintf("it is not proved that %s signs with %s", issuerName(issuer), k.name)
+	case canary.State == CanaryPending:
+		return ""
+	case c.canaryHold(k, issuer) != nil:
+		return c.dueAfter(canary, canaryRetry, "the last canary did not come back signed by "+k.name)
+	}
+	return c.dueAfter(canary, CanaryInterval, fmt.Sprintf("the last proof is %s old", CanaryInterval))
+}
+
+func (c *course) dueAfter(canary Canary, wait time.Duration, why string) string {
+	due := canary.At.Add(wait)
+	if !c.turn.now.Before(due) {
+		return why
+	}
+	c.turn.lookAt(due)
+	return ""
+}
+
+func issuerName(issuer Issuer) string {
+	if issuer.Ref.Namespace == "" {
+		return "ClusterIssuer " + issuer.Ref.Name
+	}
+	return "Issuer " + issuer.Ref.String()
+}
+
+// planIssuers says which key each issuer shall sign with.
+func (t *turn) planIssuers() {
+	for _, c := range t.courses {
+		for _, issuer := range c.issuers {
+			c.planIssuer(issuer)
+		}
+	}
+	for _, issuer := range t.observed.Issuers {
+		t.planUnbound(issuer)
+	}
+}
+
+// planIssuer moves the issuer to the key that shall sign, if its course has come
+// to Switch, and leaves it where it is otherwise.
+func (c *course) planIssuer(issuer Issuer) {
+	at := c.keyOf(issuer)
+	shall := at
+	if c.reached(Switch) {
+		shall = c.to
+	}
+	if shall == nil || (issuer.Exists && at == nil) {
+		return
+	}
+	if shall != at {
+		c.turn.plan.Decisive = true
+	}
+	c.turn.plan.Target.Issuers = append(c.turn.plan.Target.Issuers, TargetIssuer{Ref: issuer.Ref, Authority: c.ref, Key: shall.name})
+}
+
+// planUnbound keeps an issuer that Git no longer declares for as long as a leaf
+// refers to it.
+func (t *turn) planUnbound(issuer Issuer) {
+	for _, c := range t.courses {
+		if slices.ContainsFunc(c.issuers, func(i Issuer) bool { return i.Ref == issuer.Ref }) {
+			return
+		}
+	}
+	user := slices.IndexFunc(t.observed.Leaves, func(leaf Leaf) bool { return leaf.Issuer == issuer.Ref })
+	if user < 0 || !issuer.Exists {
+		return
+	}
+	for _, c := range t.courses {
+		if k := c.keyOf(issuer); k != nil {
+			t.plan.Target.Issuers = append(t.plan.Target.Issuers, TargetIssuer{Ref: issuer.Ref, Authority: c.ref, Key: k.name})
+			t.plan.Holds = append(t.plan.Holds, Hold{Gate: "prune", Subject: issuerName(issuer), Why: fmt.Sprintf("Git no longer declares it, but the Certificate %s refers to it: move the Certificate first", t.observed.Leaves[user].Ref)})
+		}
+	}
+}
