@@ -16,24 +16,28 @@ const (
 
 // Metadata names a document, as Kubernetes' ObjectMeta does for an object.
 type Metadata struct {
-	// Name of the document; unique among its kind and namespace.
+	// Name of the document, unique among its kind: at most 63 lower-case letters,
+	// digits, '-' and '.'.
 	Name string `json:"name"`
 	// Namespace of what the document stands for in the cluster.
 	Namespace string `json:"namespace,omitempty"`
-	// Labels are copied to what is rendered.
+	// Labels are copied to what is rendered; none may lie under reanchor.dev/.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Annotations are for people and tools; they are not copied.
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
-// Authority is one certificate authority, through all its keys.
+// Authority is one certificate authority, a self-signed root, through all its keys.
 //
 // Its keys' Certificates, Secrets and internal issuers are named
 // "<authority>-<key>" and lie in the authority's namespace.
 type Authority struct {
 	metav1.TypeMeta `json:",inline"`
-	Metadata        Metadata      `json:"metadata"`
-	Spec            AuthoritySpec `json:"spec"`
+
+	// Metadata names the authority and the namespace of its keys' Secrets.
+	Metadata Metadata `json:"metadata"`
+	// Spec says what its certificates are like and where its keys shall end.
+	Spec AuthoritySpec `json:"spec"`
 }
 
 // AuthoritySpec says what the authority's certificates are like and where each
@@ -44,11 +48,9 @@ type AuthoritySpec struct {
 	Subject Subject `json:"subject"`
 	// PrivateKey of keys made here; ECDSA 384 when absent.
 	PrivateKey PrivateKey `json:"privateKey,omitzero"`
-	// Duration of the authority's certificates, as Go prints durations;
-	// 87600h (ten years) when absent.
+	// Duration of the authority's certificates in hours, minutes and seconds, 1h at
+	// least; 87600h (ten years) when absent.
 	Duration *metav1.Duration `json:"duration,omitempty"`
-	// IssuedBy names the authority that signs this one. Absent: a self-signed root.
-	IssuedBy *AuthorityReference `json:"issuedBy,omitempty"`
 	// Keys are the end states; the planner finds the safe way there. A key that
 	// is gone from the list counts as Retired.
 	Keys []AuthorityKey `json:"keys"`
@@ -70,7 +72,6 @@ type Subject struct {
 }
 
 // KeyAlgorithm is a private key's algorithm.
-// +kubebuilder:validation:Enum=ECDSA;RSA;Ed25519
 type KeyAlgorithm string
 
 // The algorithms that cert-manager makes keys of.
@@ -79,6 +80,9 @@ const (
 	RSA     KeyAlgorithm = "RSA"
 	Ed25519 KeyAlgorithm = "Ed25519"
 )
+
+// Values are the algorithms that a document may name.
+func (KeyAlgorithm) Values() []string { return []string{string(ECDSA), string(RSA), string(Ed25519)} }
 
 // PrivateKey is the kind of key that cert-manager makes.
 type PrivateKey struct {
@@ -89,14 +93,7 @@ type PrivateKey struct {
 	Size int `json:"size,omitempty"`
 }
 
-// AuthorityReference points at another authority of the repository.
-type AuthorityReference struct {
-	// Name of the authority.
-	Name string `json:"name"`
-}
-
 // KeyState is where a key shall end.
-// +kubebuilder:validation:Enum=Trusted;Signing;Retired;Compromised
 type KeyState string
 
 // The states of a key. A state is a permission as much as a goal: a Trusted key
@@ -112,16 +109,21 @@ const (
 	KeyCompromised KeyState = "Compromised"
 )
 
+// Values are the states that a document may name.
+func (KeyState) Values() []string {
+	return []string{string(KeyTrusted), string(KeySigning), string(KeyRetired)}
+}
+
 // AuthorityKey is one key of an authority.
 type AuthorityKey struct {
-	// Name of the key, unique in its authority for ever.
+	// Name of the key, unique in its authority for ever: at most 63 lower-case
+	// letters, digits and '-'.
 	Name string `json:"name"`
 	// State in which the key shall end.
 	State KeyState `json:"state"`
 }
 
 // Confirmation says who must have shown trust in a new anchor before it signs.
-// +kubebuilder:validation:Enum=Workloads;Devices
 type Confirmation string
 
 // Who is waited for.
@@ -132,6 +134,9 @@ const (
 	// ConfirmDevices waits for every device as well.
 	ConfirmDevices Confirmation = "Devices"
 )
+
+// Values are the confirmations that a document may ask for.
+func (Confirmation) Values() []string { return []string{string(ConfirmWorkloads)} }
 
 // Rollover says how carefully a key is brought in and another taken out.
 type Rollover struct {
@@ -149,7 +154,6 @@ type Rollover struct {
 }
 
 // BindingScope says which kind of cert-manager issuer a binding is.
-// +kubebuilder:validation:Enum=Cluster;Namespace
 type BindingScope string
 
 // The scopes of a binding.
@@ -161,12 +165,18 @@ const (
 	ScopeNamespace BindingScope = "Namespace"
 )
 
+// Values are the scopes that a document may name.
+func (BindingScope) Values() []string { return []string{string(ScopeCluster), string(ScopeNamespace)} }
+
 // IssuerBinding is a cert-manager issuer that keeps its name through every
 // rollover and always signs with the authority's signing key.
 type IssuerBinding struct {
 	metav1.TypeMeta `json:",inline"`
-	Metadata        Metadata          `json:"metadata"`
-	Spec            IssuerBindingSpec `json:"spec"`
+
+	// Metadata names the issuer.
+	Metadata Metadata `json:"metadata"`
+	// Spec says which authority signs.
+	Spec IssuerBindingSpec `json:"spec"`
 }
 
 // IssuerBindingSpec binds an issuer's name to an authority.
@@ -178,7 +188,6 @@ type IssuerBindingSpec struct {
 }
 
 // BundleVia says who writes the copies of a bundle.
-// +kubebuilder:validation:Enum=Bundle;ConfigMap;Observed
 type BundleVia string
 
 // The ways a bundle gets to its namespaces.
@@ -187,12 +196,18 @@ const (
 	ViaBundle BundleVia = "Bundle"
 )
 
+// Values are the ways that a document may name.
+func (BundleVia) Values() []string { return []string{string(ViaBundle)} }
+
 // TrustBundle is a set of anchors and the namespaces that hold a copy of it. It
 // is cluster-scoped: trust-manager names every copy after the bundle.
 type TrustBundle struct {
 	metav1.TypeMeta `json:",inline"`
-	Metadata        Metadata        `json:"metadata"`
-	Spec            TrustBundleSpec `json:"spec"`
+
+	// Metadata names the bundle and every copy of it.
+	Metadata Metadata `json:"metadata"`
+	// Spec says which anchors go where.
+	Spec TrustBundleSpec `json:"spec"`
 }
 
 // TrustBundleSpec says which anchors go where.

@@ -71,7 +71,9 @@ type TrustDomainSpec struct {
 
 // Source is a branch of a Git repository and a folder in it.
 type Source struct {
-	// URL of the repository: https:// or file://.
+	// URL of the repository: https:// or file://, without credentials.
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[^/]*@')",message="url must not hold credentials: use secretRef"
 	// +kubebuilder:validation:Pattern="^(https|file)://.+$"
 	URL string `json:"url"`
 	// Ref picks what is read.

@@ -1,0 +1,70 @@
+# reanchor: what a person runs. `make help` lists it.
+
+SHELL  := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
+ROOT   := $(CURDIR)
+BIN    := $(ROOT)/.bin
+TOOL   := go tool -modfile=$(ROOT)/tools/go.mod
+# Tests that need the control plane and TLS clients carry the build tag e2e.
+E2E    := ./applier ./fixtures/...
+PACKAGES := mosquitto mosquitto-clients openssl git
+
+.PHONY: help deps build check lint generated test e2e demo cluster-up cluster-down golden generate bench soak
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## install what is missing: Debian packages, Go modules, the control plane's binaries
+	@missing=; for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing$$missing"; as=; [ "$$(id -u)" = 0 ] || as=sudo; \
+		$$as apt-get update -qq && $$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+	@go mod download
+	@$(MAKE) --no-print-directory -C fixtures/controlplane build
+
+build: ## build bin/reanchor and the test programs into .bin/
+	@mkdir -p $(BIN)
+	go build -o $(BIN)/reanchor ./cmd/reanchor
+
+check: lint generated ## the quick checks: linters, generated files, unit tests and simulation
+	go test ./...
+
+lint:
+	@unformatted=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go' | grep -v zz_generated)); \
+	if [ -n "$$unformatted" ]; then echo "gofumpt would change:"; echo "$$unformatted"; exit 1; fi
+	go vet ./... && go vet -tags e2e ./...
+	$(TOOL) staticcheck -tags e2e ./...
+
+generated:
+	@before=$$(git status --porcelain -- api config | sha256sum; git diff -- api config | sha256sum); \
+	$(MAKE) --no-print-directory generate; \
+	after=$$(git status --porcelain -- api config | sha256sum; git diff -- api config | sha256sum); \
+	if [ "$$before" != "$$after" ]; then echo "generated files were stale: commit what \`make generate\` wrote"; git status --short -- api config; exit 1; fi
+
+generate: ## write deep copies, the CRD and the JSON Schemas anew
+	$(TOOL) controller-gen object paths=./api/...
+	$(TOOL) controller-gen crd paths=./api/... output:crd:dir=config/crd
+
+golden: ## write the golden files anew; read the difference before you commit it
+	go test ./planner/... ./renderer/... ./reconciler/... -update
+
+test: deps check e2e ## everything: the quick checks, then end to end on a real control plane
+
+e2e: build
+	go test -tags e2e -count=1 -p 1 -timeout 40m $(E2E)
+
+demo: deps build ## roll a root over before your eyes; KEEP=1 leaves it running
+	@go run ./fixtures/demo $(if $(KEEP),-keep)
+
+cluster-up: deps ## start a control plane in .cluster/
+	@$(MAKE) --no-print-directory -C fixtures/controlplane up
+
+cluster-down: ## end it
+	@$(MAKE) --no-print-directory -C fixtures/controlplane down
+
+bench: ## measure: ratios side by side, with allocations
+	go test -run '^$$' -bench . -benchmem ./gitsource ./renderer ./planner/... ./reconciler
+
+soak: ## the property tests for as long as SOAK says (10m)
+	go test ./planner/simulation -run TestInvariants -rapid.checks=1000000 -timeout 0 & pid=$$!; sleep $(or $(SOAK),10m); kill $$pid

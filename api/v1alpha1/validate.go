@@ -1,0 +1,182 @@
+package v1alpha1
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// DefaultClusterResourceNamespace is where cert-manager looks for the Secrets of
+// ClusterIssuers unless it is told otherwise (--cluster-resource-namespace).
+const DefaultClusterResourceNamespace = "cert-manager"
+
+// Validate checks decoded documents, each for itself and all against each other.
+// Errors must be mended before anything is planned; warnings are told and no more.
+// Both are sorted, and point to file and line.
+//
+// The documents are all those of one domain: a reference leads to one of them or
+// nowhere. The namespace is where cert-manager looks for the Secrets of
+// ClusterIssuers, [DefaultClusterResourceNamespace] as a rule.
+func Validate(documents []Document, clusterResourceNamespace string) (errors, warnings ErrorList) {
+	v := validator{
+		clusterResourceNamespace: clusterResourceNamespace,
+		authorities:              map[string]Document{},
+		claims:                   map[string]claim{},
+	}
+	for _, document := range documents {
+		v.metadata(document)
+		if authority, ok := document.Object.(*Authority); ok {
+			v.authority(document, authority)
+		}
+	}
+	for _, document := range documents {
+		switch object := document.Object.(type) {
+		case *IssuerBinding:
+			v.binding(document, object)
+		case *TrustBundle:
+			v.bundle(document, object)
+		}
+	}
+	return v.errors.sorted(), v.warnings.sorted()
+}
+
+type validator struct {
+	clusterResourceNamespace string
+	authorities              map[string]Document
+	claims                   map[string]claim
+	errors, warnings         ErrorList
+}
+
+func (v *validator) refuse(document Document, field, format string, args ...any) {
+	v.errors = append(v.errors, document.problem(field, format, args...))
+}
+
+func (v *validator) warn(document Document, field, format string, args ...any) {
+	v.warnings = append(v.warnings, document.problem(field, format, args...))
+}
+
+func (d Document) problem(field, format string, args ...any) Error {
+	return Error{File: d.File, Line: d.line(field), Field: field, Message: fmt.Sprintf(format, args...)}
+}
+
+// claim says which document an object of the cluster will belong to.
+type claim struct {
+	document Document
+	role     string
+}
+
+// claim takes an object of the cluster for a document, unless another has it: two
+// documents that write one object would undo each other's work for ever.
+func (v *validator) claim(document Document, field, object, role string) {
+	earlier, taken := v.claims[object]
+	if !taken {
+		v.claims[object] = claim{document, role}
+		return
+	}
+	v.refuse(document, field, "%s would be %s, but it is %s already (%s:%d): rename one of them",
+		object, role, earlier.role, earlier.document.File, max(earlier.document.Line, 1))
+}
+
+// nameHint says what a name may be. Names end up as object names (RFC 1123,
+// section 2.1) and as label values, which are shorter.
+const nameHint = "use at most 63 lower-case letters, digits, '-' and '.', with a letter or a digit at both ends"
+
+func isName(name string) bool {
+	return len(name) <= validation.LabelValueMaxLength && len(validation.IsDNS1123Subdomain(name)) == 0
+}
+
+func (v *validator) metadata(document Document) {
+	meta := document.Object.meta()
+	if !isName(meta.Name) {
+		v.refuse(document, "metadata.name", "%s is not a name: %s", quote(meta.Name), nameHint)
+	}
+	if meta.Namespace != "" && len(validation.IsDNS1123Label(meta.Namespace)) > 0 {
+		v.refuse(document, "metadata.namespace", "%s is not the name of a namespace", quote(meta.Namespace))
+	}
+	for _, key := range slices.Sorted(maps.Keys(meta.Labels)) {
+		v.label(document, key, meta.Labels[key])
+	}
+}
+
+func (v *validator) label(document Document, key, value string) {
+	field := "metadata.labels[" + short(key) + "]"
+	switch {
+	case strings.HasPrefix(key, GroupVersion.Group+"/"):
+		v.refuse(document, field, "labels under %s/ are set by reanchor itself: take it out", GroupVersion.Group)
+	case len(validation.IsQualifiedName(key)) > 0:
+		v.refuse(document, field, "is not a label's key")
+	case len(validation.IsValidLabelValue(value)) > 0:
+		v.refuse(document, field, "%s is not a label's value: %s", quote(value),
+			"use at most 63 letters, digits, '-', '_' and '.', with a letter or a digit at both ends")
+	}
+}
+
+// authorityOf looks up what a field refers to.
+func (v *validator) authorityOf(document Document, field, name string) (*Authority, bool) {
+	found, ok := v.authorities[name]
+	if !ok {
+		known := slices.Sorted(maps.Keys(v.authorities))
+		v.refuse(document, field, "there is no Authority %s%s", quote(name), didYouMean(name, known))
+		return nil, false
+	}
+	return found.Object.(*Authority), true
+}
+
+func (v *validator) binding(document Document, binding *IssuerBinding) {
+	name := binding.Metadata.Name
+	authority, found := v.authorityOf(document, "spec.authority", binding.Spec.Authority)
+	if !found {
+		return
+	}
+	namespace := authority.Metadata.Namespace
+	if binding.Spec.Scope == ScopeCluster {
+		v.claim(document, "metadata.name", "ClusterIssuer "+name, "the issuer of IssuerBinding "+name)
+		if namespace != v.clusterResourceNamespace {
+			v.refuse(document, "spec.authority", "a ClusterIssuer signs only with Secrets of the namespace %s, and Authority %s lies in %s: "+
+				"move the authority, or write scope: Namespace", v.clusterResourceNamespace, authority.Metadata.Name, namespace)
+		}
+		return
+	}
+	v.claim(document, "metadata.name", "Issuer "+namespace+"/"+name, "the issuer of IssuerBinding "+name)
+	if own := binding.Metadata.Namespace; own != "" && own != namespace {
+		v.refuse(document, "metadata.namespace", "an Issuer signs only with Secrets of its own namespace, and Authority %s lies in %s: "+
+			"write %s, or leave the namespace out", authority.Metadata.Name, namespace, namespace)
+	}
+}
+
+// clusterRootBundle is the ConfigMap that Kubernetes itself keeps in every
+// namespace.
+const clusterRootBundle = "kube-root-ca.crt"
+
+func (v *validator) bundle(document Document, bundle *TrustBundle) {
+	name := bundle.Metadata.Name
+	v.claim(document, "metadata.name", "Bundle "+name, "the bundle of TrustBundle "+name)
+	if name == clusterRootBundle {
+		v.refuse(document, "metadata.name", "%s is Kubernetes' own ConfigMap in every namespace: choose another name", name)
+	}
+	v.bundleAuthorities(document, bundle.Spec.Authorities)
+	if key := bundle.Spec.Target.ConfigMap.Key; len(validation.IsConfigMapKey(key)) > 0 {
+		v.refuse(document, "spec.target.configMap.key", "%s is not a ConfigMap's key: "+
+			"use at most 253 letters, digits, '-', '_' and '.'", quote(key))
+	}
+	if _, err := metav1.LabelSelectorAsSelector(&bundle.Spec.Target.NamespaceSelector); err != nil {
+		v.refuse(document, "spec.target.namespaceSelector", "is not a label selector: %s", err)
+	}
+}
+
+func (v *validator) bundleAuthorities(document Document, authorities []string) {
+	if len(authorities) == 0 {
+		v.refuse(document, "spec.authorities", "is empty: a bundle needs at least one authority")
+	}
+	for i, name := range authorities {
+		field := fmt.Sprintf("spec.authorities[%d]", i)
+		v.authorityOf(document, field, name)
+		if slices.Contains(authorities[:i], name) {
+			v.refuse(document, field, "%s stands twice", name)
+		}
+	}
+}

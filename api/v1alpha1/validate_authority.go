@@ -1,0 +1,157 @@
+package v1alpha1
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// The bounds of what an authority may ask for.
+const (
+	// minDuration is the shortest certificate that cert-manager's webhook takes.
+	minDuration = time.Hour
+	// maxAttribute is the upper bound of a common name, an organization and an
+	// organizational unit (RFC 5280, appendix A.1), in bytes as cert-manager counts.
+	maxAttribute = 64
+	// minRSASize and maxRSASize are cert-manager's.
+	minRSASize, maxRSASize = 2048, 8192
+	// prudentSkew is what clocks are off by in practice; below it, validate warns.
+	prudentSkew = 5 * time.Minute
+)
+
+// reservedKey is the end of the name of the issuer that signs an authority's
+// certificates with their own keys, "<authority>-self-signed".
+const reservedKey = "self-signed"
+
+func (v *validator) authority(document Document, authority *Authority) {
+	v.authorityName(document, authority)
+	v.subject(document, authority.Spec.Subject)
+	v.privateKey(document, authority.Spec.PrivateKey)
+	v.keys(document, authority)
+	v.durations(document, authority.Spec)
+}
+
+func (v *validator) authorityName(document Document, authority *Authority) {
+	meta := authority.Metadata
+	if meta.Namespace == "" {
+		v.refuse(document, "metadata.namespace", "is missing: it holds the Secrets of the authority's keys")
+	}
+	if earlier, taken := v.authorities[meta.Name]; taken {
+		v.refuse(document, "metadata.name", "Authority %s is declared already (%s:%d): "+
+			"other documents refer to it by its name alone, so that names must differ even between namespaces",
+			meta.Name, earlier.File, max(earlier.Line, 1))
+		return
+	}
+	v.authorities[meta.Name] = document
+	v.claim(document, "metadata.name", issuerName(authority, reservedKey), "the self-signed issuer of Authority "+meta.Name)
+}
+
+func issuerName(authority *Authority, key string) string {
+	return "Issuer " + authority.Metadata.Namespace + "/" + authority.Metadata.Name + "-" + key
+}
+
+func (v *validator) subject(document Document, subject Subject) {
+	if subject.CommonName == "" {
+		v.refuse(document, "spec.subject.commonName", "is empty: name the authority, the key's name is appended")
+	}
+	v.attributes(document, "spec.subject.organizations", subject.Organizations)
+	v.attributes(document, "spec.subject.organizationalUnits", subject.OrganizationalUnits)
+	for i, country := range subject.Countries {
+		if !isCountry.MatchString(country) {
+			v.refuse(document, fmt.Sprintf("spec.subject.countries[%d]", i), "%s is not a country: write the two letters of ISO 3166", quote(country))
+		}
+	}
+}
+
+var isCountry = regexp.MustCompile(`^[A-Z]{2}$`)
+
+func (v *validator) attributes(document Document, field string, values []string) {
+	for i, value := range values {
+		if value == "" || len(value) > maxAttribute {
+			v.refuse(document, fmt.Sprintf("%s[%d]", field, i), "has %d bytes: want 1 to %d", len(value), maxAttribute)
+		}
+	}
+}
+
+func (v *validator) privateKey(document Document, key PrivateKey) {
+	const field = "spec.privateKey.size"
+	switch key.Algorithm {
+	case ECDSA:
+		if !slices.Contains([]int{256, 384, 521}, key.Size) {
+			v.refuse(document, field, "%d is no size of an ECDSA key: write 256, 384 or 521", key.Size)
+		}
+	case RSA:
+		if key.Size < minRSASize || key.Size > maxRSASize {
+			v.refuse(document, field, "%d is no size of an RSA key: write %d to %d", key.Size, minRSASize, maxRSASize)
+		}
+	case Ed25519:
+		if key.Size != 0 {
+			v.refuse(document, field, "an Ed25519 key has no size to choose: take it out")
+		}
+	}
+}
+
+func (v *validator) keys(document Document, authority *Authority) {
+	var listed, signing []string
+	for i, key := range authority.Spec.Keys {
+		field := fmt.Sprintf("spec.keys[%d]", i)
+		if slices.Contains(listed, key.Name) {
+			v.refuse(document, field+".name", "key %s stands twice: a key's name is used once and never again", key.Name)
+			continue
+		}
+		listed = append(listed, key.Name)
+		v.key(document, field+".name", authority, key.Name)
+		if key.State == KeySigning {
+			signing = append(signing, key.Name)
+		}
+	}
+	switch {
+	case len(signing) == 0:
+		v.refuse(document, "spec.keys", "no key is Signing: exactly one must be")
+	case len(signing) > 1:
+		v.refuse(document, "spec.keys", "the keys %s are all Signing: exactly one must be, make the others Trusted or Retired", list(signing, "and"))
+	}
+}
+
+func (v *validator) key(document Document, field string, authority *Authority, name string) {
+	if len(validation.IsDNS1123Label(name)) > 0 {
+		v.refuse(document, field, "%s is not the name of a key: use at most 63 lower-case letters, digits and '-', "+
+			"with a letter or a digit at both ends", quote(name))
+		return
+	}
+	if commonName := authority.Spec.Subject.CommonName + " " + name; len(commonName) > maxAttribute {
+		v.refuse(document, field, "the certificate's common name %s has %d bytes, more than the %d that X.509 allows: shorten spec.subject.commonName",
+			quote(commonName), len(commonName), maxAttribute)
+	}
+	if name == reservedKey {
+		v.refuse(document, field, "%s is the name of an issuer that every authority has: choose another", reservedKey)
+		return
+	}
+	role := fmt.Sprintf("the internal issuer of key %s of Authority %s", name, authority.Metadata.Name)
+	v.claim(document, field, issuerName(authority, name), role)
+}
+
+func (v *validator) durations(document Document, spec AuthoritySpec) {
+	duration, soak, skew := spec.Duration.Duration, spec.Rollover.Soak.Duration, spec.Rollover.Skew.Duration
+	switch {
+	case duration < minDuration:
+		v.refuse(document, "spec.duration", "%s is shorter than the %s that cert-manager issues at least", duration, minDuration)
+	case soak >= duration || skew >= duration || soak+skew >= duration:
+		v.refuse(document, "spec.duration", "a key that lives %s expires before soak (%s) and skew (%s) let it sign", duration, soak, skew)
+	}
+	switch {
+	case soak < 0:
+		v.refuse(document, "spec.rollover.soak", "%s is negative", soak)
+	case soak == 0:
+		v.warn(document, "spec.rollover.soak", "without a soak, signing moves the moment that distribution is seen complete")
+	}
+	switch {
+	case skew < 0:
+		v.refuse(document, "spec.rollover.skew", "%s is negative", skew)
+	case skew < prudentSkew:
+		v.warn(document, "spec.rollover.skew", "%s is below %s: verifiers whose clocks are behind may refuse a new certificate", skew, prudentSkew)
+	}
+}

@@ -1,0 +1,261 @@
+package applier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/planner"
+)
+
+// A Writer is what the applier writes with; a client.Client is one.
+type Writer interface {
+	client.Writer
+	client.StatusClient
+}
+
+// An Applier is the hand that writes to the cluster.
+type Applier struct {
+	// Reader is the manager's cache or an uncached reader. It must not strip
+	// managedFields, by which an unchanged object is recognised.
+	Reader client.Reader
+	// Writer to the API server.
+	Writer Writer
+	// ClusterResourceNamespace of cert-manager; empty means
+	// [DefaultClusterResourceNamespace].
+	ClusterResourceNamespace string
+}
+
+// Options of an apply.
+type Options struct {
+	// Prune deletes what is not among the manifests any more.
+	Prune bool
+	// Kinds that were applied earlier, as group/version/Kind: prune looks there too.
+	Kinds []string
+}
+
+// A Result says what an apply did.
+type Result struct {
+	// Applied are the objects that were written, in the order of the manifests.
+	Applied []Object
+	// Pruned are the objects that were deleted, sorted by kind and name.
+	Pruned []Object
+	// Conflicts are the objects that were left as they are because somebody else
+	// owns a field, in the order of the manifests.
+	Conflicts []Conflict
+	// Unchanged counts the objects that needed no write.
+	Unchanged int
+	// Kinds to give as [Options.Kinds] next time; sorted.
+	Kinds []string
+}
+
+// Apply makes the cluster hold the manifests of a domain, in their order, and
+// prunes what is gone. One bad object does not keep the others back; the error
+// joins all, each of which names its object. The result is meaningful beside an
+// error. The manifests are not changed; the domain's labels are added to what is
+// applied.
+func (a *Applier) Apply(ctx context.Context, domain planner.Ref, manifests []*unstructured.Unstructured, options Options) (Result, error) {
+	t := &turn{Applier: a, domain: domain, lists: map[schema.GroupVersionKind]listing{}, result: Result{Kinds: kindsOf(manifests)}}
+	desired := map[identity]bool{}
+	var errs []error
+	for _, manifest := range manifests {
+		object := objectOf(manifest)
+		if desired[object.identity()] {
+			errs = append(errs, fmt.Errorf("apply %s: it stands twice among the manifests; remove one", object))
+			continue
+		}
+		desired[object.identity()] = true
+		if err := t.apply(ctx, manifest); err != nil {
+			errs = append(errs, fmt.Errorf("apply %s: %w", object, err))
+		}
+	}
+	errs = append(errs, t.prune(ctx, desired, options))
+	slices.Sort(t.result.Kinds)
+	return t.result, errors.Join(errs...)
+}
+
+func kindsOf(manifests []*unstructured.Unstructured) []string {
+	kinds := map[string]bool{}
+	for _, manifest := range manifests {
+		kinds[FormatKind(manifest.GroupVersionKind())] = true
+	}
+	return slices.Sorted(maps.Keys(kinds))
+}
+
+// A turn is one apply.
+type turn struct {
+	*Applier
+	domain planner.Ref
+	lists  map[schema.GroupVersionKind]listing
+	result Result
+}
+
+// A listing is the domain's objects of one kind as they are.
+type listing struct {
+	objects map[planner.Ref]*unstructured.Unstructured
+	err     error
+}
+
+// list lists each kind once.
+func (t *turn) list(ctx context.Context, kind schema.GroupVersionKind) listing {
+	if known, is := t.lists[kind]; is {
+		return known
+	}
+	var live unstructured.UnstructuredList
+	live.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+	found := listing{objects: map[planner.Ref]*unstructured.Unstructured{}}
+	if err := t.Reader.List(ctx, &live, domainLabels(t.domain), client.UnsafeDisableDeepCopy); err != nil {
+		found.err = fmt.Errorf("list what is there of %s: %w; grant list and watch on it, or install its definition", FormatKind(kind), err)
+	}
+	for i := range live.Items {
+		found.objects[refOf(&live.Items[i])] = &live.Items[i]
+	}
+	t.lists[kind] = found
+	return found
+}
+
+// apply writes one object if it differs from the live one.
+func (t *turn) apply(ctx context.Context, manifest *unstructured.Unstructured) error {
+	live := t.list(ctx, manifest.GroupVersionKind())
+	if live.err != nil {
+		return live.err
+	}
+	desired, err := t.prepare(manifest)
+	if err != nil {
+		return err
+	}
+	if current := live.objects[refOf(manifest)]; current != nil && upToDate(current, desired) {
+		t.result.Unchanged++
+		return nil
+	}
+	err = t.Writer.Apply(ctx, client.ApplyConfigurationFromUnstructured(desired), client.FieldOwner(v1alpha1.FieldManager))
+	if conflict, is := conflictOf(objectOf(manifest), err); is {
+		t.result.Conflicts = append(t.result.Conflicts, conflict)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.result.Applied = append(t.result.Applied, objectOf(manifest))
+	return nil
+}
+
+// prepare is a copy of the manifest as it is sent: with the domain's labels, as
+// JSON has it, without what belongs to the server.
+func (t *turn) prepare(manifest *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	raw, err := manifest.MarshalJSON()
+	if err != nil {
+		return nil, fmt.Errorf("encode it: %w", err)
+	}
+	desired := &unstructured.Unstructured{}
+	if err := desired.UnmarshalJSON(raw); err != nil {
+		return nil, fmt.Errorf("decode it: %w", err)
+	}
+	withoutNulls(desired.Object)
+	unstructured.RemoveNestedField(desired.Object, "status")
+	labels := desired.GetLabels()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, domainLabels(t.domain))
+	desired.SetLabels(labels)
+	return desired, nil
+}
+
+// withoutNulls drops the null fields of a map: they say nothing to a server-side
+// apply, and no live object shows them.
+func withoutNulls(fields map[string]any) {
+	maps.DeleteFunc(fields, func(_ string, value any) bool { return value == nil })
+	for _, value := range fields {
+		if nested, is := value.(map[string]any); is {
+			withoutNulls(nested)
+		}
+	}
+}
+
+// prune deletes the domain's objects that are not desired.
+func (t *turn) prune(ctx context.Context, desired map[identity]bool, options Options) error {
+	kinds, err := t.kindsToPrune(options.Kinds)
+	errs := []error{err}
+	for _, kind := range kinds {
+		if done, err := t.pruneKind(ctx, kind, desired, options.Prune); err != nil {
+			errs = append(errs, err)
+		} else if done {
+			continue
+		}
+		if name := FormatKind(kind); !slices.Contains(t.result.Kinds, name) {
+			t.result.Kinds = append(t.result.Kinds, name)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// kindsToPrune are the kinds of the manifests and those of earlier, each in one
+// version only, sorted.
+func (t *turn) kindsToPrune(earlier []string) ([]schema.GroupVersionKind, error) {
+	var kinds []schema.GroupVersionKind
+	var errs []error
+	seen := map[schema.GroupKind]bool{}
+	for _, text := range slices.Concat(t.result.Kinds, slices.Sorted(slices.Values(earlier))) {
+		kind, err := ParseKind(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("prune: %w; remove it from the status", err))
+		} else if !seen[kind.GroupKind()] {
+			seen[kind.GroupKind()] = true
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds, errors.Join(errs...)
+}
+
+// pruneKind reports whether nothing that ought to go is left of a kind.
+func (t *turn) pruneKind(ctx context.Context, kind schema.GroupVersionKind, desired map[identity]bool, allowed bool) (bool, error) {
+	live := t.list(ctx, kind)
+	if live.err != nil {
+		if isAbsent(live.err) {
+			return true, nil // a kind that is not served has no objects
+		}
+		return false, fmt.Errorf("prune: %w", live.err)
+	}
+	done := true
+	var errs []error
+	for _, ref := range slices.SortedFunc(maps.Keys(live.objects), planner.Ref.Compare) {
+		object := live.objects[ref]
+		if desired[identity{kind.GroupKind(), ref}] || !prunable(object) {
+			continue
+		}
+		if done = false; !allowed || object.GetDeletionTimestamp() != nil {
+			continue
+		}
+		if err := t.delete(ctx, object); err != nil {
+			errs = append(errs, fmt.Errorf("prune %s: %w", objectOf(object), err))
+			continue
+		}
+		t.result.Pruned = append(t.result.Pruned, objectOf(object))
+	}
+	return done, errors.Join(errs...)
+}
+
+// prunable reports whether an object is one that an apply made. Labels are copied
+// by others (cert-manager's to CertificateRequests), whose objects have a
+// controller; canaries go with their successors.
+func prunable(object *unstructured.Unstructured) bool {
+	_, isCanary := object.GetLabels()[v1alpha1.LabelCanary]
+	return !isCanary && metav1.GetControllerOf(object) == nil
+}
+
+// delete deletes this object, and no other that has come to bear its name.
+func (t *turn) delete(ctx context.Context, object *unstructured.Unstructured) error {
+	uid := object.GetUID()
+	err := t.Writer.Delete(ctx, object.DeepCopy(),
+		client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	return client.IgnoreNotFound(err)
+}

@@ -1,0 +1,54 @@
+// Package applier is the only one that touches the cluster: it observes, applies,
+// prunes and acts. It decides nothing; what to do comes from package planner.
+//
+// # Observe
+//
+// [Observer.Observe] fills a planner.Observed with one list for each kind, never a
+// request for each object, and without reading any Secret:
+//
+//	planner.Observed   seen in
+//	Keys               Certificates; the Ready condition of internal issuers
+//	Issuers            Issuers and ClusterIssuers; canary CertificateRequests
+//	Leaves             Certificates; the CertificateRequests that they control
+//	Bundles, Copies    trust-manager Bundles; namespaces; ConfigMaps
+//	Workloads          pod templates and pods
+//
+// Its reader is the manager's cache or the API server itself; the code is the same.
+// What the server refuses to show, or does not know, is an entry of Unknown and
+// never an empty list. Only a context that ended or a connection that broke is an
+// error.
+//
+// What a Certificate was issued is known only if the CertificateRequest of its
+// status.revision is still there and its certificate has the dates of the
+// Certificate's status. Everything else is "unknown", with the reason.
+//
+// # Apply and prune
+//
+// [Applier.Apply] sends, by server-side apply as field manager "reanchor", what
+// differs from the live objects, one list for each kind. An object is left alone if
+// it carries every desired field, all of them owned by us, and we own nothing else:
+// so what the server adds by itself (defaults, status) is no difference. A field
+// that somebody else owns is reported as a [Conflict] and not taken. What carries
+// the domain's labels and is not among the manifests is pruned.
+//
+// # Act
+//
+// [Applier.Act] does what no manifest can say. Doing it twice does no harm.
+//
+//	Prove         a CertificateRequest through an issuer, with a key that is thrown
+//	              away at once: the answer shows which key really signs
+//	Reissue       the Issuing condition, as "cmctl renew" sets it
+//	Restart       two annotations on a pod template
+//	DeleteSecret  by name, unread
+//
+// # Example
+//
+//	observer := &applier.Observer{Reader: manager.GetCache()}
+//	observed, err := observer.Observe(ctx, domain, desired, gates)
+//	…
+//	hand := &applier.Applier{Reader: manager.GetCache(), Writer: manager.GetClient()}
+//	result, err := hand.Apply(ctx, domain, manifests, applier.Options{Prune: true, Kinds: kinds})
+//	outcomes, err := hand.Act(ctx, domain, plan.Actions)
+//
+// The permissions that all this needs are those in config/rbac, and no others.
+package applier

@@ -1,0 +1,555 @@
+package applier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	certmanagermeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
+	"github.com/reanchor/reanchor/planner"
+)
+
+func observe(t *testing.T, desired planner.Desired, refuse func(client.ObjectList) error, objects ...client.Object) planner.Observed {
+	t.Helper()
+	cluster, _ := newCluster(t, refuse, objects...)
+	observed, err := (&Observer{Reader: cluster}).Observe(t.Context(), fleet, desired, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return observed
+}
+
+func TestChainIsKnownOnlyByItsRequest(t *testing.T) {
+	root := newRoot(t, "Root")
+	leaf, other := root.leaf(2, 1), root.leaf(3, 2)
+	certificate := certificateOf(planner.Ref{Namespace: "plant", Name: "broker"}, "fleet", 3, leaf)
+	changed := func(change func(*certmanagerv1.CertificateStatus)) *certmanagerv1.Certificate {
+		c := certificate.DeepCopy()
+		change(&c.Status)
+		return c
+	}
+	garbage := requestOf(certificate, "a", 3)
+	garbage.Status.Certificate = []byte("no PEM")
+	twin := leaf
+	for twin.Equal(leaf) {
+		twin = root.leaf(4, 1)
+	}
+	cases := map[string]struct {
+		certificate *certmanagerv1.Certificate
+		requests    []certmanagerv1.CertificateRequest
+		unlisted    bool
+		want        []pki.Certificate
+		why         string
+	}{
+		"the request of the revision":   {certificate, []certmanagerv1.CertificateRequest{*requestOf(certificate, "a", 3, leaf, root.Certificate), *requestOf(certificate, "b", 2, other)}, false, []pki.Certificate{leaf, root.Certificate}, ""},
+		"twice the same":                {certificate, []certmanagerv1.CertificateRequest{*requestOf(certificate, "a", 3, leaf), *requestOf(certificate, "b", 3, leaf)}, false, []pki.Certificate{leaf}, ""},
+		"the request is gone":           {certificate, []certmanagerv1.CertificateRequest{*requestOf(certificate, "b", 2, other)}, false, nil, "revision 3 is gone"},
+		"of another Certificate":        {certificate, []certmanagerv1.CertificateRequest{*requestOf(certificateOf(planner.Ref{Namespace: "plant", Name: "x"}, "fleet", 3, leaf), "a", 3, leaf)}, false, nil, "revision 3 is gone"},
+		"other dates":                   {certificate, []certmanagerv1.CertificateRequest{*requestOf(certificate, "a", 3, other)}, false, nil, "CertificateRequest a is valid 2026-01-02T05:04:05Z"},
+		"another start":                 {changed(func(s *certmanagerv1.CertificateStatus) { s.NotBefore = &metav1.Time{Time: epoch} }), []certmanagerv1.CertificateRequest{*requestOf(certificate, "a", 3, leaf)}, false, nil, "CertificateRequest a is valid"},
+		"two of the same dates":         {certificate, []certmanagerv1.CertificateRequest{*requestOf(certificate, "a", 3, leaf), *requestOf(certificate, "b", 3, twin)}, false, nil, "two CertificateRequests"},
+		"not PEM":                       {certificate, []certmanagerv1.CertificateRequest{*garbage}, false, nil, "CertificateRequest a: no PEM block"},
+		"requests not listed":           {certificate, nil, true, nil, "could not be listed"},
+		"nobody has looked yet":         {changed(func(s *certmanagerv1.CertificateStatus) { *s = certmanagerv1.CertificateStatus{} }), nil, false, nil, "has not looked at it yet"},
+		"nothing issued":                {changed(func(s *certmanagerv1.CertificateStatus) { s.Revision, s.NotBefore, s.NotAfter = nil, nil, nil }), nil, false, nil, ""},
+		"a Secret from another life":    {changed(func(s *certmanagerv1.CertificateStatus) { s.Revision = nil }), nil, false, nil, "no revision with dates"},
+		"a revision, but no dates seen": {changed(func(s *certmanagerv1.CertificateStatus) { s.NotAfter = nil }), nil, false, nil, "no revision with dates"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, why := newRequests(c.requests, !c.unlisted).chain(c.certificate)
+			if !reflect.DeepEqual(got, c.want) || !strings.Contains(why, c.why) || (c.why == "") != (why == "") {
+				t.Fatalf("chain %v, because %q; want %v, %q", got, why, c.want, c.why)
+			}
+		})
+	}
+}
+
+func TestKeys(t *testing.T) {
+	root := newRoot(t, "Root")
+	labels := map[string]string{
+		v1alpha1.LabelDomainName: "fleet", v1alpha1.LabelDomainNamespace: "reanchor-system",
+		v1alpha1.LabelAuthority: "root", v1alpha1.LabelKey: "2025",
+	}
+	current := certificateOf(planner.Ref{Namespace: "cert-manager", Name: "root-2026"}, "root-selfsigned", 1, root.Certificate)
+	current.Spec.CommonName = "Root 2026"
+	gone := &certmanagerv1.Issuer{ // of a key that Git names no longer
+		ObjectMeta: metav1.ObjectMeta{Namespace: "cert-manager", Name: "root-2025", Labels: labels, Generation: 2},
+		Spec:       issuerSpec("root-2025"),
+		Status:     issuerStatus(2, "ErrGetKeyPair", `Error getting keypair for CA issuer: secrets "root-2025" not found`),
+	}
+	selfSigned := &certmanagerv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: "cert-manager", Name: "root-selfsigned", Labels: labels}}
+	foreign := certificateOf(planner.Ref{Namespace: "other", Name: "root-2026"}, "x", 1, root.Certificate)
+	got := observe(t, desiredFleet(), nil, current, requestOf(current, "r", 1, root.Certificate), gone, selfSigned, foreign).Keys
+	authority := planner.Ref{Namespace: "cert-manager", Name: "root"}
+	want := []planner.Key{
+		{Authority: authority, Name: "2025", HasIssuer: true, SecretGone: true, Problem: "its Certificate does not exist"},
+		{
+			Authority: authority, Name: "2026", HasCertificate: true, Certificate: root.Certificate,
+			Spec: planner.CASpec{CommonName: "Root 2026", Algorithm: v1alpha1.RSA, Size: 2048, Duration: 2160 * time.Hour},
+		},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("keys %+v\nwant %+v", got, want)
+	}
+}
+
+func issuerSpec(secret string) certmanagerv1.IssuerSpec {
+	return certmanagerv1.IssuerSpec{IssuerConfig: certmanagerv1.IssuerConfig{CA: &certmanagerv1.CAIssuer{SecretName: secret}}}
+}
+
+func issuerStatus(generation int64, reason, message string) certmanagerv1.IssuerStatus {
+	return certmanagerv1.IssuerStatus{Conditions: []certmanagerv1.IssuerCondition{{
+		Type: certmanagerv1.IssuerConditionReady, Status: certmanagermeta.ConditionFalse,
+		Reason: reason, Message: message, ObservedGeneration: generation,
+	}}}
+}
+
+func TestKeyWithoutACertificateSaysWhy(t *testing.T) {
+	root := newRoot(t, "Root")
+	waiting := certificateOf(planner.Ref{Namespace: "cert-manager", Name: "root-2026"}, "x", 1, root.Certificate)
+	waiting.Status = certmanagerv1.CertificateStatus{Conditions: []certmanagerv1.CertificateCondition{
+		{Type: certmanagerv1.CertificateConditionReady, Message: "Secret does not exist"},
+		{Type: certmanagerv1.CertificateConditionIssuing, Message: "the issuer is not ready"},
+	}}
+	got := observe(t, desiredFleet(), nil, waiting).Keys
+	if len(got) != 1 || got[0].Problem != "nothing issued yet: the issuer is not ready" || !got[0].Certificate.IsZero() {
+		t.Fatalf("keys %+v", got)
+	}
+}
+
+func TestSecretGone(t *testing.T) {
+	const absent = `Error getting keypair for CA issuer: secrets "root-2025" not found`
+	cases := map[string]struct {
+		secret string
+		status certmanagerv1.IssuerStatus
+		want   bool
+	}{
+		"absent":               {"root-2025", issuerStatus(1, "ErrGetKeyPair", absent), true},
+		"of an earlier spec":   {"root-2025", issuerStatus(0, "ErrGetKeyPair", absent), false},
+		"of another Secret":    {"root-2026", issuerStatus(1, "ErrGetKeyPair", absent), false},
+		"broken":               {"root-2025", issuerStatus(1, "ErrGetKeyPair", `no data for "tls.crt" in secret 'a/root-2025'`), false},
+		"another reason":       {"root-2025", issuerStatus(1, "ErrInvalidKeyPair", absent), false},
+		"nothing is known yet": {"root-2025", certmanagerv1.IssuerStatus{}, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			issuer := &certmanagerv1.Issuer{ObjectMeta: metav1.ObjectMeta{Generation: 1}, Spec: issuerSpec(c.secret), Status: c.status}
+			if got := secretGone(issuer); got != c.want {
+				t.Fatalf("got %v", got)
+			}
+		})
+	}
+}
+
+// canary is one as the applier makes it, with conditions.
+func canary(name string, second int, issuer types.UID, generation string, conditions ...certmanagerv1.CertificateRequestCondition) *certmanagerv1.CertificateRequest {
+	labels := domainLabels(fleet)
+	labels[v1alpha1.LabelCanary] = "true"
+	return &certmanagerv1.CertificateRequest{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "cert-manager", Name: name, Labels: labels,
+			CreationTimestamp: metav1.NewTime(epoch.Add(time.Duration(second) * time.Second)),
+			Annotations:       map[string]string{v1alpha1.AnnotationIssuerGeneration: generation},
+			OwnerReferences:   []metav1.OwnerReference{{APIVersion: "cert-manager.io/v1", Kind: "ClusterIssuer", Name: "fleet", UID: issuer}},
+		},
+		Spec:   certmanagerv1.CertificateRequestSpec{IssuerRef: certmanagermeta.IssuerReference{Name: "fleet", Kind: "ClusterIssuer"}},
+		Status: certmanagerv1.CertificateRequestStatus{Conditions: conditions},
+	}
+}
+
+func condition(kind certmanagerv1.CertificateRequestConditionType, status certmanagermeta.ConditionStatus, reason string) certmanagerv1.CertificateRequestCondition {
+	return certmanagerv1.CertificateRequestCondition{Type: kind, Status: status, Reason: reason, Message: "says cert-manager"}
+}
+
+func TestIssuersAndTheirCanaries(t *testing.T) {
+	root := newRoot(t, "Root")
+	cluster := &certmanagerv1.ClusterIssuer{
+		ObjectMeta: metav1.ObjectMeta{Name: "fleet", UID: "now", Generation: 3},
+		Spec:       issuerSpec("root-2026"),
+	}
+	left := &certmanagerv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: "left", Labels: map[string]string{
+		v1alpha1.LabelDomainName: "fleet", v1alpha1.LabelDomainNamespace: "reanchor-system", v1alpha1.LabelBinding: "left",
+	}}}
+	unrelated := &certmanagerv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: "unrelated"}}
+	newest := canary("canary-clusterissuer-fleet-3-9", 5, "now", "3", condition("Ready", "True", "Issued"))
+	newest.Status.Certificate, newest.Status.CA = root.leaf(2, 1).PEM(), root.PEM()
+	desired := desiredFleet()
+	desired.Bindings = append(desired.Bindings, v1alpha1.IssuerBinding{
+		Metadata: v1alpha1.Metadata{Namespace: "plant", Name: "missing"}, Spec: v1alpha1.IssuerBindingSpec{Scope: v1alpha1.ScopeNamespace},
+	})
+	got := observe(t, desired, nil, cluster, left, unrelated, newest,
+		canary("canary-clusterissuer-fleet-3-8", 5, "now", "3", condition("Denied", "True", "x")),
+		canary("canary-clusterissuer-fleet-9-12", 9, "an earlier one of that name", "9")).Issuers
+	signed, _ := pki.ParsePEM(newest.Status.Certificate)
+	want := []planner.Issuer{
+		{Ref: planner.Ref{Name: "fleet"}, Exists: true, SecretName: "root-2026", Generation: 3, Canary: planner.Canary{
+			Name: newest.Name, At: epoch.Add(5 * time.Second), Generation: 3, State: planner.CanarySigned, Certificate: signed[0], CA: root.Certificate,
+		}},
+		{Ref: planner.Ref{Namespace: "plant", Name: "left"}, Exists: true},
+		{Ref: planner.Ref{Namespace: "plant", Name: "missing"}},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("issuers %+v\nwant %+v", got, want)
+	}
+}
+
+func TestCanaryState(t *testing.T) {
+	cases := map[string]struct {
+		conditions []certmanagerv1.CertificateRequestCondition
+		content    string
+		want       planner.CanaryState
+	}{
+		"no answer":     {nil, "", planner.CanaryPending},
+		"pending":       {[]certmanagerv1.CertificateRequestCondition{condition("Approved", "True", "x"), condition("Ready", "False", "Pending")}, "", planner.CanaryPending},
+		"failed":        {[]certmanagerv1.CertificateRequestCondition{condition("Ready", "False", "Failed")}, "", planner.CanaryFailed},
+		"denied":        {[]certmanagerv1.CertificateRequestCondition{condition("Denied", "True", "x"), condition("Ready", "False", "Denied")}, "", planner.CanaryFailed},
+		"invalid":       {[]certmanagerv1.CertificateRequestCondition{condition("Ready", "False", "Pending"), condition("InvalidRequest", "True", "x")}, "", planner.CanaryFailed},
+		"signed rubble": {[]certmanagerv1.CertificateRequestCondition{condition("Ready", "True", "Issued")}, "rubble", planner.CanaryFailed},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			request := canary("canary-1", 0, "u", "1", c.conditions...)
+			request.Status.Certificate = []byte(c.content)
+			if got := readCanary(request); got.State != c.want || got.Problem == "" {
+				t.Fatalf("canary %+v, want %s and a problem", got, c.want)
+			}
+		})
+	}
+}
+
+func TestLeavesAreThoseOfOurIssuers(t *testing.T) {
+	root := newRoot(t, "Root")
+	issued := root.leaf(2, 1)
+	leaf := func(name, kind, group, issuer string) *certmanagerv1.Certificate {
+		c := certificateOf(planner.Ref{Namespace: "cert-manager", Name: name}, issuer, 1, issued)
+		c.Spec.IssuerRef.Kind, c.Spec.IssuerRef.Group = kind, group
+		return c
+	}
+	failed := leaf("b-internal", "", "", "root-2026")
+	failed.Status.LastFailureTime = &metav1.Time{Time: epoch}
+	failed.Status.Conditions = append(failed.Status.Conditions, certmanagerv1.CertificateCondition{
+		Type: certmanagerv1.CertificateConditionIssuing, Status: certmanagermeta.ConditionFalse, Message: "it failed",
+	})
+	issuing := leaf("a-cluster", "ClusterIssuer", "cert-manager.io", "fleet")
+	issuing.Status.Conditions = append(issuing.Status.Conditions, certmanagerv1.CertificateCondition{
+		Type: certmanagerv1.CertificateConditionIssuing, Status: certmanagermeta.ConditionTrue,
+	})
+	got := observe(t, desiredFleet(), nil, failed, issuing, requestOf(issuing, "r", 1, issued),
+		leaf("root-2026", "Issuer", "", "root-2026"),        // a key's own
+		leaf("c", "Issuer", "", "fleet"),                    // an Issuer of the same name
+		leaf("d", "ClusterIssuer", "acme.example", "fleet"), // of somebody else
+		leaf("e", "ClusterIssuer", "", "other"),
+	).Leaves
+	want := []planner.Leaf{
+		{
+			Ref: planner.Ref{Namespace: "cert-manager", Name: "a-cluster"}, Issuer: planner.Ref{Name: "fleet"},
+			SecretName: "a-cluster-tls", Chain: []pki.Certificate{issued}, Issuing: true,
+		},
+		{
+			Ref: planner.Ref{Namespace: "cert-manager", Name: "b-internal"}, Issuer: planner.Ref{Namespace: "cert-manager", Name: "root-2026"},
+			SecretName: "b-internal-tls", Problem: "it failed",
+			Unknown: "the CertificateRequest of revision 1 is gone; a reissue makes it known",
+		},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("leaves %+v\nwant %+v", got, want)
+	}
+}
+
+func namespace(name, trust string) *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"trust": trust}}}
+}
+
+func configMap(namespace, name string, data map[string]string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{LabelBundleCopy: name}}, Data: data}
+}
+
+func bundleObject(t *testing.T, name, key, trust string, inline ...string) *unstructured.Unstructured {
+	t.Helper()
+	sources := []any{map[string]any{"useDefaultCAs": false}}
+	for _, content := range inline {
+		sources = append(sources, map[string]any{"inLine": content})
+	}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "trust.cert-manager.io/v1alpha1", "kind": "Bundle",
+		"metadata": map[string]any{"name": name, "labels": map[string]any{v1alpha1.LabelDomainName: "fleet", v1alpha1.LabelDomainNamespace: "reanchor-system"}},
+		"spec": map[string]any{"sources": sources, "target": map[string]any{
+			"configMap":         map[string]any{"key": key},
+			"namespaceSelector": map[string]any{"matchLabels": map[string]any{"trust": trust}},
+		}},
+	}}
+}
+
+func TestCopiesHaveAnEntryForEachPlace(t *testing.T) {
+	root, next := newRoot(t, "Root"), newRoot(t, "Next")
+	both := string(root.PEM()) + string(next.PEM())
+	going := namespace("going", "fleet")
+	going.DeletionTimestamp, going.Finalizers = &metav1.Time{Time: epoch}, []string{"kubernetes"}
+	got := observe(t, desiredFleet(), nil,
+		namespace("a", "fleet"), namespace("b", "fleet"), namespace("c", "fleet"), namespace("d", "fleet"), going, namespace("other", "no"),
+		configMap("a", "trust", map[string]string{"ca.crt": both}),
+		configMap("b", "trust", map[string]string{"else": both}),
+		configMap("c", "trust", map[string]string{"ca.crt": "rubble"}),
+		configMap("other", "trust", map[string]string{"ca.crt": both}),
+	).Copies
+	texts := make([]string, 0, len(got))
+	for _, c := range got {
+		texts = append(texts, fmt.Sprintf("%s %s %d %s", c.Bundle, c.Namespace, len(c.Anchors), c.Problem))
+	}
+	want := []string{
+		"trust a 2 ",
+		`trust b 0 the ConfigMap has no key "ca.crt"`,
+		`trust c 0 key "ca.crt": no PEM block of type CERTIFICATE found`,
+		"trust d 0 trust-manager has written no ConfigMap trust yet",
+	}
+	if !reflect.DeepEqual(texts, want) {
+		t.Fatalf("copies %q\nwant %q", texts, want)
+	}
+}
+
+func TestCopiesOfATargetThatChanges(t *testing.T) {
+	root := newRoot(t, "Root")
+	observed := observe(t, desiredFleet(), nil,
+		bundleObject(t, "trust", "old.crt", "before", string(root.PEM())),
+		bundleObject(t, "left", "ca.crt", "before", string(root.PEM()), string(root.PEM())),
+		namespace("a", "fleet"), namespace("b", "before"),
+		configMap("b", "trust", map[string]string{"old.crt": string(root.PEM())}),
+	)
+	var places []string
+	for _, c := range observed.Copies {
+		places = append(places, c.Bundle+" "+c.Namespace+" "+c.Problem)
+	}
+	want := []string{
+		"left b trust-manager has written no ConfigMap left yet",
+		"trust a trust-manager has written no ConfigMap trust yet",
+		"trust b ",
+	}
+	if !reflect.DeepEqual(places, want) {
+		t.Fatalf("copies %q\nwant %q", places, want)
+	}
+	if got := observed.Bundles; len(got) != 2 || got[0].Name != "left" || len(got[0].Anchors) != 1 || got[1].Target.ConfigMap.Key != "old.crt" {
+		t.Fatalf("bundles %+v", got)
+	}
+}
+
+func TestWhatIsRefusedIsUnknown(t *testing.T) {
+	forbidden := func(resource schema.GroupResource) error {
+		return apierrors.NewForbidden(resource, "", errors.New("nobody may"))
+	}
+	refuse := func(list client.ObjectList) error {
+		switch list := list.(type) {
+		case *certmanagerv1.CertificateList:
+			return forbidden(certificates)
+		case *certmanagerv1.ClusterIssuerList:
+			return apierrors.NewServiceUnavailable("busy")
+		case *unstructured.UnstructuredList:
+			return &meta.NoKindMatchError{GroupKind: bundleKind.GroupKind(), SearchedVersions: []string{"v1alpha1"}}
+		case *corev1.ConfigMapList:
+			return forbidden(configMaps)
+		case *metav1.PartialObjectMetadataList:
+			_ = list
+			return forbidden(replicaSets)
+		}
+		return nil
+	}
+	observed := observe(t, desiredFleet(), refuse, namespace("a", "fleet"))
+	want := map[string]string{
+		"bundles.trust.cert-manager.io":  "install its definition",
+		"certificates.cert-manager.io":   "grant list and watch on certificates.cert-manager.io",
+		"clusterissuers.cert-manager.io": "the next turn asks again",
+		"configmaps":                     "grant list and watch on configmaps",
+	}
+	if len(observed.Unknown) != len(want) {
+		t.Fatalf("unknown %+v", observed.Unknown)
+	}
+	for _, unknown := range observed.Unknown {
+		if !strings.HasSuffix(unknown.Why, want[unknown.Subject]) || want[unknown.Subject] == "" {
+			t.Errorf("%+v, want it to end in %q", unknown, want[unknown.Subject])
+		}
+	}
+	if len(observed.Issuers) != 0 {
+		t.Errorf("an issuer that could not be listed is said to be absent: %+v", observed.Issuers)
+	}
+}
+
+func TestBundleThatIsNotUnderstoodIsUnknown(t *testing.T) {
+	observed := observe(t, desiredFleet(), nil, bundleObject(t, "trust", "ca.crt", "fleet", "rubble"))
+	if len(observed.Unknown) != 1 || observed.Unknown[0].Subject != "Bundle trust" || !strings.Contains(observed.Unknown[0].Why, "source 2: no PEM block") {
+		t.Fatalf("unknown %+v", observed.Unknown)
+	}
+}
+
+func TestABrokenConnectionIsAnError(t *testing.T) {
+	broken := errors.New("connection refused")
+	cluster, _ := newCluster(t, func(client.ObjectList) error { return broken })
+	if _, err := (&Observer{Reader: cluster}).Observe(t.Context(), fleet, desiredFleet(), nil); !errors.Is(err, broken) {
+		t.Fatalf("error %v", err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	cluster, _ = newCluster(t, func(client.ObjectList) error { return apierrors.NewTimeoutError("too late", 1) })
+	if _, err := (&Observer{Reader: cluster}).Observe(ended, fleet, desiredFleet(), nil); err == nil {
+		t.Fatal("an observation that was cancelled is taken for a finished one")
+	}
+}
+
+func TestUses(t *testing.T) {
+	spec := decode[corev1.PodSpec](t, `
+initContainers:
+- {name: init, env: [{name: A, valueFrom: {configMapKeyRef: {name: env-map, key: k}}}, {name: B, value: x}, {name: C, valueFrom: {secretKeyRef: {name: env-secret, key: k}}}]}
+containers:
+- {name: one, volumeMounts: [{name: plain, mountPath: /a}, {name: both, mountPath: /b}, {name: expr, mountPath: /c, subPathExpr: $(X)}]}
+- {name: two, envFrom: [{configMapRef: {name: from-map}}, {secretRef: {name: from-secret}}], volumeMounts: [{name: both, mountPath: /b, subPath: ca.crt}]}
+volumes:
+- {name: plain, configMap: {name: plain-map}}
+- {name: both, secret: {secretName: both-secret}}
+- {name: expr, projected: {sources: [{configMap: {name: projected-map}}, {secret: {name: projected-secret}}, {serviceAccountToken: {path: t}}]}}
+- {name: declared, configMap: {name: declared-map}}
+- {name: scratch, emptyDir: {}}
+`)
+	want := map[use]bool{
+		{source{false, "env-map"}, planner.MountEnv}:             true,
+		{source{true, "env-secret"}, planner.MountEnv}:           true,
+		{source{false, "from-map"}, planner.MountEnv}:            true,
+		{source{true, "from-secret"}, planner.MountEnv}:          true,
+		{source{false, "plain-map"}, planner.MountVolume}:        true,
+		{source{true, "both-secret"}, planner.MountVolume}:       true,
+		{source{true, "both-secret"}, planner.MountSubPath}:      true,
+		{source{false, "projected-map"}, planner.MountSubPath}:   true,
+		{source{true, "projected-secret"}, planner.MountSubPath}: true,
+		{source{false, "declared-map"}, planner.MountVolume}:     true,
+	}
+	if got := uses(spec); !reflect.DeepEqual(got, want) {
+		t.Fatalf("uses %v\nwant %v", got, want)
+	}
+}
+
+// mounting is a pod's spec that mounts the bundle trust.
+const mounting = `{containers: [{name: c, image: i, volumeMounts: [{name: t, mountPath: /t}]}], volumes: [{name: t, configMap: {name: trust}}]}`
+
+func pod(t *testing.T, name, ownerKind, owner string, annotations map[string]string) *corev1.Pod {
+	t.Helper()
+	p := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: name, Annotations: annotations},
+		Spec:       *decode[corev1.PodSpec](t, mounting),
+	}
+	if owner != "" {
+		p.OwnerReferences = controlledBy(ownerKind, owner)
+	}
+	return p
+}
+
+func controlledBy(kind, name string) []metav1.OwnerReference {
+	controls := true
+	return []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: kind, Name: name, UID: types.UID(kind + " " + name), Controller: &controls}}
+}
+
+func TestWorkloadsAndTheirPods(t *testing.T) {
+	digest := map[string]string{v1alpha1.AnnotationBundleSHA256: "d1"}
+	deployment := decode[appsv1.Deployment](t, `{metadata: {namespace: a, name: web, uid: Deployment web, annotations: {reanchor.dev/reloads: 90s}},
+  spec: {replicas: 2, template: {metadata: {annotations: {reanchor.dev/bundle-sha256: d1}}, spec: `+mounting+`}},
+  status: {replicas: 2, updatedReplicas: 2, availableReplicas: 2}}`)
+	daemon := decode[appsv1.DaemonSet](t, `{metadata: {namespace: a, name: agent, uid: DaemonSet agent}, spec: {template: {metadata: {annotations: {reanchor.dev/reloads: "true"}}, spec: `+mounting+`}},
+  status: {desiredNumberScheduled: 1, currentNumberScheduled: 1}}`)
+	stateful := decode[appsv1.StatefulSet](t, `{metadata: {namespace: elsewhere, name: db, uid: StatefulSet db}, spec: {template: {spec: `+mounting+`}}}`)
+	replicaSet := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "web-1", UID: "ReplicaSet web-1", OwnerReferences: controlledBy("Deployment", "web")}}
+	going := pod(t, "web-going", "ReplicaSet", "web-1", nil)
+	going.DeletionTimestamp, going.Finalizers = &metav1.Time{Time: epoch}, []string{"x"}
+	done := pod(t, "web-done", "ReplicaSet", "web-1", nil)
+	done.Status.Phase = corev1.PodFailed
+	got := observe(t, desiredFleet(), nil, namespace("a", "fleet"), namespace("elsewhere", "no"), deployment, daemon, stateful, replicaSet,
+		pod(t, "web-1", "ReplicaSet", "web-1", digest), going, done,
+		pod(t, "web-x", "ReplicaSet", "web-1", map[string]string{v1alpha1.AnnotationBundleSHA256: "d1", v1alpha1.AnnotationLeavesSHA256: ""}),
+		pod(t, "agent-1", "DaemonSet", "agent", nil), pod(t, "job-1", "Job", "job", nil), pod(t, "bare", "", "", nil)).Workloads
+	trust := []planner.Mount{{Name: "trust", Kind: planner.MountVolume}}
+	want := []planner.Workload{
+		{Kind: "DaemonSet", Ref: planner.Ref{Namespace: "a", Name: "agent"}, Bundles: trust, Reloads: 2 * time.Minute, Rolling: true, Pods: 1, Bearing: 1},
+		{Kind: "Pod", Ref: planner.Ref{Namespace: "a", Name: "bare"}, Bundles: trust, Pods: 1, Bearing: 1},
+		{Kind: "Pod", Ref: planner.Ref{Namespace: "a", Name: "job-1"}, Bundles: trust, Pods: 1, Bearing: 1},
+		{Kind: "Deployment", Ref: planner.Ref{Namespace: "a", Name: "web"}, Bundles: trust, Reloads: 90 * time.Second, BundleDigest: "d1", Pods: 3, Bearing: 1},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("workloads %+v\nwant %+v", got, want)
+	}
+}
+
+func TestWorkloadThatPresentsALeaf(t *testing.T) {
+	root := newRoot(t, "Root")
+	leaf := certificateOf(planner.Ref{Namespace: "plant", Name: "broker"}, "fleet", 1, root.leaf(2, 1))
+	stateful := decode[appsv1.StatefulSet](t, `{metadata: {namespace: plant, name: broker}, spec: {template: {spec: {containers: [{name: c, image: i}],
+  volumes: [{name: t, secret: {secretName: broker-tls}}, {name: o, secret: {secretName: other}}]}}}}`)
+	got := observe(t, desiredFleet(), nil, leaf, stateful).Workloads
+	if len(got) != 1 || !reflect.DeepEqual(got[0].Secrets, []planner.Mount{{Name: "broker-tls", Kind: planner.MountVolume}}) || got[0].Bundles != nil {
+		t.Fatalf("workloads %+v", got)
+	}
+}
+
+func TestReloads(t *testing.T) {
+	for value, want := range map[string]time.Duration{
+		"": 0, "true": 2 * time.Minute, "90s": 90 * time.Second, "soon": 0, "-1s": 0, "false": 0, "0s": 0,
+	} {
+		if got := reloads(map[string]string{v1alpha1.AnnotationReloads: value}); got != want {
+			t.Errorf("%q: %s, want %s", value, got, want)
+		}
+	}
+}
+
+func TestRolling(t *testing.T) {
+	for status, want := range map[string]bool{
+		`{observedGeneration: 2, replicas: 2, updatedReplicas: 2, availableReplicas: 2}`: false,
+		`{observedGeneration: 1, replicas: 2, updatedReplicas: 2, availableReplicas: 2}`: true,
+		`{observedGeneration: 2, replicas: 3, updatedReplicas: 2, availableReplicas: 2}`: true,
+		`{observedGeneration: 2, replicas: 2, updatedReplicas: 1, availableReplicas: 2}`: true,
+		`{observedGeneration: 2, replicas: 2, updatedReplicas: 2, availableReplicas: 1}`: true,
+	} {
+		meta := `{metadata: {generation: 2}, spec: {replicas: 2}, status: ` + status + `}`
+		if got := deploymentRolls(decode[appsv1.Deployment](t, meta)); got != want {
+			t.Errorf("Deployment %s: %v", status, got)
+		}
+		if got := statefulSetRolls(decode[appsv1.StatefulSet](t, meta)); got != want {
+			t.Errorf("StatefulSet %s: %v", status, got)
+		}
+	}
+	revised := decode[appsv1.StatefulSet](t, `{status: {replicas: 1, updatedReplicas: 1, availableReplicas: 1, currentRevision: a, updateRevision: b}}`)
+	if !statefulSetRolls(revised) {
+		t.Error("a StatefulSet between two revisions does not roll")
+	}
+	for status, want := range map[string]bool{
+		`{observedGeneration: 2, desiredNumberScheduled: 2, currentNumberScheduled: 2, updatedNumberScheduled: 2, numberAvailable: 2}`: false,
+		`{observedGeneration: 2, desiredNumberScheduled: 2, currentNumberScheduled: 2, updatedNumberScheduled: 1, numberAvailable: 2}`: true,
+		`{observedGeneration: 2, desiredNumberScheduled: 2, currentNumberScheduled: 1, updatedNumberScheduled: 2, numberAvailable: 2}`: true,
+		`{observedGeneration: 2, desiredNumberScheduled: 2, currentNumberScheduled: 2, updatedNumberScheduled: 2, numberAvailable: 1}`: true,
+		`{observedGeneration: 1, desiredNumberScheduled: 0}`:                                                                           true,
+	} {
+		if got := daemonSetRolls(decode[appsv1.DaemonSet](t, `{metadata: {generation: 2}, status: `+status+`}`)); got != want {
+			t.Errorf("DaemonSet %s: %v", status, got)
+		}
+	}
+}
+
+func TestGatesPassThroughSorted(t *testing.T) {
+	cluster, _ := newCluster(t, nil)
+	given := []planner.Gate{{Name: "b", Since: epoch}, {Name: "a", Since: epoch}}
+	observed, err := (&Observer{Reader: cluster}).Observe(t.Context(), fleet, planner.Desired{}, given)
+	if err != nil || !reflect.DeepEqual(observed.Since, []planner.Gate{{Name: "a", Since: epoch}, {Name: "b", Since: epoch}}) || given[0].Name != "b" {
+		t.Fatalf("since %+v, %v", observed.Since, err)
+	}
+}

@@ -1,0 +1,97 @@
+package applier
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+)
+
+// roles are all roles under config, each with its file.
+func roles(t *testing.T) map[string]rbacv1.ClusterRole {
+	t.Helper()
+	found := map[string]rbacv1.ClusterRole{}
+	err := filepath.WalkDir("../config", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || filepath.Ext(path) != ".yaml" {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		documents := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(content), 4096)
+		for {
+			var role rbacv1.ClusterRole // a Role has the same fields
+			if err := documents.Decode(&role); errors.Is(err, io.EOF) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			if role.Kind == "ClusterRole" || role.Kind == "Role" {
+				found[path+": "+role.Kind+" "+role.Name] = role
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) != 3 {
+		t.Fatalf("roles %v, want the controller's, leader election's and the Git credentials'", found)
+	}
+	return found
+}
+
+func TestNoRoleHasAWildcard(t *testing.T) {
+	for name, role := range roles(t) {
+		for _, rule := range role.Rules {
+			all := slices.Concat(rule.APIGroups, rule.Resources, rule.Verbs, rule.ResourceNames, rule.NonResourceURLs)
+			if slices.ContainsFunc(all, func(part string) bool { return strings.Contains(part, "*") }) {
+				t.Errorf("%s: %v", name, rule)
+			}
+		}
+		if role.AggregationRule != nil {
+			t.Errorf("%s is aggregated: nobody can read here what it grants", name)
+		}
+	}
+}
+
+func TestSecretsAreNotRead(t *testing.T) {
+	for name, role := range roles(t) {
+		for _, rule := range role.Rules {
+			if !slices.ContainsFunc(rule.Resources, func(r string) bool { return strings.HasPrefix(r, "secrets") }) {
+				continue
+			}
+			deleted := role.Kind == "ClusterRole" && slices.Equal(rule.Verbs, []string{"delete"})
+			named := role.Kind == "Role" && slices.Equal(rule.Verbs, []string{"get"}) && len(rule.ResourceNames) > 0
+			if !deleted && !named {
+				t.Errorf("%s: %v", name, rule)
+			}
+		}
+	}
+}
+
+// TestNoRoleGrantsItselfMore guards against the verbs and resources by which a role
+// can be left behind: other roles, impersonation, tokens, commands in pods.
+func TestNoRoleGrantsItselfMore(t *testing.T) {
+	forbidden := []string{
+		"escalate", "bind", "impersonate", "approve", "sign",
+		"roles", "clusterroles", "rolebindings", "clusterrolebindings", "serviceaccounts/token", "pods/exec", "pods/attach", "nodes/proxy",
+	}
+	for name, role := range roles(t) {
+		for _, rule := range role.Rules {
+			for _, part := range slices.Concat(rule.Verbs, rule.Resources) {
+				if slices.Contains(forbidden, part) {
+					t.Errorf("%s grants %s", name, part)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/applier"
+	"github.com/reanchor/reanchor/gitsource"
+	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/policies"
+	"github.com/reanchor/reanchor/reconciler"
+	"github.com/reanchor/reanchor/renderer"
+)
+
+// parts of a turn, from the packages that make them.
+func parts(cluster client.Client, flags controllerFlags) reconciler.Parts {
+	return reconciler.Parts{
+		Source: &source{folder: flags.storagePath},
+		Load: func(files fs.FS, folder string) (reconciler.Loaded, error) {
+			return load(files, folder, flags.clusterResourceNamespace)
+		},
+		Observe: func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (planner.Observed, error) {
+			observer := applier.Observer{Reader: reader, ClusterResourceNamespace: flags.clusterResourceNamespace}
+			return observer.Observe(ctx, domain, desired, since)
+		},
+		Plan:      planner.Next,
+		CheckFile: policies.CheckFile,
+		Check:     policies.Check,
+		Cluster:   hand{applier.Applier{Reader: cluster, Writer: cluster, ClusterResourceNamespace: flags.clusterResourceNamespace}},
+	}
+}
+
+// source keeps a copy of each domain's repository in a folder of its own.
+type source struct {
+	folder string
+
+	mu           sync.Mutex
+	repositories map[types.NamespacedName]repository
+}
+
+// repository is an open copy, and what it was opened with.
+type repository struct {
+	*gitsource.Repository
+	remote gitsource.Remote
+}
+
+// Pull pulls the domain's branch.
+func (s *source) Pull(ctx context.Context, domain *v1alpha1.TrustDomain, credentials reconciler.Credentials) (reconciler.Snapshot, error) {
+	opened, err := s.open(domain, credentials)
+	if err != nil {
+		return nil, err
+	}
+	pulled, err := opened.Pull(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return snapshot{pulled}, nil
+}
+
+// open returns the open copy of a domain's repository, opened anew if the remote or
+// its credentials are others than before.
+func (s *source) open(domain *v1alpha1.TrustDomain, credentials reconciler.Credentials) (*gitsource.Repository, error) {
+	name := client.ObjectKeyFromObject(domain)
+	remote := gitsource.Remote{
+		URL: domain.Spec.Source.URL, Branch: domain.Spec.Source.Ref.Branch,
+		Username: credentials.Username, Password: credentials.Password, CA: credentials.CAs,
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known, ok := s.repositories[name]; ok && sameRemote(known.remote, remote) {
+		return known.Repository, nil
+	}
+	opened, err := gitsource.Open(filepath.Join(s.folder, name.Namespace, name.Name), remote)
+	if err != nil {
+		return nil, err
+	}
+	if s.repositories == nil {
+		s.repositories = map[types.NamespacedName]repository{}
+	}
+	s.repositories[name] = repository{opened, remote}
+	return opened, nil
+}
+
+func sameRemote(a, b gitsource.Remote) bool {
+	return a.URL == b.URL && a.Branch == b.Branch && a.Username == b.Username &&
+		a.Password == b.Password && string(a.CA) == string(b.CA)
+}
+
+// snapshot is a gitsource snapshot as the reconciler takes it.
+type snapshot struct{ *gitsource.Snapshot }
+
+// Changed lists the files that differ from an earlier snapshot.
+func (s snapshot) Changed(since reconciler.Snapshot) ([]string, error) {
+	earlier, _ := since.(snapshot)
+	return s.Snapshot.Changed(earlier.Snapshot)
+}
+
+// loaded is what the renderer loaded, as the reconciler takes it.
+type loaded struct{ *renderer.Loaded }
+
+func load(files fs.FS, folder, clusterResourceNamespace string) (reconciler.Loaded, error) {
+	read, err := renderer.Load(files, folder, renderer.Options{ClusterResourceNamespace: clusterResourceNamespace})
+	if err != nil {
+		return nil, err
+	}
+	return loaded{read}, nil
+}
+
+// Desired is what the documents declare.
+func (l loaded) Desired() planner.Desired { return l.Loaded.Desired }
+
+// Warnings are those of the documents.
+func (l loaded) Warnings() []string { return words(l.Loaded.Warnings) }
+
+// hand writes to the cluster.
+type hand struct{ applier.Applier }
+
+// Apply writes the manifests and tells what it did in words.
+func (h hand) Apply(ctx context.Context, domain planner.Ref, manifests []*unstructured.Unstructured, options reconciler.ApplyOptions) (reconciler.Result, error) {
+	result, err := h.Applier.Apply(ctx, domain, manifests, applier.Options{Prune: options.Prune, Kinds: options.Kinds})
+	return reconciler.Result{
+		Applied: words(result.Applied), Pruned: words(result.Pruned), Conflicts: words(result.Conflicts), Kinds: result.Kinds,
+	}, err
+}
+
+// Act carries out the actions and tells which of them wrote something.
+func (h hand) Act(ctx context.Context, domain planner.Ref, actions []planner.Action) ([]string, error) {
+	outcomes, err := h.Applier.Act(ctx, domain, actions)
+	var acted []string
+	for _, outcome := range outcomes {
+		if outcome.Done {
+			acted = append(acted, outcome.Action.String())
+		}
+	}
+	return acted, err
+}
+
+// words of things that print themselves.
+func words[T any](things []T) []string {
+	var all []string
+	for _, thing := range things {
+		all = append(all, fmt.Sprint(thing))
+	}
+	return all
+}

@@ -1,0 +1,75 @@
+package gitsource
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// The errors that a caller may branch on, by errors.Is.
+var (
+	// ErrBranchNotFound: the repository is there, the branch is not, or nothing
+	// was ever committed.
+	ErrBranchNotFound = errors.New("branch not found")
+	// ErrAuthentication: the server wants other credentials, or these may not do
+	// what was asked (HTTP 401 and 403). Some servers answer so for a repository
+	// that does not exist.
+	ErrAuthentication = errors.New("authentication failed")
+	// ErrNotRepository: what is at the URL is not a Git repository that this
+	// program can read.
+	ErrNotRepository = errors.New("repository not found")
+	// ErrUnreachable: no answer, or not in time, or the server failed (HTTP 5xx).
+	ErrUnreachable = errors.New("remote unreachable")
+	// ErrTLS: the server could not be verified, or speaks no TLS.
+	ErrTLS = errors.New("TLS failed")
+	// ErrRejected: the server was reached and refused the push, by a hook or a
+	// rule, for a reason other than somebody else having been faster.
+	ErrRejected = errors.New("push rejected")
+	// ErrTooLarge: something exceeds the remote's Limits.
+	ErrTooLarge = errors.New("too large")
+	// ErrInvalidCommit: a commit that Git, or the file system of whoever checks it
+	// out, could not hold.
+	ErrInvalidCommit = errors.New("invalid commit")
+)
+
+// ConflictError says that files of a commit were changed by somebody else after
+// the snapshot that the commit was made from. Nothing was pushed.
+type ConflictError struct {
+	// Paths that changed, sorted.
+	Paths []string
+}
+
+// Error names the first few paths.
+func (e *ConflictError) Error() string {
+	const named = 3
+	names := strings.Join(e.Paths[:min(named, len(e.Paths))], ", ")
+	if more := len(e.Paths) - named; more > 0 {
+		names += fmt.Sprintf(" and %d more", more)
+	}
+	return "somebody else changed " + names + " since: pull, decide again on what is there now, and push"
+}
+
+// failure is one of the errors above with what was seen and what to do next. Its
+// text is final: it holds no credentials. What caused it is kept for errors.Is
+// only where it is the end of a context.
+type failure struct {
+	kind   error
+	detail string
+	hint   string
+	ended  error
+}
+
+func (f *failure) Error() string {
+	text := f.kind.Error()
+	if f.detail != "" {
+		text += ": " + f.detail
+	}
+	return text + ": " + f.hint
+}
+
+func (f *failure) Unwrap() []error {
+	if f.ended == nil {
+		return []error{f.kind}
+	}
+	return []error{f.kind, f.ended}
+}

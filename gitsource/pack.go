@@ -1,0 +1,257 @@
+package gitsource
+
+import (
+	"bytes"
+	"compress/zlib"
+	"crypto/sha1"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+)
+
+// object is a new Git object.
+type object struct {
+	kind plumbing.ObjectType
+	hash plumbing.Hash
+	data []byte
+}
+
+func newObject(kind plumbing.ObjectType, data []byte) object {
+	return object{kind: kind, hash: plumbing.ComputeHash(kind, data), data: data}
+}
+
+// packOf is the pack (gitformat-pack, version 2) that holds these objects.
+func packOf(objects []object) ([]byte, error) {
+	var pack bytes.Buffer
+	packer, err := newPacker(&pack, len(objects))
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range objects {
+		if err := packer.add(o.kind, int64(len(o.data)), bytes.NewReader(o.data)); err != nil {
+			return nil, err
+		}
+	}
+	err = packer.close()
+	return pack.Bytes(), err
+}
+
+// packer writes a pack, one whole object after the other: it keeps none of them
+// and compares none with another.
+type packer struct {
+	out io.Writer
+	sum hash.Hash
+	zip *zlib.Writer
+}
+
+func newPacker(w io.Writer, count int) (*packer, error) {
+	sum := sha1.New()
+	out := io.MultiWriter(w, sum)
+	header := append([]byte("PACK"), binary.BigEndian.AppendUint64(nil, 2<<32|uint64(count))...)
+	_, err := out.Write(header)
+	return &packer{out: out, sum: sum, zip: zlib.NewWriter(out)}, err
+}
+
+func (p *packer) add(kind plumbing.ObjectType, size int64, content io.Reader) error {
+	if _, err := p.out.Write(packedHeader(kind, size)); err != nil {
+		return err
+	}
+	p.zip.Reset(p.out)
+	written, err := io.Copy(p.zip, content)
+	if err == nil && written != size {
+		err = fmt.Errorf("an object of %d bytes gave %d: %w", size, written, io.ErrUnexpectedEOF)
+	}
+	return errors.Join(err, p.zip.Close())
+}
+
+func (p *packer) close() error {
+	_, err := p.out.Write(p.sum.Sum(nil))
+	return err
+}
+
+// packedHeader is an object's type and size as a pack states them: four bits of
+// the size beside the type, then seven to a byte, the lowest first.
+func packedHeader(kind plumbing.ObjectType, size int64) []byte {
+	current := byte(kind)<<4 | byte(size&0x0f)
+	var header []byte
+	for size >>= 4; size > 0; size >>= 7 {
+		header = append(header, current|0x80)
+		current = byte(size & 0x7f)
+	}
+	return append(header, current)
+}
+
+// storePack keeps in folder the pack that fill writes, and its index. It appears
+// whole or not at all.
+func storePack(folder string, limits Limits, fill func(io.Writer) error) error {
+	file, err := os.CreateTemp(folder, "tmp_pack_*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	if err := fill(&limitedWriter{to: file, left: limits.Fetch, limit: limits.Fetch}); err != nil {
+		return err
+	}
+	if err := checkPack(file, limits); err != nil {
+		return err
+	}
+	index, err := indexPack(file)
+	if err != nil {
+		return err
+	}
+	return installPack(folder, file, index)
+}
+
+// limitedWriter fails once more than the limit was written.
+type limitedWriter struct {
+	to          io.Writer
+	left, limit int64
+}
+
+func (w *limitedWriter) Write(p []byte) (int, error) {
+	if w.left -= int64(len(p)); w.left < 0 {
+		return 0, &failure{
+			kind:   ErrTooLarge,
+			detail: "a fetch brings more than " + size(w.limit),
+			hint:   "use a smaller repository, or raise the limit of a fetch",
+		}
+	}
+	return w.to.Write(p)
+}
+
+// checkPack reads through a pack without keeping anything, and refuses what would
+// take too much memory to index: it is easy to pack a very large file small.
+func checkPack(file io.ReadSeeker, limits Limits) error {
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	scanner := packfile.NewScanner(file)
+	_, count, err := scanner.Header()
+	if err != nil {
+		return err
+	}
+	if int64(count) > int64(limits.Objects) {
+		return &failure{
+			kind:   ErrTooLarge,
+			detail: fmt.Sprintf("a fetch brings %d objects, more than %d", count, limits.Objects),
+			hint:   "use a smaller repository, or raise the limit of objects",
+		}
+	}
+	for range count {
+		length, err := unpackedSize(scanner)
+		if err != nil {
+			return err
+		}
+		if length > limits.Object {
+			return &failure{
+				kind:   ErrTooLarge,
+				detail: "the repository holds an object of " + size(length) + ", more than " + size(limits.Object),
+				hint:   "git ls-tree -r -l shows which file it is: take it out of the branch, or raise the limit of an object",
+			}
+		}
+	}
+	return nil
+}
+
+// unpackedSize moves to the next object and tells how large it, or what it is a
+// delta to, will be.
+func unpackedSize(scanner *packfile.Scanner) (int64, error) {
+	header, err := scanner.NextObjectHeader()
+	if err != nil {
+		return 0, err
+	}
+	if !header.Type.IsDelta() {
+		return header.Length, nil
+	}
+	var head prefix
+	_, _, err = scanner.NextObject(&head)
+	return max(header.Length, resultSize(head)), err
+}
+
+// prefix keeps the beginning of what is written to it: as much as the two sizes
+// that a delta starts with can take.
+type prefix []byte
+
+func (p *prefix) Write(b []byte) (int, error) {
+	room := 2*binary.MaxVarintLen64 - len(*p)
+	*p = append(*p, b[:min(len(b), room)]...)
+	return len(b), nil
+}
+
+// resultSize is the size of what a delta makes, as its beginning states it.
+func resultSize(head []byte) int64 {
+	_, n := binary.Uvarint(head)
+	if n <= 0 {
+		return 0
+	}
+	result, _ := binary.Uvarint(head[n:])
+	return int64(min(result, 1<<62))
+}
+
+func indexPack(file io.ReadSeeker) (*idxfile.MemoryIndex, error) {
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	index := new(idxfile.Writer)
+	parser, err := packfile.NewParser(packfile.NewScanner(file), index)
+	if err != nil {
+		return nil, err
+	}
+	checksum, err := parser.Parse()
+	if err != nil {
+		return nil, err
+	}
+	if checksum.IsZero() {
+		return nil, fmt.Errorf("the pack ends before its checksum: %w", io.ErrUnexpectedEOF)
+	}
+	return index.Index()
+}
+
+// installPack gives the pack its name. The index comes first: go-git looks for
+// packs and wants an index, git looks for indexes and does not mind a missing pack.
+func installPack(folder string, pack *os.File, index *idxfile.MemoryIndex) error {
+	name := filepath.Join(folder, "pack-"+plumbing.Hash(index.PackfileChecksum).String())
+	file, err := os.CreateTemp(folder, "tmp_idx_*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	if _, err := idxfile.NewEncoder(file).Encode(index); err != nil {
+		return err
+	}
+	if err := settle(file, name+".idx"); err != nil {
+		return err
+	}
+	return settle(pack, name+".pack")
+}
+
+// settle makes a finished temporary file durable and gives it its name.
+func settle(file *os.File, name string) error {
+	if err := errors.Join(file.Chmod(0o444), file.Sync()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), name)
+}
+
+// size is a number of bytes for people.
+func size(bytes int64) string {
+	const units = "KMGT"
+	if bytes < 1024 {
+		return fmt.Sprintf("%d bytes", bytes)
+	}
+	value, unit := float64(bytes)/1024, 0
+	for value >= 1024 && unit < len(units)-1 {
+		value, unit = value/1024, unit+1
+	}
+	return fmt.Sprintf("%.1f %ciB", value, units[unit])
+}

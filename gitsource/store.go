@@ -1,0 +1,266 @@
+package gitsource
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	gitobject "github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/storer"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+)
+
+// store is a bare Git repository on disk. It may be used by several goroutines.
+//
+// A commit is in it only together with all that it consists of, its parents
+// excepted.
+type store struct {
+	folder string
+
+	mutex   sync.Mutex // guards git and folders
+	git     *filesystem.Storage
+	folders folderCache
+
+	packs   atomic.Int64
+	damaged atomic.Bool
+}
+
+const (
+	objectCacheBytes = 16 << 20
+	remoteName       = "origin"
+)
+
+func storeAt(folder string) *store {
+	git := filesystem.NewStorage(osfs.New(folder), cache.NewObjectLRU(objectCacheBytes))
+	return &store{folder: folder, git: git}
+}
+
+// createStore makes an empty store for a remote.
+func createStore(folder string, remote Remote) (*store, error) {
+	if err := os.MkdirAll(filepath.Join(folder, "objects", "pack"), 0o700); err != nil {
+		return nil, err
+	}
+	s := storeAt(folder)
+	settings := config.NewConfig()
+	settings.Core.IsBare = true
+	settings.Remotes[remoteName] = &config.RemoteConfig{
+		Name:  remoteName,
+		URLs:  []string{remote.URL},
+		Fetch: []config.RefSpec{config.RefSpec("+" + remote.reference() + ":" + remote.reference())},
+	}
+	head := plumbing.NewSymbolicReference(plumbing.HEAD, remote.reference())
+	return s, errors.Join(s.git.Init(), s.git.SetConfig(settings), s.git.SetReference(head))
+}
+
+// openStore opens a store of this remote, and tells where its branch stands.
+func openStore(folder string, remote Remote) (*store, plumbing.Hash, error) {
+	s := storeAt(folder)
+	settings, err := s.git.Config()
+	if err != nil {
+		return nil, plumbing.ZeroHash, err
+	}
+	origin := settings.Remotes[remoteName]
+	if origin == nil || !slices.Equal(origin.URLs, []string{remote.URL}) {
+		return nil, plumbing.ZeroHash, errors.New("it belongs to another remote")
+	}
+	tip, err := s.git.Reference(remote.reference())
+	if err != nil {
+		return nil, plumbing.ZeroHash, err
+	}
+	packs, err := s.git.ObjectPacks()
+	s.packs.Store(int64(len(packs)))
+	return s, tip.Hash(), err
+}
+
+// maxPacks is how many times a store is added to before it is cloned anew: each
+// time adds a pack, and what became obsolete is never removed.
+const maxPacks = 100
+
+// worn reports that the store should be replaced.
+func (s *store) worn() bool { return s.damaged.Load() || s.packs.Load() >= maxPacks }
+
+// addPack adds the pack that fill writes.
+func (s *store) addPack(limits Limits, fill func(io.Writer) error) error {
+	if err := storePack(filepath.Join(s.folder, "objects", "pack"), limits, fill); err != nil {
+		return err
+	}
+	s.packs.Add(1)
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.git.Reindex()
+	return nil
+}
+
+// setTip records where the branch stands.
+func (s *store) setTip(branch plumbing.ReferenceName, tip plumbing.Hash) error {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.git.SetReference(plumbing.NewHashReference(branch, tip))
+}
+
+// boundaries are the commits whose parents are not in the store.
+func (s *store) boundaries() ([]plumbing.Hash, error) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.git.Shallow()
+}
+
+// addBoundaries records commits whose parents are not in the store.
+func (s *store) addBoundaries(commits []plumbing.Hash) error {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	known, err := s.git.Shallow()
+	if err != nil {
+		return err
+	}
+	return s.git.SetShallow(append(known, commits...))
+}
+
+// has reports whether the object is there.
+func (s *store) has(hash plumbing.Hash) bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.git.HasEncodedObject(hash) == nil
+}
+
+// size is the object's, in bytes.
+func (s *store) size(hash plumbing.Hash) (int64, error) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	size, err := s.git.EncodedObjectSize(hash)
+	return size, s.spoilt(err)
+}
+
+// file is the content of a blob.
+func (s *store) file(hash plumbing.Hash) ([]byte, error) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	data, err := readFile(s.git, hash)
+	return data, s.spoilt(err)
+}
+
+func readFile(git storer.EncodedObjectStorer, hash plumbing.Hash) ([]byte, error) {
+	object, err := git.EncodedObject(plumbing.BlobObject, hash)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := object.Reader()
+	if err != nil {
+		return nil, err
+	}
+	defer reader.Close()
+	return io.ReadAll(reader)
+}
+
+// commit reads a commit.
+func (s *store) commit(hash plumbing.Hash) (*gitobject.Commit, error) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	commit, err := gitobject.GetCommit(s.git, hash)
+	return commit, s.spoilt(err)
+}
+
+// folder reads a tree. The slice is shared: it must not be changed.
+func (s *store) folderAt(hash plumbing.Hash) ([]entry, error) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if entries, found := s.folders.get(hash); found {
+		return entries, nil
+	}
+	entries, err := readFolder(s.git, hash)
+	if err != nil {
+		return nil, s.spoilt(err)
+	}
+	s.folders.put(hash, entries)
+	return entries, nil
+}
+
+// spoilt remembers that something could not be read, so that the next pull
+// replaces the store.
+func (s *store) spoilt(err error) error {
+	if err == nil {
+		return nil
+	}
+	s.damaged.Store(true)
+	return fmt.Errorf("the store %s is damaged (%w): pull again, which replaces it", s.folder, err)
+}
+
+// entry is one name in a folder.
+type entry struct {
+	name string
+	mode filemode.FileMode
+	hash plumbing.Hash
+}
+
+func (e entry) isFolder() bool { return e.mode == filemode.Dir }
+
+// emptyTree is the hash of the tree without entries, which need not be stored.
+var emptyTree = plumbing.ComputeHash(plumbing.TreeObject, nil)
+
+// readFolder reads the entries of a tree, sorted by name.
+func readFolder(git storer.EncodedObjectStorer, hash plumbing.Hash) ([]entry, error) {
+	if hash == emptyTree || hash.IsZero() {
+		return nil, nil
+	}
+	tree, err := gitobject.GetTree(git, hash)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]entry, 0, len(tree.Entries))
+	for _, e := range tree.Entries {
+		if e.Name == "." || e.Name == ".." || strings.Contains(e.Name, "/") {
+			return nil, fmt.Errorf("tree %s holds the name %q, which is none", hash, e.Name)
+		}
+		entries = append(entries, entry{name: e.Name, mode: e.Mode, hash: e.Hash})
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
+	for i := range entries[min(1, len(entries)):] {
+		if entries[i].name == entries[i+1].name {
+			return nil, fmt.Errorf("tree %s holds the name %q twice", hash, entries[i].name)
+		}
+	}
+	return entries, nil
+}
+
+// find looks up a name in a sorted folder.
+func find(entries []entry, name string) (entry, bool) {
+	i, found := slices.BinarySearchFunc(entries, name, func(e entry, name string) int { return cmp.Compare(e.name, name) })
+	if !found {
+		return entry{}, false
+	}
+	return entries[i], true
+}
+
+// folderCache keeps folders that were read, up to a total of entries, and then
+// starts over: what is needed again is in use again soon.
+type folderCache struct {
+	folders map[plumbing.Hash][]entry
+	entries int
+}
+
+const maxCachedEntries = 1 << 16
+
+func (c *folderCache) get(hash plumbing.Hash) ([]entry, bool) {
+	entries, found := c.folders[hash]
+	return entries, found
+}
+
+func (c *folderCache) put(hash plumbing.Hash, entries []entry) {
+	if c.folders == nil || c.entries+len(entries) > maxCachedEntries {
+		c.folders, c.entries = map[plumbing.Hash][]entry{}, 0
+	}
+	c.folders[hash] = entries
+	c.entries += len(entries) + 1
+}

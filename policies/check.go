@@ -1,0 +1,87 @@
+package policies
+
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/reanchor/reanchor/planner"
+)
+
+// Check holds the manifests against the plan that they were rendered from, and
+// both against the rules. The manifests are final: whatever an overlay does to
+// them has been done. Neither is changed.
+func Check(plan planner.Plan, manifests []*unstructured.Unstructured) []Violation {
+	objects := index(manifests)
+	violations := slices.Concat(
+		privateKeys(manifests),
+		changedBundles(plan.Target, objects),
+		changedAuthorities(plan.Target, objects),
+		changedIssuers(plan.Target, objects),
+		intruders(plan.Target, manifests),
+		longLived(plan.Target, manifests),
+	)
+	slices.SortFunc(violations, compare)
+	return slices.Compact(violations)
+}
+
+// id names an object whatever its version.
+type id struct {
+	group, kind string
+	planner.Ref
+}
+
+// String is "Kind namespace/name".
+func (i id) String() string { return i.kind + " " + i.Ref.String() }
+
+func idOf(manifest *unstructured.Unstructured) id {
+	gvk := manifest.GroupVersionKind()
+	return id{gvk.Group, gvk.Kind, planner.Ref{Namespace: manifest.GetNamespace(), Name: manifest.GetName()}}
+}
+
+type objects map[id][]*unstructured.Unstructured
+
+func index(manifests []*unstructured.Unstructured) objects {
+	found := objects{}
+	for _, manifest := range manifests {
+		found[idOf(manifest)] = append(found[idOf(manifest)], manifest)
+	}
+	return found
+}
+
+// The API groups, versions and kinds that the rules know.
+const (
+	certManager        = "cert-manager.io"
+	certManagerVersion = "v1"
+	certificate        = "Certificate"
+	issuer             = "Issuer"
+	clusterIssuer      = "ClusterIssuer"
+
+	trustManager        = "trust.cert-manager.io"
+	trustManagerVersion = "v1alpha1"
+	trustManagerNext    = "trust-manager.io"
+	bundle              = "Bundle"
+	clusterBundle       = "ClusterBundle"
+)
+
+func certificateID(ref planner.Ref) id { return id{certManager, certificate, ref} }
+
+func issuerID(ref planner.Ref) id {
+	if ref.Namespace == "" {
+		return id{certManager, clusterIssuer, ref}
+	}
+	return id{certManager, issuer, ref}
+}
+
+func bundleID(name string) id { return id{trustManager, bundle, planner.Ref{Name: name}} }
+
+// keyRef names the Certificate, the Secret and the internal issuer of a key.
+func keyRef(authority planner.Ref, key string) planner.Ref {
+	return planner.Ref{Namespace: authority.Namespace, Name: planner.KeyObjectName(authority.Name, key)}
+}
+
+// selfSignedRef names the issuer that signs an authority's certificates with their
+// own keys.
+func selfSignedRef(authority planner.Ref) planner.Ref {
+	return planner.Ref{Namespace: authority.Namespace, Name: authority.Name + "-self-signed"}
+}

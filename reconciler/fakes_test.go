@@ -1,0 +1,272 @@
+package reconciler
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/record"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/policies"
+)
+
+// epoch is when every test begins.
+var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// world is a reconciler among fakes. Every call of a part is noted in calls; what a
+// part answers is set by the fields.
+type world struct {
+	t          *testing.T
+	reconciler *Reconciler
+	client     client.Client
+	events     *record.FakeRecorder
+	registry   *prometheus.Registry
+	now        time.Time
+	calls      []string
+	writes     int
+
+	revision   string
+	files      fstest.MapFS
+	changed    []string
+	pullErr    error
+	pulledWith []Credentials
+	loadErr    error
+	observeErr error
+	observed   planner.Observed
+	since      []planner.Gate
+	plan       planner.Plan
+	renderErr  error
+	manifests  []*unstructured.Unstructured
+	secrets    map[string]bool // files that CheckFile refuses
+	violations []policies.Violation
+	applyErr   error
+	result     Result
+	options    ApplyOptions
+	acted      []string
+	actErr     error
+	warnings   []string
+}
+
+// uncached is the reader that goes to the API server.
+type uncached struct{ client.Reader }
+
+func newScheme(t *testing.T) *runtime.Scheme {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return scheme
+}
+
+// newWorld holds one TrustDomain, plant/fleet, and objects.
+func newWorld(t *testing.T, objects ...client.Object) *world {
+	t.Helper()
+	w := &world{
+		t: t, now: epoch, events: record.NewFakeRecorder(100), registry: prometheus.NewRegistry(),
+		revision: "main@sha1:aaaa", files: fstest.MapFS{"site/kustomization.yaml": {Data: []byte("resources: []\n")}},
+		plan: planner.Plan{Rollovers: []planner.Rollover{settled("2025")}},
+	}
+	scheme := newScheme(t)
+	w.client = fake.NewClientBuilder().WithScheme(scheme).
+		WithStatusSubresource(&v1alpha1.TrustDomain{}).
+		WithObjects(append(objects, newDomain())...).
+		WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, object client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
+			w.writes++
+			return c.SubResource(sub).Patch(ctx, object, patch, options...)
+		}}).Build()
+	metrics, err := NewMetrics(w.registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.reconciler = &Reconciler{
+		Client: w.client, APIReader: uncached{w.client}, Events: w.events, Metrics: metrics,
+		Now:   func() time.Time { return w.now },
+		Parts: Parts{Source: w, Load: w.load, Observe: w.observe, Plan: w.next, CheckFile: w.checkFile, Check: w.check, Cluster: w},
+	}
+	return w
+}
+
+func newDomain() *v1alpha1.TrustDomain {
+	return &v1alpha1.TrustDomain{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: "fleet", UID: "1", Generation: 1},
+		Spec: v1alpha1.TrustDomainSpec{
+			Interval: metav1.Duration{Duration: time.Minute}, RetryInterval: &metav1.Duration{Duration: 20 * time.Second},
+			Timeout: metav1.Duration{Duration: time.Minute},
+			Source:  v1alpha1.Source{URL: "https://git.example/fleet.git", Ref: v1alpha1.Reference{Branch: "main"}, Path: "site"},
+			Prune:   true, WriteBack: v1alpha1.WriteBack{Mode: v1alpha1.WriteBackDisabled},
+		},
+	}
+}
+
+func settled(key string) planner.Rollover {
+	return planner.Rollover{
+		Authority: planner.Ref{Namespace: "cert-manager", Name: "root"}, To: key, Phase: planner.Settled,
+		Since: epoch.Add(-time.Hour), Progress: key + " signs",
+	}
+}
+
+func distributing(progress string, holds ...planner.Hold) planner.Rollover {
+	return planner.Rollover{
+		Authority: planner.Ref{Namespace: "cert-manager", Name: "root"}, From: "2025", To: "2026",
+		Phase: planner.Distribute, Progress: progress, Holds: holds,
+	}
+}
+
+func (w *world) note(format string, args ...any) {
+	w.calls = append(w.calls, fmt.Sprintf(format, args...))
+}
+
+// The parts.
+
+func (w *world) Pull(_ context.Context, _ *v1alpha1.TrustDomain, credentials Credentials) (Snapshot, error) {
+	w.note("pull")
+	w.pulledWith = append(w.pulledWith, credentials)
+	if w.pullErr != nil {
+		return nil, w.pullErr
+	}
+	return &snapshot{revision: w.revision, files: w.files, changed: w.changed}, nil
+}
+
+func (w *world) load(files fs.FS, folder string) (Loaded, error) {
+	w.note("load %s", folder)
+	if w.loadErr != nil {
+		return nil, w.loadErr
+	}
+	return w, nil
+}
+
+func (w *world) Warnings() []string { return w.warnings }
+
+func (w *world) Desired() planner.Desired { return planner.Desired{} }
+
+func (w *world) observe(_ context.Context, reader client.Reader, _ planner.Ref, _ planner.Desired, since []planner.Gate) (planner.Observed, error) {
+	_, live := reader.(uncached)
+	w.note("observe %s", map[bool]string{true: "uncached", false: "cached"}[live])
+	w.since = since
+	return w.observed, w.observeErr
+}
+
+func (w *world) next(planner.Desired, planner.Observed, time.Time) planner.Plan {
+	w.note("plan")
+	return w.plan
+}
+
+func (w *world) Render(planner.Target, planner.Ref) ([]*unstructured.Unstructured, error) {
+	w.note("render")
+	return w.manifests, w.renderErr
+}
+
+func (w *world) checkFile(path string, _ []byte) []policies.Violation {
+	w.note("check %s", path)
+	if w.secrets[path] {
+		return []policies.Violation{{
+			Rule: policies.RulePrivateKey, Severity: policies.Deny, Subject: path + ":1",
+			Message: "a private key", Mend: "take it out of Git and make a new one",
+		}}
+	}
+	return nil
+}
+
+func (w *world) check(planner.Plan, []*unstructured.Unstructured) []policies.Violation {
+	w.note("check")
+	return w.violations
+}
+
+func (w *world) Apply(_ context.Context, _ planner.Ref, _ []*unstructured.Unstructured, options ApplyOptions) (Result, error) {
+	w.note("apply prune=%t", options.Prune)
+	w.options = options
+	return w.result, w.applyErr
+}
+
+func (w *world) Act(_ context.Context, _ planner.Ref, actions []planner.Action) ([]string, error) {
+	w.note("act %d", len(actions))
+	return w.acted, w.actErr
+}
+
+type snapshot struct {
+	revision string
+	files    fstest.MapFS
+	changed  []string
+}
+
+func (s *snapshot) Revision() string { return s.revision }
+func (s *snapshot) FS() fs.FS        { return s.files }
+func (s *snapshot) Changed(since Snapshot) ([]string, error) {
+	if since != nil {
+		return s.changed, nil
+	}
+	return slices.Sorted(maps.Keys(s.files)), nil
+}
+
+// turn gives the domain a turn; it fails the test on an error.
+func (w *world) turn() ctrl.Result {
+	w.t.Helper()
+	w.calls = nil
+	result, err := w.reconciler.Reconcile(context.Background(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "plant", Name: "fleet"}})
+	if err != nil {
+		w.t.Fatalf("Reconcile: %v", err)
+	}
+	return result
+}
+
+// domain as the API server holds it.
+func (w *world) domain() *v1alpha1.TrustDomain {
+	w.t.Helper()
+	domain := &v1alpha1.TrustDomain{}
+	if err := w.client.Get(context.Background(), types.NamespacedName{Namespace: "plant", Name: "fleet"}, domain); err != nil {
+		w.t.Fatal(err)
+	}
+	return domain
+}
+
+// edit changes the domain as a user would.
+func (w *world) edit(change func(*v1alpha1.TrustDomain)) {
+	w.t.Helper()
+	domain := w.domain()
+	change(domain)
+	if err := w.client.Update(context.Background(), domain); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// restart makes a reconciler that remembers nothing.
+func (w *world) restart() { w.reconciler.memories = memories{} }
+
+// told drains the events.
+func (w *world) told() []string {
+	var told []string
+	for {
+		select {
+		case event := <-w.events.Events:
+			told = append(told, event)
+		default:
+			return told
+		}
+	}
+}
+
+func manifest(apiVersion, kind string) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": apiVersion, "kind": kind, "metadata": map[string]any{"name": "x", "namespace": "plant"},
+	}}
+}

@@ -1,0 +1,124 @@
+package reconciler
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/planner"
+)
+
+// memory is what the last turn of a domain left behind, to save the next one
+// work. Losing it costs time only.
+//
+// The two atomic fields are shared with the watches; the rest belongs to the
+// domain's turns, of which there is one at a time.
+type memory struct {
+	// moved is set by a watch when something of the domain's changed.
+	moved atomic.Bool
+	// namespaces in which the domain has anything; nil before the first look.
+	namespaces atomic.Pointer[map[string]bool]
+
+	// uid and source that the rest speaks of.
+	uid    types.UID
+	source v1alpha1.Source
+	// credentials that the last pull succeeded with.
+	credentials *Credentials
+	// scanned is the last snapshot whose files were found harmless.
+	scanned Snapshot
+	// loaded are the documents of the last good snapshot, at loadedRevision.
+	loaded         Loaded
+	loadedRevision string
+
+	// succeeded reports that the last turn came to its end, at revision, for
+	// generation; its next is due at due.
+	succeeded  bool
+	revision   string
+	generation int64
+	due        time.Time
+}
+
+// settle readies the memory for a turn of domain: what was remembered of another
+// object or another source is dropped.
+func (m *memory) settle(domain *v1alpha1.TrustDomain) {
+	if m.uid == domain.UID && sameSource(m.source, domain.Spec.Source) {
+		return
+	}
+	m.uid, m.source = domain.UID, *domain.Spec.Source.DeepCopy()
+	m.credentials, m.scanned, m.loaded, m.loadedRevision, m.succeeded = nil, nil, nil, "", false
+}
+
+func sameSource(a, b v1alpha1.Source) bool {
+	return a.URL == b.URL && a.Ref == b.Ref && a.Path == b.Path &&
+		nameOf(a.SecretRef) == nameOf(b.SecretRef) && nameOf(a.CertSecretRef) == nameOf(b.CertSecretRef)
+}
+
+func nameOf(reference *v1alpha1.LocalReference) string {
+	if reference == nil {
+		return ""
+	}
+	return reference.Name
+}
+
+// sees remembers the namespaces of what was observed.
+func (m *memory) sees(observed planner.Observed) {
+	namespaces := map[string]bool{}
+	for _, key := range observed.Keys {
+		namespaces[key.Authority.Namespace] = true
+	}
+	for _, leaf := range observed.Leaves {
+		namespaces[leaf.Ref.Namespace] = true
+	}
+	for _, copied := range observed.Copies {
+		namespaces[copied.Namespace] = true
+	}
+	for _, workload := range observed.Workloads {
+		namespaces[workload.Ref.Namespace] = true
+	}
+	m.namespaces.Store(&namespaces)
+}
+
+// cares reports whether the domain has anything in a namespace, as far as its
+// last turn saw; before that, everything matters.
+func (m *memory) cares(namespace string) bool {
+	namespaces := m.namespaces.Load()
+	return namespaces == nil || (*namespaces)[namespace]
+}
+
+// memories of all domains.
+type memories struct {
+	mu       sync.Mutex
+	byDomain map[types.NamespacedName]*memory
+}
+
+// of a domain; an empty one if there is none yet.
+func (m *memories) of(domain types.NamespacedName) *memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.byDomain == nil {
+		m.byDomain = map[types.NamespacedName]*memory{}
+	}
+	if m.byDomain[domain] == nil {
+		m.byDomain[domain] = &memory{}
+	}
+	return m.byDomain[domain]
+}
+
+// forget a domain that is gone.
+func (m *memories) forget(domain types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byDomain, domain)
+}
+
+// each domain in turn.
+func (m *memories) each(visit func(types.NamespacedName, *memory)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for domain, remembered := range m.byDomain {
+		visit(domain, remembered)
+	}
+}

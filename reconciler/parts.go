@@ -1,0 +1,94 @@
+package reconciler
+
+import (
+	"context"
+	"io/fs"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/policies"
+)
+
+// Parts are what a turn is made of, in the order in which it uses them. All are
+// required.
+type Parts struct {
+	// Source pulls.
+	Source Source
+	// Load reads and validates the documents under a folder ("." for the root) of
+	// a snapshot. Its errors name file, line and field.
+	Load func(snapshot fs.FS, folder string) (Loaded, error)
+	// Observe looks at the cluster through reader. What cannot be seen is told in
+	// Observed.Unknown; an error means that nothing was seen.
+	Observe func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (planner.Observed, error)
+	// Plan finds the next safe step; planner.Next.
+	Plan func(desired planner.Desired, observed planner.Observed, now time.Time) planner.Plan
+	// CheckFile looks at one file of a snapshot; policies.CheckFile.
+	CheckFile func(path string, data []byte) []policies.Violation
+	// Check looks at a plan and the manifests that it was rendered to;
+	// policies.Check.
+	Check func(plan planner.Plan, manifests []*unstructured.Unstructured) []policies.Violation
+	// Cluster writes.
+	Cluster Cluster
+}
+
+// Source is where the repositories come from.
+type Source interface {
+	// Pull returns the head of the domain's branch. If that has not moved since
+	// the last pull, it costs one listing of refs. Its errors say what to do and
+	// hold no credentials.
+	Pull(ctx context.Context, domain *v1alpha1.TrustDomain, credentials Credentials) (Snapshot, error)
+}
+
+// Snapshot is a repository at one revision; it does not change.
+type Snapshot interface {
+	// Revision as Flux writes it: main@sha1:….
+	Revision() string
+	// FS holds the repository's files.
+	FS() fs.FS
+	// Changed lists the files that were added, modified or deleted since an earlier
+	// snapshot of the same Source; all files if since is nil.
+	Changed(since Snapshot) ([]string, error)
+}
+
+// Loaded is a domain's documents, read and valid.
+type Loaded interface {
+	// Desired is what they declare.
+	Desired() planner.Desired
+	// Warnings say what is allowed and yet unwise, each with file, line and field.
+	Warnings() []string
+	// Render makes the manifests of a target, native ones and overlay included.
+	Render(target planner.Target, domain planner.Ref) ([]*unstructured.Unstructured, error)
+}
+
+// Cluster writes manifests and carries out actions. Doing either twice does no
+// harm.
+type Cluster interface {
+	// Apply writes what differs and, if told so, prunes what is gone.
+	Apply(ctx context.Context, domain planner.Ref, manifests []*unstructured.Unstructured, options ApplyOptions) (Result, error)
+	// Act starts the actions in their order and returns those that wrote something,
+	// in words.
+	Act(ctx context.Context, domain planner.Ref, actions []planner.Action) ([]string, error)
+}
+
+// ApplyOptions say how far Apply goes.
+type ApplyOptions struct {
+	// Prune deletes objects of the domain that the manifests do not hold.
+	Prune bool
+	// Kinds in which Apply looks for those, beside the manifests' own, as
+	// group/version/Kind.
+	Kinds []string
+}
+
+// Result is what Apply did. Objects are named "Kind namespace/name".
+type Result struct {
+	// Applied and Pruned objects.
+	Applied, Pruned []string
+	// Conflicts are fields that somebody else owns; they were left alone.
+	Conflicts []string
+	// Kinds in which the domain has objects now, as group/version/Kind.
+	Kinds []string
+}

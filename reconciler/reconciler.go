@@ -1,0 +1,199 @@
+package reconciler
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fluxcd/pkg/apis/meta"
+	"github.com/fluxcd/pkg/runtime/controller"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/record"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+)
+
+// soon is how long a turn waits that lost a race, or whose plan is due at once.
+const soon = time.Second
+
+// Reconciler turns the loop of every TrustDomain.
+type Reconciler struct {
+	// Client reads from the manager's cache, but for Secrets, and writes the
+	// status.
+	Client client.Client
+	// APIReader reads at the API server itself.
+	APIReader client.Reader
+	// Events tells what happened. It must not be nil.
+	Events record.EventRecorder
+	// Conditions are the gotk_ metrics; the zero value records none.
+	Conditions controller.Metrics
+	// Metrics are reanchor's own; nil records none.
+	Metrics *Metrics
+	// Now is the clock.
+	Now func() time.Time
+	// Parts of a turn.
+	Parts Parts
+	// Options of all turns.
+	Options Options
+
+	memories memories
+}
+
+// Options of the controller.
+type Options struct {
+	// Concurrent is how many domains have their turns at once; 1 if it is 0. One
+	// domain never has two.
+	Concurrent int
+	// DisableEarlyExit makes every turn a whole one, for tests.
+	DisableEarlyExit bool
+}
+
+// Reconcile gives a domain its turn and says when the next is due.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	domain := &v1alpha1.TrustDomain{}
+	if err := r.Client.Get(ctx, request.NamespacedName, domain); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.forget(ctx, request)
+			return ctrl.Result{}, nil
+		}
+		return ctrl.Result{}, fmt.Errorf("get TrustDomain %s: %w", request, err)
+	}
+	if !domain.DeletionTimestamp.IsZero() {
+		r.forget(ctx, request)
+		return ctrl.Result{}, nil
+	}
+	r.Conditions.RecordSuspend(ctx, domain, domain.Spec.Suspend)
+	if domain.Spec.Suspend {
+		ctrl.LoggerFrom(ctx).Info("suspended: set spec.suspend to false to go on")
+		return ctrl.Result{}, nil
+	}
+	return r.reconcile(ctx, domain, r.memories.of(request.NamespacedName))
+}
+
+// reconcile takes one turn of a domain and reports it.
+func (r *Reconciler) reconcile(ctx context.Context, domain *v1alpha1.TrustDomain, remembered *memory) (ctrl.Result, error) {
+	t := r.begin(domain, remembered)
+	err := t.runInTime(ctx)
+	if ctx.Err() != nil {
+		return ctrl.Result{}, nil // the program is ending; the next one begins anew
+	}
+	r.Metrics.turnTaken(t, err, r.Now().Sub(t.now))
+	if t.quiet {
+		t.memory.succeeded = true
+		return t.next(nil), nil
+	}
+	if err := t.report(ctx, err); err != nil {
+		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+			return ctrl.Result{RequeueAfter: soon}, nil // the domain was changed meanwhile: look again
+		}
+		return ctrl.Result{}, err
+	}
+	t.remember(err)
+	return t.next(err), nil
+}
+
+// begin readies a turn. What moved before it begins is its own to see; what moves
+// later is for the next.
+func (r *Reconciler) begin(domain *v1alpha1.TrustDomain, remembered *memory) *turn {
+	remembered.settle(domain)
+	t := &turn{Reconciler: r, domain: domain, memory: remembered, now: r.Now()}
+	requestedAt, asked := meta.ReconcileAnnotationValue(domain.Annotations)
+	moved := remembered.moved.Swap(false)
+	t.calm = !r.Options.DisableEarlyExit && !moved && remembered.succeeded &&
+		remembered.generation == domain.Generation && domain.Status.ObservedGeneration == domain.Generation &&
+		(!asked || requestedAt == domain.Status.LastHandledReconcileAt) &&
+		t.now.Before(remembered.due)
+	remembered.succeeded = false // until this turn has come to its end
+	return t
+}
+
+// runInTime runs the turn for as long as spec.timeout allows.
+func (t *turn) runInTime(ctx context.Context) error {
+	timeout := timeoutOf(t.domain.Spec)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := t.run(ctx)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w: the turn took longer than spec.timeout, %s: raise it if this happens again", err, timeout)
+	}
+	return err
+}
+
+// remember tells the next turn how this one ended.
+func (t *turn) remember(err error) {
+	m := t.memory
+	m.succeeded, m.revision, m.generation = err == nil, t.revision, t.domain.Generation
+	m.due = t.now.Add(wholeTurnEvery)
+	if t.plan != nil && !t.plan.LookAgain.IsZero() && t.plan.LookAgain.Before(m.due) {
+		m.due = t.plan.LookAgain
+	}
+}
+
+// next says when the domain has its next turn: after its interval, or when its plan
+// says to look again, whichever is first.
+func (t *turn) next(err error) ctrl.Result {
+	if err != nil {
+		if reasonOf(err) == ReasonInvalidSpec {
+			return ctrl.Result{} // a new generation brings the next turn
+		}
+		return ctrl.Result{RequeueAfter: retryIntervalOf(t.domain.Spec)}
+	}
+	after := min(intervalOf(t.domain.Spec), t.memory.due.Sub(t.now))
+	return ctrl.Result{RequeueAfter: max(after, soon)}
+}
+
+// report writes the status, if it changed, and tells what happened.
+func (t *turn) report(ctx context.Context, err error) error {
+	before := *t.domain.Status.DeepCopy()
+	if err := t.patchStatus(ctx, statusAfter(t, err)); err != nil {
+		return err
+	}
+	for _, happened := range happenings(before, t, err) {
+		happened.tell(t.Events, t.domain, cmp.Or(t.revision, t.standing))
+	}
+	t.Conditions.RecordDuration(ctx, t.domain, t.now)
+	t.Conditions.RecordReadiness(ctx, t.domain)
+	t.Conditions.RecordReconciling(ctx, t.domain)
+	t.Conditions.RecordStalled(ctx, t.domain)
+	t.Metrics.stands(t)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "turn failed", "reason", reasonOf(err), "revision", t.revision)
+	}
+	return nil
+}
+
+// patchStatus sends what differs in the status, if anything does, provided that
+// nobody changed the object since the turn read it.
+func (t *turn) patchStatus(ctx context.Context, status v1alpha1.TrustDomainStatus) error {
+	if equality.Semantic.DeepEqual(t.domain.Status, status) {
+		return nil
+	}
+	before := t.domain.DeepCopy()
+	t.domain.Status = status
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := t.Client.Status().Patch(ctx, t.domain, patch, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
+		return fmt.Errorf("patch the status of TrustDomain %s: %w", t.ref(), err)
+	}
+	return nil
+}
+
+// forget a domain that is gone. Nothing else is removed from the cluster.
+func (r *Reconciler) forget(ctx context.Context, request ctrl.Request) {
+	r.memories.forget(request.NamespacedName)
+	r.Metrics.forget(request.Namespace, request.Name)
+	gone := &v1alpha1.TrustDomain{ObjectMeta: metav1.ObjectMeta{
+		Namespace: request.Namespace, Name: request.Name,
+		DeletionTimestamp: &metav1.Time{Time: r.Now()}, // by which the gotk_ metrics know
+	}}
+	r.Conditions.RecordSuspend(ctx, gone, false)
+	r.Conditions.RecordDuration(ctx, gone, r.Now())
+	r.Conditions.RecordReadiness(ctx, gone)
+	r.Conditions.RecordReconciling(ctx, gone)
+	r.Conditions.RecordStalled(ctx, gone)
+}

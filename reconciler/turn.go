@@ -1,0 +1,290 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/policies"
+)
+
+// turn is one turn of a domain's loop: what it works with, and what it found and
+// did.
+type turn struct {
+	*Reconciler
+	domain *v1alpha1.TrustDomain
+	memory *memory
+	now    time.Time
+	// calm: nothing moved and nothing is due since the last turn, which came to its
+	// end. Unless Git says otherwise, there is nothing to do.
+	calm bool
+
+	// revision that was pulled; empty if the pull failed.
+	revision string
+	// applied is the revision whose target was applied; empty if none was.
+	applied string
+	// standing is the last good revision that stays in force in a failed one's place.
+	standing string
+	// quiet: there was nothing to do.
+	quiet bool
+	// plan that was made, if there is one.
+	plan *planner.Plan
+	// kinds that the domain has objects of, once they were applied.
+	kinds  []string
+	result Result
+	// acted are the actions that wrote something.
+	acted []string
+	// warnings of the documents and the policies, seen in this turn.
+	warnings []string
+}
+
+// run takes the turn. Its error says why the turn did not come to its end.
+func (t *turn) run(ctx context.Context) error {
+	if err := validateSpec(t.domain.Spec); err != nil {
+		return failed(ReasonInvalidSpec, err)
+	}
+	snapshot, err := t.pull(ctx)
+	if err != nil {
+		return t.stand(ctx, err)
+	}
+	if t.calm && t.memory.revision == t.revision {
+		t.quiet = true
+		return nil
+	}
+	loaded, err := t.load(snapshot)
+	if err != nil {
+		return t.stand(ctx, err)
+	}
+	return t.advance(ctx, loaded)
+}
+
+// advance carries out the next step of what loaded declares.
+func (t *turn) advance(ctx context.Context, loaded Loaded) error {
+	plan, err := t.planned(ctx, t.Client, loaded.Desired())
+	if err == nil && plan.Decisive {
+		plan, err = t.planned(ctx, t.APIReader, loaded.Desired())
+	}
+	if err != nil {
+		return err
+	}
+	t.plan = &plan
+	manifests, err := t.rendered(loaded, plan)
+	if err != nil {
+		return err
+	}
+	if err := t.apply(ctx, manifests, t.domain.Spec.Prune); err != nil {
+		return err
+	}
+	if err := t.act(ctx, plan); err != nil {
+		return err
+	}
+	return t.refused()
+}
+
+// stand keeps the last good snapshot in force, because of cause: see the
+// package's comment. It returns cause, and what went wrong beside it.
+func (t *turn) stand(ctx context.Context, cause error) error {
+	if t.memory.loaded == nil {
+		return cause
+	}
+	t.standing = t.memory.loadedRevision
+	if err := t.keep(ctx, t.memory.loaded); err != nil {
+		return fmt.Errorf("%w; and revision %s could not be kept in force: %w", cause, t.standing, err)
+	}
+	return cause
+}
+
+// keep repairs drift from what loaded declares, and nothing more.
+func (t *turn) keep(ctx context.Context, loaded Loaded) error {
+	plan, err := t.planned(ctx, t.Client, loaded.Desired())
+	if err != nil {
+		return err
+	}
+	t.plan = &plan
+	if plan.Decisive {
+		return nil
+	}
+	manifests, err := t.rendered(loaded, plan)
+	if err != nil {
+		return err
+	}
+	return t.apply(ctx, manifests, false)
+}
+
+// pull brings the head of the branch. A calm turn tries the credentials of the last
+// pull first, which saves reading the Secrets.
+func (t *turn) pull(ctx context.Context) (Snapshot, error) {
+	if remembered := t.memory.credentials; remembered != nil && t.calm {
+		if snapshot, err := t.pullWith(ctx, *remembered); err == nil {
+			return snapshot, nil
+		}
+	}
+	t.memory.credentials = nil
+	credentials, err := readCredentials(ctx, t.APIReader, t.domain)
+	if err != nil {
+		return nil, failed(ReasonGitOperationFailed, err)
+	}
+	return t.pullWith(ctx, credentials)
+}
+
+func (t *turn) pullWith(ctx context.Context, credentials Credentials) (Snapshot, error) {
+	snapshot, err := t.Parts.Source.Pull(ctx, t.domain, credentials)
+	if err != nil {
+		return nil, failed(ReasonGitOperationFailed, err)
+	}
+	t.memory.credentials, t.revision = &credentials, snapshot.Revision()
+	return snapshot, nil
+}
+
+// load reads the documents of a snapshot, once none of its files is found to be one
+// that must never stand in Git.
+func (t *turn) load(snapshot Snapshot) (Loaded, error) {
+	if err := t.scan(snapshot); err != nil {
+		return nil, err
+	}
+	if t.memory.loaded != nil && t.memory.loadedRevision == t.revision {
+		return t.memory.loaded, nil
+	}
+	loaded, err := t.Parts.Load(snapshot.FS(), folderOf(t.domain.Spec))
+	if err != nil {
+		return nil, failed(ReasonBuildFailed, err)
+	}
+	t.memory.loaded, t.memory.loadedRevision = loaded, t.revision
+	t.warnings = append(t.warnings, loaded.Warnings()...)
+	return loaded, nil
+}
+
+// scan checks the files that are new since the last snapshot that was harmless.
+func (t *turn) scan(snapshot Snapshot) error {
+	if t.memory.scanned != nil && t.memory.scanned.Revision() == t.revision {
+		return nil
+	}
+	paths, err := changedFiles(snapshot, t.memory.scanned)
+	if err != nil {
+		return failed(ReasonBuildFailed, fmt.Errorf("list the files of %s: %w", t.revision, err))
+	}
+	var violations []policies.Violation
+	for _, path := range paths {
+		data, err := readRegular(snapshot.FS(), path)
+		if err != nil {
+			return failed(ReasonBuildFailed, fmt.Errorf("read %s of %s, to see that it holds no private key: %w", path, t.revision, err))
+		}
+		violations = append(violations, t.Parts.CheckFile(path, data)...)
+	}
+	if err := t.judge(violations); err != nil {
+		return err
+	}
+	t.memory.scanned = snapshot
+	return nil
+}
+
+// changedFiles lists what is new since an earlier snapshot: everything, if that one
+// cannot be read any more.
+func changedFiles(snapshot, since Snapshot) ([]string, error) {
+	if since != nil {
+		if paths, err := snapshot.Changed(since); err == nil {
+			return paths, nil
+		}
+	}
+	return snapshot.Changed(nil)
+}
+
+// readRegular reads a regular file. One that is gone is empty, and so is a symbolic
+// link: what it leads to is a file of its own.
+func readRegular(files fs.FS, path string) ([]byte, error) {
+	info, err := fs.Lstat(files, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, err
+	}
+	return fs.ReadFile(files, path)
+}
+
+// planned observes the cluster through reader and plans the next step from it.
+func (t *turn) planned(ctx context.Context, reader client.Reader, desired planner.Desired) (planner.Plan, error) {
+	observed, err := t.Parts.Observe(ctx, reader, t.ref(), desired, gatesOf(t.domain.Status))
+	if err != nil {
+		return planner.Plan{}, failed(ReasonObserveFailed, err)
+	}
+	t.memory.sees(observed)
+	return t.Parts.Plan(desired, observed, t.now), nil
+}
+
+// rendered makes a plan's manifests and checks both.
+func (t *turn) rendered(loaded Loaded, plan planner.Plan) ([]*unstructured.Unstructured, error) {
+	manifests, err := loaded.Render(plan.Target, t.ref())
+	if err != nil {
+		return nil, failed(ReasonBuildFailed, err)
+	}
+	if err := t.judge(t.Parts.Check(plan, manifests)); err != nil {
+		return nil, err
+	}
+	return manifests, nil
+}
+
+// judge fails the turn if a violation denies it, and keeps the others to be told.
+func (t *turn) judge(violations []policies.Violation) error {
+	var denied []string
+	for _, violation := range violations {
+		if violation.Severity == policies.Deny {
+			denied = append(denied, violation.String())
+		} else {
+			t.warnings = append(t.warnings, violation.String())
+		}
+	}
+	if len(denied) == 0 {
+		return nil
+	}
+	return failed(ReasonPolicyViolation, fmt.Errorf("nothing was written: %s", list(denied)))
+}
+
+// apply writes the manifests. The kinds are stored before the first object of a
+// kind is written, so that a crash between the two leaves nothing that prune does
+// not find.
+func (t *turn) apply(ctx context.Context, manifests []*unstructured.Unstructured, prune bool) error {
+	status := *t.domain.Status.DeepCopy()
+	status.Kinds = withKindsOf(status.Kinds, manifests)
+	if err := t.patchStatus(ctx, status); err != nil {
+		return failed(ReasonApplyFailed, err)
+	}
+	result, err := t.Parts.Cluster.Apply(ctx, t.ref(), manifests, ApplyOptions{Prune: prune, Kinds: status.Kinds})
+	t.result = result
+	if err != nil {
+		return failed(ReasonApplyFailed, err)
+	}
+	t.applied, t.kinds = t.memory.loadedRevision, withKindsOf(result.Kinds, manifests)
+	return nil
+}
+
+func (t *turn) act(ctx context.Context, plan planner.Plan) error {
+	if len(plan.Actions) == 0 {
+		return nil
+	}
+	var err error
+	if t.acted, err = t.Parts.Cluster.Act(ctx, t.ref(), plan.Actions); err != nil {
+		return failed(ReasonApplyFailed, err)
+	}
+	return nil
+}
+
+// refused is the failure of a turn that had to leave fields to others.
+func (t *turn) refused() error {
+	if len(t.result.Conflicts) == 0 {
+		return nil
+	}
+	return failed(ReasonApplyFailed, fmt.Errorf("somebody else owns what the repository declares: %s: let the other manager go of the field, or take it out of the repository", list(t.result.Conflicts)))
+}
+
+// ref names the domain.
+func (t *turn) ref() planner.Ref {
+	return planner.Ref{Namespace: t.domain.Namespace, Name: t.domain.Name}
+}

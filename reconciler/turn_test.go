@@ -1,0 +1,398 @@
+package reconciler
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/fluxcd/pkg/apis/meta"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/policies"
+)
+
+var wholeTurn = []string{"pull", "check site/kustomization.yaml", "load site", "observe cached", "plan", "render", "check", "apply prune=true"}
+
+func expectCalls(t *testing.T, w *world, want ...string) {
+	t.Helper()
+	if !slices.Equal(w.calls, want) {
+		t.Errorf("the turn was\n\t%s\nwant\n\t%s", strings.Join(w.calls, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
+func TestATurnReadsLikeTheList(t *testing.T) {
+	w := newWorld(t)
+	w.plan.Actions = []planner.Action{{Kind: planner.ActionProve}}
+	w.turn()
+	expectCalls(t, w, append(slices.Clone(wholeTurn), "act 1")...)
+}
+
+func TestADecisivePlanIsMadeAgainAtTheAPIServer(t *testing.T) {
+	w := newWorld(t)
+	w.plan.Decisive = true
+	w.turn()
+	expectCalls(t, w, "pull", "check site/kustomization.yaml", "load site", "observe cached", "plan",
+		"observe uncached", "plan", "render", "check", "apply prune=true")
+}
+
+// A failure ends the turn where it happens, is told with its reason, and the next
+// turn comes after retryInterval.
+func TestFailures(t *testing.T) {
+	broken := errors.New("broken: mend it")
+	denied := policies.Violation{Rule: policies.RuleAnchorChanged, Severity: policies.Deny, Subject: "Bundle trust", Message: "holds another anchor", Mend: "mend the overlay"}
+	for name, test := range map[string]struct {
+		set    func(*world)
+		reason string
+		last   string // the turn's last call
+		words  string
+	}{
+		"pull":       {func(w *world) { w.pullErr = broken }, ReasonGitOperationFailed, "pull", "broken: mend it"},
+		"file":       {func(w *world) { w.secrets = map[string]bool{"site/kustomization.yaml": true} }, ReasonPolicyViolation, "check site/kustomization.yaml", "nothing was written: private-key: site/kustomization.yaml:1: a private key: take it out of Git and make a new one"},
+		"load":       {func(w *world) { w.loadErr = errors.New("site/ca.yaml:7: spec.keys: missing") }, ReasonBuildFailed, "load site", "site/ca.yaml:7: spec.keys: missing"},
+		"observe":    {func(w *world) { w.observeErr = broken }, ReasonObserveFailed, "observe cached", "broken"},
+		"render":     {func(w *world) { w.renderErr = broken }, ReasonBuildFailed, "render", "broken"},
+		"violation":  {func(w *world) { w.violations = []policies.Violation{denied} }, ReasonPolicyViolation, "check", "nothing was written: anchor-changed: Bundle trust: holds another anchor: mend the overlay"},
+		"apply":      {func(w *world) { w.applyErr = broken }, ReasonApplyFailed, "apply prune=true", "broken"},
+		"act":        {func(w *world) { w.plan.Actions = []planner.Action{{}}; w.actErr = broken }, ReasonApplyFailed, "act 1", "broken"},
+		"conflict":   {func(w *world) { w.result.Conflicts = []string{"Issuer plant/x: spec.ca is kubectl's"} }, ReasonApplyFailed, "apply prune=true", "spec.ca is kubectl's"},
+		"deep error": {func(w *world) { w.applyErr = fmt.Errorf("apply: %w", broken) }, ReasonApplyFailed, "apply prune=true", "apply: broken"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			test.set(w)
+			result := w.turn()
+			if result.RequeueAfter != 20*time.Second {
+				t.Errorf("the next turn comes after %s, want retryInterval", result.RequeueAfter)
+			}
+			if last := w.calls[len(w.calls)-1]; last != test.last {
+				t.Errorf("the turn ended with %q, want %q", last, test.last)
+			}
+			ready := apimeta.FindStatusCondition(w.domain().Status.Conditions, meta.ReadyCondition)
+			if ready == nil || ready.Status != metav1.ConditionFalse || ready.Reason != test.reason || !strings.Contains(ready.Message, test.words) {
+				t.Errorf("Ready is %+v, want False, %s, %q", ready, test.reason, test.words)
+			}
+			if status := w.domain().Status; status.LastAppliedRevision != "" {
+				t.Errorf("lastAppliedRevision is %q after a failed turn", status.LastAppliedRevision)
+			}
+			first := w.told()
+			if len(first) == 0 || !strings.HasPrefix(first[len(first)-1], "Warning ") {
+				t.Errorf("events %q, want a warning at the end", first)
+			}
+			w.turn()
+			if again := w.told(); len(again) > 0 {
+				t.Errorf("the same failure was told twice: %q", again)
+			}
+		})
+	}
+}
+
+func TestTheLastGoodSnapshotStaysInForce(t *testing.T) {
+	for name, spoil := range map[string]func(*world){
+		"pull": func(w *world) { w.pullErr = errors.New("no route to git.example") },
+		"load": func(w *world) {
+			w.revision, w.loadErr = "main@sha1:bbbb", errors.New("site/ca.yaml:7: spec.keys: missing")
+		},
+		"file": func(w *world) {
+			w.revision, w.changed = "main@sha1:bbbb", []string{"site/kustomization.yaml"}
+			w.secrets = map[string]bool{"site/kustomization.yaml": true}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.turn()
+			spoil(w)
+			w.plan.Actions = []planner.Action{{Kind: planner.ActionRestart}}
+			w.turn()
+			if last := w.calls[len(w.calls)-1]; last != "apply prune=false" {
+				t.Errorf("the turn ended with %q, want drift repaired without prune or actions", last)
+			}
+			status := w.domain().Status
+			ready := apimeta.FindStatusCondition(status.Conditions, meta.ReadyCondition)
+			if ready.Status != metav1.ConditionFalse || !strings.HasSuffix(ready.Message, "; revision main@sha1:aaaa stays in force") {
+				t.Errorf("Ready is %+v", ready)
+			}
+			if status.LastAppliedRevision != "main@sha1:aaaa" {
+				t.Errorf("lastAppliedRevision is %q", status.LastAppliedRevision)
+			}
+
+			w.plan.Decisive = true
+			w.turn()
+			if last := w.calls[len(w.calls)-1]; last != "plan" {
+				t.Errorf("the turn ended with %q: a decisive plan must not be carried out from an old snapshot", last)
+			}
+		})
+	}
+}
+
+func TestAnInvalidSpecStalls(t *testing.T) {
+	w := newWorld(t)
+	w.edit(func(d *v1alpha1.TrustDomain) { d.Spec.Source.URL = "https://user:hunter2@git.example/fleet.git" })
+	if result := w.turn(); result.RequeueAfter != 0 {
+		t.Errorf("the next turn comes after %s, want with the next generation", result.RequeueAfter)
+	}
+	expectCalls(t, w)
+	stalled := apimeta.FindStatusCondition(w.domain().Status.Conditions, meta.StalledCondition)
+	if stalled == nil || stalled.Reason != ReasonInvalidSpec || !strings.Contains(stalled.Message, "spec.source.secretRef") {
+		t.Errorf("Stalled is %+v", stalled)
+	}
+	if strings.Contains(fmt.Sprint(w.domain().Status, w.told()), "hunter2") {
+		t.Error("the password is told")
+	}
+}
+
+func TestNoOpTurnsWriteNothing(t *testing.T) {
+	for _, disabled := range []bool{false, true} {
+		t.Run(fmt.Sprintf("early exit disabled=%t", disabled), func(t *testing.T) {
+			w := newWorld(t)
+			w.reconciler.Options.DisableEarlyExit = disabled
+			w.manifests = []*unstructured.Unstructured{manifest("v1", "ConfigMap")}
+			w.result.Kinds = []string{"v1/ConfigMap"}
+			w.plan.Gates = []planner.Gate{{Name: "soak", Since: epoch.Add(-time.Minute - 300*time.Millisecond)}}
+			w.plan.Rollovers = []planner.Rollover{distributing("1 of 2 copies hold 2026", planner.Hold{Gate: "copies", Subject: "ConfigMap plant/trust", Why: "not yet"})}
+			w.turn()
+			w.told()
+			w.writes = 0
+			for range 100 {
+				w.now = w.now.Add(time.Second)
+				w.turn()
+				want := []string{"pull"}
+				if disabled {
+					want = []string{"pull", "observe cached", "plan", "render", "check", "apply prune=true"}
+				}
+				expectCalls(t, w, want...)
+			}
+			if told := w.told(); w.writes > 0 || len(told) > 0 {
+				t.Errorf("100 turns without change wrote %d times and told %q", w.writes, told)
+			}
+		})
+	}
+}
+
+func TestNoOpTurnsAfterARestartWriteNothing(t *testing.T) {
+	w := newWorld(t)
+	w.plan.Rollovers = []planner.Rollover{distributing("1 of 2", planner.Hold{Gate: "copies", Subject: "ConfigMap plant/trust", Why: "1 of 2"})}
+	w.turn()
+	w.told()
+	w.writes = 0
+	w.now = w.now.Add(time.Minute)
+	w.restart()
+	w.turn()
+	if told := w.told(); w.writes > 0 || len(told) > 0 {
+		t.Errorf("a restart wrote %d times and told %q", w.writes, told)
+	}
+}
+
+// What ends the calm: each must bring a whole turn.
+func TestWhatBringsAWholeTurn(t *testing.T) {
+	for name, disturb := range map[string]func(*world){
+		"a new revision": func(w *world) { w.revision = "main@sha1:bbbb" },
+		"something moved": func(w *world) {
+			w.reconciler.memories.of(types.NamespacedName{Namespace: "plant", Name: "fleet"}).moved.Store(true)
+		},
+		"a new generation": func(w *world) { w.edit(func(d *v1alpha1.TrustDomain) { d.Generation++ }) },
+		"requestedAt": func(w *world) {
+			w.edit(func(d *v1alpha1.TrustDomain) {
+				d.Annotations = map[string]string{meta.ReconcileRequestAnnotation: "now"}
+			})
+		},
+		"LookAgain":     func(w *world) { w.now = epoch.Add(30 * time.Second) },
+		"a restart":     func(w *world) { w.restart() },
+		"a failed turn": func(w *world) { w.pullErr = errors.New("x"); w.turn(); w.pullErr = nil },
+		"a lost status": func(w *world) {
+			domain := w.domain()
+			domain.Status = v1alpha1.TrustDomainStatus{}
+			if err := w.client.Status().Update(t.Context(), domain); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.plan.LookAgain = epoch.Add(30 * time.Second)
+			if result := w.turn(); result.RequeueAfter != 30*time.Second {
+				t.Errorf("the next turn comes after %s, want at LookAgain", result.RequeueAfter)
+			}
+			w.now = epoch.Add(10 * time.Second)
+			w.turn()
+			expectCalls(t, w, "pull")
+			disturb(w)
+			w.turn()
+			if last := w.calls[len(w.calls)-1]; last != "apply prune=true" {
+				t.Errorf("the turn was %q, want a whole one", w.calls)
+			}
+		})
+	}
+}
+
+func TestAWholeTurnComesAtLeastEveryTenMinutes(t *testing.T) {
+	w := newWorld(t)
+	w.turn()
+	w.now = epoch.Add(wholeTurnEvery)
+	w.turn()
+	if last := w.calls[len(w.calls)-1]; last != "apply prune=true" {
+		t.Errorf("the turn was %q, want a whole one", w.calls)
+	}
+}
+
+func TestRequestedAtIsAnswered(t *testing.T) {
+	w := newWorld(t)
+	w.turn()
+	w.edit(func(d *v1alpha1.TrustDomain) {
+		d.Annotations = map[string]string{meta.ReconcileRequestAnnotation: "2026-03-01T12:00:00Z"}
+	})
+	w.turn()
+	if handled := w.domain().Status.LastHandledReconcileAt; handled != "2026-03-01T12:00:00Z" {
+		t.Errorf("lastHandledReconcileAt is %q", handled)
+	}
+	w.turn()
+	expectCalls(t, w, "pull")
+}
+
+func TestASuspendedDomainHasNoTurns(t *testing.T) {
+	w := newWorld(t)
+	w.edit(func(d *v1alpha1.TrustDomain) { d.Spec.Suspend = true })
+	if result := w.turn(); result.RequeueAfter != 0 || len(w.calls) > 0 || w.writes > 0 {
+		t.Errorf("a suspended domain: %+v, calls %q, %d writes", result, w.calls, w.writes)
+	}
+}
+
+func TestOnlyFilesThatChangedAreScannedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.files["site/more.yaml"] = &fstest.MapFile{Data: []byte("a: 1\n")}
+	w.turn()
+	w.revision, w.changed = "main@sha1:bbbb", []string{"site/gone.yaml", "site/more.yaml"}
+	w.turn()
+	expectCalls(t, w, "pull", "check site/gone.yaml", "check site/more.yaml", "load site", "observe cached", "plan", "render", "check", "apply prune=true")
+}
+
+func TestGatesAreTheOnlyMemory(t *testing.T) {
+	w := newWorld(t)
+	w.reconciler.Options.DisableEarlyExit = true
+	w.plan.Gates = []planner.Gate{{Name: "soak", Since: epoch.Add(-time.Minute + time.Nanosecond)}}
+	w.turn()
+	w.restart()
+	w.turn()
+	want := epoch.Add(-59 * time.Second)
+	if len(w.since) != 1 || w.since[0].Name != "soak" || !w.since[0].Since.Equal(want) {
+		t.Errorf("the planner was given %v, want soak since %s: rounded up, so that no soak is cut short", w.since, want)
+	}
+	w.plan.Gates, w.applyErr = nil, errors.New("no")
+	w.turn()
+	w.turn()
+	if len(w.since) > 0 {
+		t.Errorf("a gate that closed was kept over a failed turn: %v", w.since)
+	}
+}
+
+func TestKindsAreStoredBeforeTheFirstWrite(t *testing.T) {
+	w := newWorld(t)
+	w.manifests = []*unstructured.Unstructured{manifest("v1", "ConfigMap"), manifest("cert-manager.io/v1", "Issuer")}
+	w.applyErr = errors.New("killed")
+	w.turn()
+	want := []string{"cert-manager.io/v1/Issuer", "v1/ConfigMap"}
+	if got := w.domain().Status.Kinds; !slices.Equal(got, want) || !slices.Equal(w.options.Kinds, want) {
+		t.Errorf("kinds are %v in the status and %v for Apply, want %v", got, w.options.Kinds, want)
+	}
+	w.applyErr, w.manifests, w.result.Kinds = nil, w.manifests[:1], []string{"v1/ConfigMap"}
+	w.turn()
+	if got := w.domain().Status.Kinds; !slices.Equal(got, []string{"v1/ConfigMap"}) {
+		t.Errorf("kinds are %v once the Issuers were pruned", got)
+	}
+}
+
+// A domain that was changed while its turn ran keeps the newer spec, and has
+// another turn at once.
+func TestALostRaceIsRunAgain(t *testing.T) {
+	w := newWorld(t)
+	w.reconciler.Parts.Plan = func(planner.Desired, planner.Observed, time.Time) planner.Plan {
+		w.edit(func(d *v1alpha1.TrustDomain) { d.Spec.Prune = !d.Spec.Prune })
+		return w.plan
+	}
+	if result := w.turn(); result.RequeueAfter != soon {
+		t.Errorf("the next turn comes after %s, want %s", result.RequeueAfter, soon)
+	}
+	if status := w.domain().Status; len(status.Conditions) > 0 {
+		t.Errorf("the status of an outdated turn was written: %+v", status)
+	}
+}
+
+func TestPhasesAndHoldsAreToldOnce(t *testing.T) {
+	w := newWorld(t)
+	w.reconciler.Options.DisableEarlyExit = true
+	w.turn()
+	w.told()
+	copies := func(subject string) planner.Hold {
+		return planner.Hold{Gate: "copies", Subject: "ConfigMap " + subject, Why: "does not hold 2026"}
+	}
+	for _, step := range []struct {
+		rollover planner.Rollover
+		want     []string
+	}{
+		{distributing("0 of 2 copies", copies("a/trust"), copies("b/trust")), []string{
+			"Normal Distribute cert-manager/root 2025 → 2026: Distribute: 0 of 2 copies",
+			"Normal Held cert-manager/root: copies: ConfigMap a/trust: does not hold 2026",
+		}},
+		{distributing("1 of 2 copies", copies("b/trust")), nil},
+		{distributing("2 of 2 copies", planner.Hold{Gate: "soak", Why: "until 12:10"}), []string{"Normal Held cert-manager/root: soak: until 12:10"}},
+		{settled("2026"), []string{"Normal Settled cert-manager/root none → 2026: Settled: 2026 signs"}},
+	} {
+		w.plan.Rollovers = []planner.Rollover{step.rollover}
+		w.turn()
+		if told := bare(w.told()); !slices.Equal(told, step.want) {
+			t.Errorf("%s: told %q, want %q", step.rollover.Progress, told, step.want)
+		}
+	}
+}
+
+// bare strips the annotations that the fake recorder appends.
+func bare(events []string) []string {
+	var all []string
+	for _, event := range events {
+		event, _, _ = strings.Cut(event, "map[")
+		all = append(all, strings.TrimSpace(event))
+	}
+	return all
+}
+
+// What is allowed and yet unwise is told once for each revision, and stops nothing.
+func TestWarningsAreToldOnceForEachRevision(t *testing.T) {
+	w := newWorld(t)
+	w.reconciler.Options.DisableEarlyExit = true
+	w.warnings = []string{"site/root.yaml:8: spec.rollover.skew: 0s is below 5m0s"}
+	w.violations = []policies.Violation{{Rule: "r", Severity: policies.Warn, Subject: "Certificate plant/x", Message: "lives long", Mend: "shorten it"}}
+	w.turn()
+	want := "Normal Warning site/root.yaml:8: spec.rollover.skew: 0s is below 5m0s; r: Certificate plant/x: lives long: shorten it"
+	if told := bare(w.told()); !slices.Contains(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+	if last := w.calls[len(w.calls)-1]; last != "apply prune=true" {
+		t.Errorf("the turn ended with %q", last)
+	}
+	w.turn()
+	if told := w.told(); len(told) > 0 {
+		t.Errorf("told again: %q", told)
+	}
+}
+
+func TestWhatWasWrittenIsToldWithTheRevision(t *testing.T) {
+	w := newWorld(t)
+	w.turn()
+	w.told()
+	w.revision = "main@sha1:bbbb"
+	w.result.Applied, w.result.Pruned = []string{"Bundle trust"}, []string{"Certificate cert-manager/root-2025"}
+	w.turn()
+	told := w.told()
+	if len(told) != 1 || !strings.Contains(told[0], "applied 1: Bundle trust, pruned 1: Certificate cert-manager/root-2025, from main@sha1:bbbb") ||
+		!strings.Contains(told[0], "reanchor.dev/revision:main@sha1:bbbb") {
+		t.Errorf("told %q", told)
+	}
+}

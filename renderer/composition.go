@@ -1,0 +1,216 @@
+package renderer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+
+	"sigs.k8s.io/kustomize/api/konfig"
+	"sigs.k8s.io/kustomize/api/types"
+)
+
+// composition is all that one build reads: the files that a kustomization
+// reaches, each checked, and nothing else of the repository.
+type composition struct {
+	folder  string
+	files   map[string][]byte
+	sources []source
+}
+
+// source is one document of ours as it stands in a file.
+type source struct {
+	file      string
+	line      int
+	kind      string
+	namespace string
+	name      string
+	scope     string
+}
+
+// maxNesting is how many kustomizations may stand on top of each other.
+const maxNesting = 32
+
+// collect walks the kustomization in folder and everything that it reaches, and
+// refuses what must not be built. Folders named as reserved are not entered.
+func collect(fsys fs.FS, folder, kind string, reserved map[string]string, limits Limits) (*composition, error) {
+	w := &walk{
+		tree:     newTree(fsys, limits),
+		reserved: reserved,
+		weights:  map[string]weight{},
+	}
+	if err := w.root(folder, kind); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(w.sources, compareSources)
+	return &composition{folder: folder, files: w.tree.files, sources: w.sources}, nil
+}
+
+// walk goes through a graph of kustomizations, each file and folder once.
+type walk struct {
+	tree     *tree
+	reserved map[string]string
+	weights  map[string]weight
+	open     []string
+	sources  []source
+}
+
+func (w *walk) root(folder, kind string) error {
+	total, err := w.enter(folder, kind)
+	if err != nil {
+		return err
+	}
+	return w.affordable(folder, total)
+}
+
+// affordable refuses what a build would take too much memory or time for.
+func (w *walk) affordable(name string, total weight) error {
+	if total.bytes > w.tree.limits.TotalBytes {
+		return fmt.Errorf("%s: composes to more than %d bytes, bases counted as often as they are used; split the domain",
+			name, w.tree.limits.TotalBytes)
+	}
+	if total.documents > int64(w.tree.limits.Documents) {
+		return fmt.Errorf("%s: composes to more than %d objects, bases counted as often as they are used; split the domain",
+			name, w.tree.limits.Documents)
+	}
+	return nil
+}
+
+// enter walks one kustomization; its weight counts what it composes to.
+func (w *walk) enter(folder, kind string) (weight, error) {
+	if known, seen := w.weights[folder+"/"]; seen {
+		return known, nil
+	}
+	if err := w.enterable(folder); err != nil {
+		return weight{}, err
+	}
+	file, err := w.kustomizationFile(folder)
+	if err != nil {
+		return weight{}, err
+	}
+	w.open = append(w.open, folder)
+	defer func() { w.open = w.open[:len(w.open)-1] }()
+	k, own, err := w.kustomization(file, kind)
+	if err != nil {
+		return weight{}, err
+	}
+	v := &visit{walk: w, folder: folder, file: file, total: own}
+	if err := v.all(k); err != nil {
+		return weight{}, err
+	}
+	w.weights[folder+"/"] = v.total
+	return v.total, w.affordable(file, v.total)
+}
+
+func (w *walk) enterable(folder string) error {
+	if slices.Contains(w.open, folder) {
+		return fmt.Errorf("%s: is part of itself (%q); take the reference to it out", folder, append(w.open, folder))
+	}
+	if len(w.open) >= maxNesting {
+		return fmt.Errorf("%s: stands on more than %d kustomizations; flatten them", w.open[0], maxNesting)
+	}
+	for reserved, why := range w.reserved {
+		if within(folder, reserved) {
+			return fmt.Errorf("%s: %s; take it out of the kustomization", folder, why)
+		}
+	}
+	return nil
+}
+
+// kustomizationFile is the one kustomization file of a folder.
+func (w *walk) kustomizationFile(folder string) (string, error) {
+	var found []string
+	for _, name := range konfig.RecognizedKustomizationFileNames() {
+		file := path.Join(folder, name)
+		present, err := w.tree.exists(file)
+		if err != nil {
+			return "", err
+		}
+		if present {
+			found = append(found, file)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("%s: has no kustomization.yaml; write one that lists what belongs to it", folder)
+	case 1:
+		return found[0], nil
+	}
+	return "", fmt.Errorf("%s: has more than one kustomization file (%q); keep one", folder, found)
+}
+
+// kustomization reads a kustomization as kustomize itself does, so that no
+// spelling of a field is seen by only one of the two.
+func (w *walk) kustomization(file, kind string) (types.Kustomization, weight, error) {
+	var k types.Kustomization
+	data, err := w.tree.read(file)
+	if err != nil {
+		return k, weight{}, err
+	}
+	_, size, err := parse(file, data, w.tree.limits.FileBytes)
+	if err != nil {
+		return k, weight{}, err
+	}
+	if err := k.Unmarshal(data); err != nil {
+		return k, weight{}, fmt.Errorf("%s: %w", file, err)
+	}
+	k.FixKustomization()
+	if problems := k.EnforceFields(); len(problems) > 0 {
+		return k, weight{}, fmt.Errorf("%s: %s", file, problems[0])
+	}
+	if k.Kind != kind {
+		return k, weight{}, fmt.Errorf("%s: is of kind %s where a %s is wanted; name it under the field for its kind", file, k.Kind, kind)
+	}
+	return k, weight{bytes: size.bytes}, nil
+}
+
+// documents reads a file of objects and notes those that are ours.
+func (w *walk) documents(file string) (weight, error) {
+	if known, seen := w.weights[file]; seen {
+		return known, nil
+	}
+	documents, size, err := w.yaml(file)
+	if err != nil {
+		return weight{}, err
+	}
+	for _, d := range documents {
+		w.note(file, d)
+	}
+	w.weights[file] = size
+	return size, nil
+}
+
+func (w *walk) yaml(file string) ([]document, weight, error) {
+	data, err := w.tree.read(file)
+	if err != nil {
+		return nil, weight{}, err
+	}
+	return parse(file, data, w.tree.limits.FileBytes)
+}
+
+func (w *walk) note(file string, d document) {
+	object, _ := d.value.(map[string]any)
+	if !isOurs(text(object, "apiVersion"), text(object, "kind")) {
+		return
+	}
+	metadata, _ := object["metadata"].(map[string]any)
+	spec, _ := object["spec"].(map[string]any)
+	w.sources = append(w.sources, source{
+		file:      file,
+		line:      d.line,
+		kind:      text(object, "kind"),
+		namespace: text(metadata, "namespace"),
+		name:      text(metadata, "name"),
+		scope:     text(spec, "scope"),
+	})
+}
+
+func text(fields map[string]any, name string) string {
+	value, _ := fields[name].(string)
+	return value
+}
+
+// errOutside is told of a file that its kustomization may not read.
+var errOutside = errors.New("lies outside of its kustomization's folder; " +
+	"move it there, or give its folder a kustomization of its own and name that")

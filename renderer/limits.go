@@ -1,0 +1,47 @@
+package renderer
+
+import "cmp"
+
+// Limits bound what one [Load] reads and composes. A zero field takes its
+// default; every refusal names the file that went over.
+type Limits struct {
+	// FileBytes is the size of one file in bytes, its YAML aliases written out;
+	// 4 MiB when zero.
+	FileBytes int64
+	// TotalBytes is the size of all that is composed, aliases written out and a
+	// base counted as often as it is used; 32 MiB when zero.
+	TotalBytes int64
+	// Files is the number of files that are read; 2,000 when zero.
+	Files int
+	// Documents is the number of objects that are composed, a base counted as
+	// often as it is used; 3,000 when zero. The time of a build grows with its
+	// square.
+	Documents int
+}
+
+const mebibyte = 1 << 20
+
+func (l Limits) withDefaults() Limits {
+	return Limits{
+		FileBytes:  cmp.Or(l.FileBytes, 4*mebibyte),
+		TotalBytes: cmp.Or(l.TotalBytes, 32*mebibyte),
+		Files:      cmp.Or(l.Files, 2000),
+		Documents:  cmp.Or(l.Documents, 3000),
+	}
+}
+
+// weight is what something adds to a build, in the units of Limits. Its sums
+// stop at a ceiling, so that no repetition overflows them.
+type weight struct {
+	bytes     int64
+	documents int64
+}
+
+const heaviest = 1 << 40
+
+func (w weight) plus(other weight) weight {
+	return weight{
+		bytes:     min(w.bytes+other.bytes, heaviest),
+		documents: min(w.documents+other.documents, heaviest),
+	}
+}

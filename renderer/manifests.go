@@ -1,0 +1,200 @@
+package renderer
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/planner"
+)
+
+const (
+	certManager  = "cert-manager.io/v1"
+	trustManager = "trust.cert-manager.io/v1alpha1"
+	// keptRequests is how many CertificateRequests of a key stay: with fewer, the
+	// current one goes when a reissue starts, and with it the leaf's chain.
+	keptRequests = 3
+)
+
+// selfSigned is the name of the issuer that an authority's roots sign themselves
+// through.
+func selfSigned(authority string) string { return authority + "-self-signed" }
+
+// manifests are the objects of a target, each with the labels by which it is
+// found again.
+func (l *Loaded) manifests(target planner.Target) ([]*unstructured.Unstructured, error) {
+	var made []*unstructured.Unstructured
+	roots := map[planner.Ref]bool{}
+	for _, key := range target.Keys {
+		made = append(made, l.key(key)...)
+		if key.Certificate && !roots[key.Authority] {
+			roots[key.Authority] = true
+			made = append(made, l.selfSignedIssuer(key.Authority))
+		}
+	}
+	for _, issuer := range target.Issuers {
+		made = append(made, l.issuer(issuer))
+	}
+	for _, bundle := range target.Bundles {
+		if len(bundle.Anchors) > 0 {
+			object, err := l.bundle(bundle)
+			if err != nil {
+				return nil, err
+			}
+			made = append(made, object)
+		}
+	}
+	return made, nil
+}
+
+func (l *Loaded) key(key planner.TargetKey) []*unstructured.Unstructured {
+	name := planner.KeyObjectName(key.Authority.Name, key.Name)
+	labels := labelsOf(l.authority(key.Authority), v1alpha1.LabelAuthority, key.Authority.Name, v1alpha1.LabelKey, key.Name)
+	var made []*unstructured.Unstructured
+	if key.Certificate {
+		spec := certificateSpec(name, selfSigned(key.Authority.Name), key.Spec)
+		made = append(made, manifest(certManager, "Certificate", key.Authority.Namespace, name, labels, spec))
+	}
+	if key.Issuer {
+		made = append(made, manifest(certManager, "Issuer", key.Authority.Namespace, name, labels, signsWith(name)))
+	}
+	return made
+}
+
+// certificateSpec is the spec of a CA's Certificate
+// (https://cert-manager.io/docs/reference/api-docs/#cert-manager.io/v1.CertificateSpec).
+func certificateSpec(name, issuer string, ca planner.CASpec) map[string]any {
+	privateKey := map[string]any{"algorithm": string(ca.Algorithm), "rotationPolicy": "Never"}
+	if ca.Size != 0 {
+		privateKey["size"] = int64(ca.Size)
+	}
+	spec := map[string]any{
+		"isCA":                 true,
+		"commonName":           ca.CommonName,
+		"secretName":           name,
+		"duration":             ca.Duration.String(),
+		"privateKey":           privateKey,
+		"renewal":              map[string]any{"policy": "Disabled"},
+		"revisionHistoryLimit": int64(keptRequests),
+		"issuerRef":            map[string]any{"name": issuer, "kind": "Issuer", "group": "cert-manager.io"},
+	}
+	if subject := subjectOf(ca); len(subject) > 0 {
+		spec["subject"] = subject
+	}
+	return spec
+}
+
+func subjectOf(ca planner.CASpec) map[string]any {
+	subject := map[string]any{}
+	for field, values := range map[string][]string{
+		"organizations":       ca.Organizations,
+		"organizationalUnits": ca.OrganizationalUnits,
+		"countries":           ca.Countries,
+	} {
+		if len(values) > 0 {
+			subject[field] = listOf(values)
+		}
+	}
+	return subject
+}
+
+func listOf(values []string) []any {
+	list := make([]any, len(values))
+	for i, value := range values {
+		list[i] = value
+	}
+	return list
+}
+
+// signsWith is the spec of an issuer that signs with a CA's Secret.
+func signsWith(secret string) map[string]any {
+	return map[string]any{"ca": map[string]any{"secretName": secret}}
+}
+
+func (l *Loaded) selfSignedIssuer(ref planner.Ref) *unstructured.Unstructured {
+	labels := labelsOf(l.authority(ref), v1alpha1.LabelAuthority, ref.Name)
+	spec := map[string]any{"selfSigned": map[string]any{}}
+	return manifest(certManager, "Issuer", ref.Namespace, selfSigned(ref.Name), labels, spec)
+}
+
+func (l *Loaded) issuer(issuer planner.TargetIssuer) *unstructured.Unstructured {
+	kind := "Issuer"
+	if issuer.Ref.Namespace == "" {
+		kind = "ClusterIssuer"
+	}
+	labels := labelsOf(l.binding(issuer.Ref), v1alpha1.LabelBinding, issuer.Ref.Name)
+	spec := signsWith(planner.KeyObjectName(issuer.Authority.Name, issuer.Key))
+	return manifest(certManager, kind, issuer.Ref.Namespace, issuer.Ref.Name, labels, spec)
+}
+
+// bundle is a trust-manager Bundle with every anchor inline: one that reads a
+// Secret drops the old anchor the moment that the Secret changes
+// (https://cert-manager.io/docs/trust/trust-manager/api-reference/).
+func (l *Loaded) bundle(bundle planner.TargetBundle) (*unstructured.Unstructured, error) {
+	selector, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&bundle.Target.NamespaceSelector)
+	if err != nil {
+		return nil, fmt.Errorf("TrustBundle %s: write its namespace selector: %w", bundle.Name, err)
+	}
+	spec := map[string]any{
+		"sources": []any{map[string]any{"inLine": string(bundle.Anchors.PEM())}},
+		"target": map[string]any{
+			"configMap":         map[string]any{"key": bundle.Target.ConfigMap.Key},
+			"namespaceSelector": selector,
+		},
+	}
+	labels := labelsOf(l.trustBundle(bundle.Name), v1alpha1.LabelBundle, bundle.Name)
+	return manifest(trustManager, "Bundle", "", bundle.Name, labels, spec), nil
+}
+
+// authority is the metadata of an authority: none once it has left Git and its
+// keys are being retired.
+func (l *Loaded) authority(ref planner.Ref) v1alpha1.Metadata {
+	for _, a := range l.Desired.Authorities {
+		if planner.AuthorityRef(a) == ref {
+			return a.Metadata
+		}
+	}
+	return v1alpha1.Metadata{}
+}
+
+func (l *Loaded) binding(ref planner.Ref) v1alpha1.Metadata {
+	for _, b := range l.Desired.Bindings {
+		if planner.BindingRef(b) == ref {
+			return b.Metadata
+		}
+	}
+	return v1alpha1.Metadata{}
+}
+
+func (l *Loaded) trustBundle(name string) v1alpha1.Metadata {
+	for _, b := range l.Desired.Bundles {
+		if b.Metadata.Name == name {
+			return b.Metadata
+		}
+	}
+	return v1alpha1.Metadata{}
+}
+
+// labelsOf are a document's own labels, and ours as pairs of key and value.
+func labelsOf(metadata v1alpha1.Metadata, pairs ...string) map[string]string {
+	labels := make(map[string]string, len(metadata.Labels)+len(pairs)/2)
+	for key, value := range metadata.Labels {
+		labels[key] = value
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		labels[pairs[i]] = pairs[i+1]
+	}
+	return labels
+}
+
+func manifest(apiVersion, kind, namespace, name string, labels map[string]string, spec map[string]any) *unstructured.Unstructured {
+	o := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+	o.SetAPIVersion(apiVersion)
+	o.SetKind(kind)
+	o.SetNamespace(namespace)
+	o.SetName(name)
+	o.SetLabels(labels)
+	return o
+}

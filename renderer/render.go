@@ -1,0 +1,218 @@
+package renderer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/planner"
+)
+
+// Render makes the manifests of a target, with the native ones and the overlay
+// applied over all of them. The domain is the TrustDomain that they belong to.
+//
+// Equal input gives equal manifests in equal order: the kinds that others need
+// come first, then kind, namespace and name. The caller may change what it gets.
+// The last result is kept, so that rendering the same target again costs a copy.
+func (l *Loaded) Render(target planner.Target, domain planner.Ref) ([]*unstructured.Unstructured, error) {
+	key, err := digest(target, domain)
+	if err != nil {
+		return nil, fmt.Errorf("render %s: %w", domain, err)
+	}
+	made, err := l.last.get(key, func() ([]*unstructured.Unstructured, error) { return l.render(target, domain) })
+	if err != nil {
+		return nil, fmt.Errorf("render %s: %w", domain, err)
+	}
+	return made, nil
+}
+
+func (l *Loaded) render(target planner.Target, domain planner.Ref) ([]*unstructured.Unstructured, error) {
+	belongs, err := domainLabels(domain)
+	if err != nil {
+		return nil, err
+	}
+	rendered, err := l.manifests(target)
+	if err != nil {
+		return nil, err
+	}
+	stamps, err := l.stamps(rendered)
+	if err != nil {
+		return nil, err
+	}
+	made, err := l.overlaid(append(rendered, copies(l.Native)...), belongs)
+	if err != nil {
+		return nil, err
+	}
+	if err := errLost(made, stamps); err != nil {
+		return nil, err
+	}
+	if err := stamp(made, stamps, belongs); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(made, compareObjects)
+	return made, nil
+}
+
+// domainLabels name the domain that an object belongs to.
+func domainLabels(domain planner.Ref) (map[string]string, error) {
+	for _, part := range []string{domain.Name, domain.Namespace} {
+		if problems := validation.IsValidLabelValue(part); len(problems) > 0 || part == "" {
+			return nil, fmt.Errorf("%q cannot be a label's value, which names the domain on every object; "+
+				"give the TrustDomain a name of at most %d characters", part, validation.LabelValueMaxLength)
+		}
+	}
+	return map[string]string{v1alpha1.LabelDomainName: domain.Name, v1alpha1.LabelDomainNamespace: domain.Namespace}, nil
+}
+
+// stamps are the labels of ours that each rendered object bears. Two objects of
+// one name are refused: one of them would be lost.
+func (l *Loaded) stamps(rendered []*unstructured.Unstructured) (map[identity]map[string]string, error) {
+	stamps := make(map[identity]map[string]string, len(rendered))
+	for _, o := range rendered {
+		id := identityOf(o)
+		if _, twice := stamps[id]; twice {
+			return nil, fmt.Errorf("%s: would be rendered twice; rename one of the documents or keys", id)
+		}
+		if file, native := l.origins[id]; native {
+			return nil, fmt.Errorf("%s: %s is what reanchor renders; rename it or take it out", file, id)
+		}
+		stamps[id] = reservedLabels(o.GetLabels())
+	}
+	return stamps, nil
+}
+
+// reservedLabels are those labels that reanchor alone may set.
+func reservedLabels(labels map[string]string) map[string]string {
+	kept := map[string]string{}
+	for key, value := range labels {
+		if strings.HasPrefix(key, v1alpha1.GroupVersion.Group+"/") {
+			kept[key] = value
+		}
+	}
+	return kept
+}
+
+// overlaid are the objects with the overlay applied. They bear their domain's
+// labels already, so that an overlay sees what will be applied.
+func (l *Loaded) overlaid(objects []*unstructured.Unstructured, belongs map[string]string) ([]*unstructured.Unstructured, error) {
+	slices.SortFunc(objects, compareObjects)
+	if l.overlay == nil {
+		return objects, nil
+	}
+	var manifests bytes.Buffer
+	for _, o := range objects {
+		setLabels(o, belongs)
+		data, err := o.MarshalJSON()
+		if err != nil {
+			return nil, fmt.Errorf("write %s: %w", identityOf(o), err)
+		}
+		manifests.WriteString("---\n")
+		manifests.Write(data)
+	}
+	made, err := l.overlay.over(manifests.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", l.overlay.folder, err)
+	}
+	withoutNamespaces(made)
+	bare := make([]*unstructured.Unstructured, len(made))
+	for i, o := range made {
+		bare[i] = o.Unstructured
+	}
+	return bare, nil
+}
+
+// errLost refuses an overlay after which reanchor would not find its objects
+// again, since it knows them by kind and name.
+func errLost(objects []*unstructured.Unstructured, stamps map[identity]map[string]string) error {
+	lost := maps.Clone(stamps)
+	for _, o := range objects {
+		delete(lost, identityOf(o))
+	}
+	if len(lost) == 0 {
+		return nil
+	}
+	var all []string
+	for id := range lost {
+		all = append(all, id.String())
+	}
+	slices.Sort(all)
+	return fmt.Errorf("%s: renames, moves or removes %s, which reanchor would not find again; change the documents instead",
+		overlayFolder, strings.Join(all, ", "))
+}
+
+// stamp sets the labels of ours on the final objects, on their own metadata only.
+func stamp(objects []*unstructured.Unstructured, stamps map[identity]map[string]string, belongs map[string]string) error {
+	for _, o := range objects {
+		id := identityOf(o)
+		want := maps.Clone(belongs)
+		maps.Copy(want, stamps[id])
+		set := reservedLabels(o.GetLabels())
+		for _, key := range slices.Sorted(maps.Keys(set)) {
+			if want[key] != set[key] {
+				return fmt.Errorf("%s: the label %s is set by reanchor alone; take it out of the manifest or overlay", id, key)
+			}
+		}
+		setLabels(o, want)
+	}
+	return nil
+}
+
+func setLabels(o *unstructured.Unstructured, labels map[string]string) {
+	all := o.GetLabels()
+	if all == nil {
+		all = make(map[string]string, len(labels))
+	}
+	maps.Copy(all, labels)
+	o.SetLabels(all)
+}
+
+func copies(objects []*unstructured.Unstructured) []*unstructured.Unstructured {
+	copied := make([]*unstructured.Unstructured, len(objects))
+	for i, o := range objects {
+		copied[i] = o.DeepCopy()
+	}
+	return copied
+}
+
+// digest tells one target and domain from another.
+func digest(target planner.Target, domain planner.Ref) ([sha256.Size]byte, error) {
+	data, err := json.Marshal(struct {
+		Target planner.Target
+		Domain planner.Ref
+	}{target, domain})
+	if err != nil {
+		return [sha256.Size]byte{}, fmt.Errorf("write the target: %w", err)
+	}
+	return sha256.Sum256(data), nil
+}
+
+// memo keeps the last result.
+type memo struct {
+	mu   sync.Mutex
+	key  [sha256.Size]byte
+	made []*unstructured.Unstructured
+}
+
+func (m *memo) get(
+	key [sha256.Size]byte, make func() ([]*unstructured.Unstructured, error),
+) ([]*unstructured.Unstructured, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.key != key || m.made == nil {
+		made, err := make()
+		if err != nil {
+			return nil, err
+		}
+		m.key, m.made = key, made
+	}
+	return copies(m.made), nil
+}
