@@ -51,6 +51,7 @@ func (l *local) open() (*filesystem.Storage, error) {
 	}
 	git := filesystem.NewStorageWithOptions(osfs.New(folder), cache.NewObjectLRU(objectCacheBytes), filesystem.Options{
 		LargeObjectThreshold: largeObject,
+		KeepDescriptors:      true,
 		AlternatesFS:         osfs.New("/"),
 	})
 	settings, err := git.Config()
@@ -101,6 +102,7 @@ func (l *local) read(ctx context.Context) (reading, error) {
 
 // fetch copies what the store lacks of a commit.
 func (l *local) fetch(ctx context.Context, git *filesystem.Storage, tip plumbing.Hash, into *store) error {
+	defer git.Close()
 	commit, err := gitobject.GetCommit(git, tip)
 	if err != nil {
 		return err
@@ -134,7 +136,7 @@ func (l *lacking) folder(ctx context.Context, path string, hash plumbing.Hash) e
 	if hash == emptyTree || !l.add(hash) {
 		return nil
 	}
-	entries, err := readFolder(l.from, hash)
+	entries, err := readFolder(l.read, hash)
 	if err != nil {
 		return err
 	}
@@ -151,6 +153,10 @@ func (l *lacking) folder(ctx context.Context, path string, hash plumbing.Hash) e
 		return &failure{kind: ErrTooLarge, detail: fmt.Sprintf("there are more than %d objects", l.limits.Objects), hint: "use a smaller repository, or raise the limit of objects"}
 	}
 	return nil
+}
+
+func (l *lacking) read(hash plumbing.Hash) (plumbing.EncodedObject, error) {
+	return l.from.EncodedObject(plumbing.TreeObject, hash)
 }
 
 // add reports whether the object is lacking, and was not yet known to be.
@@ -215,7 +221,7 @@ func (l *local) push(git *filesystem.Storage, from, to plumbing.Hash, pack []byt
 	if err := l.checkWorktree(git); err != nil {
 		return err
 	}
-	err := storePack(git.Filesystem().Join(git.Filesystem().Root(), "objects", "pack"), l.remote.Limits, func(w io.Writer) error {
+	_, err := storePack(git.Filesystem().Join(git.Filesystem().Root(), "objects", "pack"), l.remote.Limits, func(w io.Writer) error {
 		_, err := w.Write(pack)
 		return err
 	})

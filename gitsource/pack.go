@@ -89,26 +89,28 @@ func packedHeader(kind plumbing.ObjectType, size int64) []byte {
 	return append(header, current)
 }
 
-// storePack keeps in folder the pack that fill writes, and its index. It appears
-// whole or not at all.
-func storePack(folder string, limits Limits, fill func(io.Writer) error) error {
+// storePack keeps in folder the pack that fill writes, and its index, and returns
+// their name, to which ".pack" and ".idx" are to be added. They appear whole or not
+// at all.
+func storePack(folder string, limits Limits, fill func(io.Writer) error) (string, error) {
 	file, err := os.CreateTemp(folder, "tmp_pack_*")
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer os.Remove(file.Name())
 	defer file.Close()
 	if err := fill(&limitedWriter{to: file, left: limits.Fetch, limit: limits.Fetch}); err != nil {
-		return err
+		return "", err
 	}
 	if err := checkPack(file, limits); err != nil {
-		return err
+		return "", err
 	}
 	index, err := indexPack(file)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return installPack(folder, file, index)
+	name := filepath.Join(folder, "pack-"+plumbing.Hash(index.PackfileChecksum).String())
+	return name, installPack(name, file, index)
 }
 
 // limitedWriter fails once more than the limit was written.
@@ -218,9 +220,8 @@ func indexPack(file io.ReadSeeker) (*idxfile.MemoryIndex, error) {
 
 // installPack gives the pack its name. The index comes first: go-git looks for
 // packs and wants an index, git looks for indexes and does not mind a missing pack.
-func installPack(folder string, pack *os.File, index *idxfile.MemoryIndex) error {
-	name := filepath.Join(folder, "pack-"+plumbing.Hash(index.PackfileChecksum).String())
-	file, err := os.CreateTemp(folder, "tmp_idx_*")
+func installPack(name string, pack *os.File, index *idxfile.MemoryIndex) error {
+	file, err := os.CreateTemp(filepath.Dir(name), "tmp_idx_*")
 	if err != nil {
 		return err
 	}

@@ -209,15 +209,6 @@ func (c Commit) object(tree, parent plumbing.Hash) (object, error) {
 	return newObject(plumbing.CommitObject, data), err
 }
 
-func readAll(o plumbing.EncodedObject) ([]byte, error) {
-	reader, err := o.Reader()
-	if err != nil {
-		return nil, err
-	}
-	defer reader.Close()
-	return io.ReadAll(reader)
-}
-
 // check refuses a commit that Git could not hold.
 func (c Commit) check(limits Limits) error {
 	if c.Author.Name == "" || c.Author.Email == "" || strings.ContainsAny(c.Author.Name+c.Author.Email, "<>\n\r\x00") {

@@ -17,24 +17,26 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	gitobject "github.com/go-git/go-git/v5/plumbing/object"
-	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
 // store is a bare Git repository on disk. It may be used by several goroutines.
 //
-// A commit is in it only together with all that it consists of, its parents
-// excepted.
+// All of its objects lie in packs, whose indexes are in memory and whose files stay
+// open as long as the store is in use. A commit is in it only together with all
+// that it consists of, and with its history back to the store's boundaries.
 type store struct {
-	folder string
-
-	mutex   sync.Mutex // guards git and folders
-	git     *filesystem.Storage
-	folders folderCache
-
-	packs   atomic.Int64
+	folder  string
 	damaged atomic.Bool
+
+	mutex   sync.Mutex          // guards what follows
+	git     *filesystem.Storage // for settings and references
+	packs   []*packfile.Packfile
+	objects cache.Object
+	folders folderCache
 }
 
 const (
@@ -43,8 +45,8 @@ const (
 )
 
 func storeAt(folder string) *store {
-	git := filesystem.NewStorage(osfs.New(folder), cache.NewObjectLRU(objectCacheBytes))
-	return &store{folder: folder, git: git}
+	objects := cache.NewObjectLRU(objectCacheBytes)
+	return &store{folder: folder, git: filesystem.NewStorage(osfs.New(folder), objects), objects: objects}
 }
 
 // createStore makes an empty store for a remote.
@@ -79,9 +81,50 @@ func openStore(folder string, remote Remote) (*store, plumbing.Hash, error) {
 	if err != nil {
 		return nil, plumbing.ZeroHash, err
 	}
-	packs, err := s.git.ObjectPacks()
-	s.packs.Store(int64(len(packs)))
-	return s, tip.Hash(), err
+	return s, tip.Hash(), s.openPacks()
+}
+
+func (s *store) packFolder() string { return filepath.Join(s.folder, "objects", "pack") }
+
+// openPacks opens the packs of a store that was left by an earlier process.
+func (s *store) openPacks() error {
+	names, err := filepath.Glob(filepath.Join(s.packFolder(), "pack-*.idx"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := s.openPack(strings.TrimSuffix(name, ".idx")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openPack makes the objects of a pack part of the store. Its file is closed by the
+// runtime once the store is not in use any more.
+func (s *store) openPack(name string) error {
+	index, err := readIndex(name + ".idx")
+	if err != nil {
+		return err
+	}
+	file, err := osfs.New(filepath.Dir(name)).Open(filepath.Base(name) + ".pack")
+	if err != nil {
+		return err
+	}
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.packs = append(s.packs, packfile.NewPackfileWithCache(index, nil, file, s.objects, 0))
+	return nil
+}
+
+func readIndex(name string) (*idxfile.MemoryIndex, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	index := idxfile.NewMemoryIndex()
+	return index, idxfile.NewDecoder(file).Decode(index)
 }
 
 // maxPacks is how many times a store is added to before it is cloned anew: each
@@ -89,18 +132,19 @@ func openStore(folder string, remote Remote) (*store, plumbing.Hash, error) {
 const maxPacks = 100
 
 // worn reports that the store should be replaced.
-func (s *store) worn() bool { return s.damaged.Load() || s.packs.Load() >= maxPacks }
+func (s *store) worn() bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.damaged.Load() || len(s.packs) >= maxPacks
+}
 
 // addPack adds the pack that fill writes.
 func (s *store) addPack(limits Limits, fill func(io.Writer) error) error {
-	if err := storePack(filepath.Join(s.folder, "objects", "pack"), limits, fill); err != nil {
+	name, err := storePack(s.packFolder(), limits, fill)
+	if err != nil {
 		return err
 	}
-	s.packs.Add(1)
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	s.git.Reindex()
-	return nil
+	return s.openPack(name)
 }
 
 // setTip records where the branch stands.
@@ -132,14 +176,39 @@ func (s *store) addBoundaries(commits []plumbing.Hash) error {
 func (s *store) has(hash plumbing.Hash) bool {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	return s.git.HasEncodedObject(hash) == nil
+	pack, _ := s.find(hash)
+	return pack != nil
+}
+
+// find returns the pack that holds an object, and where; nil if there is none. The
+// newest packs are asked first. It needs the mutex.
+func (s *store) find(hash plumbing.Hash) (*packfile.Packfile, int64) {
+	for _, pack := range slices.Backward(s.packs) {
+		if offset, err := pack.FindOffset(hash); err == nil {
+			return pack, offset
+		}
+	}
+	return nil, 0
+}
+
+// object reads an object. It needs the mutex.
+func (s *store) object(hash plumbing.Hash) (plumbing.EncodedObject, error) {
+	pack, _ := s.find(hash)
+	if pack == nil {
+		return nil, fmt.Errorf("%s: %w", hash, plumbing.ErrObjectNotFound)
+	}
+	return pack.Get(hash)
 }
 
 // size is the object's, in bytes.
 func (s *store) size(hash plumbing.Hash) (int64, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	size, err := s.git.EncodedObjectSize(hash)
+	pack, offset := s.find(hash)
+	if pack == nil {
+		return 0, s.spoilt(fmt.Errorf("%s: %w", hash, plumbing.ErrObjectNotFound))
+	}
+	size, err := pack.GetSizeByOffset(offset)
 	return size, s.spoilt(err)
 }
 
@@ -147,15 +216,15 @@ func (s *store) size(hash plumbing.Hash) (int64, error) {
 func (s *store) file(hash plumbing.Hash) ([]byte, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	data, err := readFile(s.git, hash)
+	object, err := s.object(hash)
+	if err != nil {
+		return nil, s.spoilt(err)
+	}
+	data, err := readAll(object)
 	return data, s.spoilt(err)
 }
 
-func readFile(git storer.EncodedObjectStorer, hash plumbing.Hash) ([]byte, error) {
-	object, err := git.EncodedObject(plumbing.BlobObject, hash)
-	if err != nil {
-		return nil, err
-	}
+func readAll(object plumbing.EncodedObject) ([]byte, error) {
 	reader, err := object.Reader()
 	if err != nil {
 		return nil, err
@@ -168,18 +237,22 @@ func readFile(git storer.EncodedObjectStorer, hash plumbing.Hash) ([]byte, error
 func (s *store) commit(hash plumbing.Hash) (*gitobject.Commit, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	commit, err := gitobject.GetCommit(s.git, hash)
-	return commit, s.spoilt(err)
+	object, err := s.object(hash)
+	if err != nil {
+		return nil, s.spoilt(err)
+	}
+	commit := new(gitobject.Commit)
+	return commit, s.spoilt(commit.Decode(object))
 }
 
-// folder reads a tree. The slice is shared: it must not be changed.
+// folderAt reads a tree. The slice is shared: it must not be changed.
 func (s *store) folderAt(hash plumbing.Hash) ([]entry, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if entries, found := s.folders.get(hash); found {
 		return entries, nil
 	}
-	entries, err := readFolder(s.git, hash)
+	entries, err := readFolder(s.object, hash)
 	if err != nil {
 		return nil, s.spoilt(err)
 	}
@@ -210,13 +283,17 @@ func (e entry) isFolder() bool { return e.mode == filemode.Dir }
 var emptyTree = plumbing.ComputeHash(plumbing.TreeObject, nil)
 
 // readFolder reads the entries of a tree, sorted by name.
-func readFolder(git storer.EncodedObjectStorer, hash plumbing.Hash) ([]entry, error) {
+func readFolder(read func(plumbing.Hash) (plumbing.EncodedObject, error), hash plumbing.Hash) ([]entry, error) {
 	if hash == emptyTree || hash.IsZero() {
 		return nil, nil
 	}
-	tree, err := gitobject.GetTree(git, hash)
+	object, err := read(hash)
 	if err != nil {
 		return nil, err
+	}
+	var tree gitobject.Tree
+	if err := tree.Decode(object); err != nil {
+		return nil, fmt.Errorf("tree %s: %w", hash, err)
 	}
 	entries := make([]entry, 0, len(tree.Entries))
 	for _, e := range tree.Entries {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/asn1"
 	"encoding/base64"
+	"iter"
 	"regexp"
 )
 
@@ -29,12 +30,12 @@ func findEncoded(data []byte, encodings int) []material {
 	if encodings == 0 {
 		return found
 	}
-	for _, run := range base64Run.FindAllIndex(data, -1) {
-		if bodies[run[0]] {
+	for start, run := range base64Runs(data) {
+		if bodies[start] {
 			continue
 		}
-		if inner := findEncoded(decodeRun(data[run[0]:run[1]]), encodings-1); len(inner) > 0 {
-			found = append(found, material{run[0], inner[0].what})
+		if inner := findEncoded(decodeRun(run), encodings-1); len(inner) > 0 {
+			found = append(found, material{start, inner[0].what})
 		}
 	}
 	return found
@@ -48,6 +49,9 @@ var header = regexp.MustCompile(`-{4,5} ?BEGIN ([A-Z0-9]+ ){0,4}PRIVATE KEY( BLO
 // headers finds private keys in PEM by their headers, and tells where the bodies
 // below them begin, so that no key is found twice.
 func headers(data []byte) (found []material, bodies map[int]bool) {
+	if !bytes.Contains(data, []byte("PRIVATE KEY")) {
+		return nil, nil
+	}
 	bodies = map[int]bool{}
 	for _, at := range header.FindAllIndex(data, -1) {
 		label := bytes.TrimPrefix(bytes.Trim(data[at[0]:at[1]], "- "), []byte("BEGIN "))
@@ -57,18 +61,73 @@ func headers(data []byte) (found []material, bodies map[int]bool) {
 	return found, bodies
 }
 
-// base64Run is base64 long enough for a key, on one line or wrapped over several.
-var base64Run = regexp.MustCompile(`[A-Za-z0-9+/]{24,}(?:[ \t]*\r?\n[ \t]*[A-Za-z0-9+/]{4,})*`)
+// What makes a run of base64: a line of it that is long enough for a key, and the
+// lines that it is wrapped to.
+const (
+	minRun  = 24
+	minLine = 4
+)
+
+// base64Runs are the runs of base64 in data, by where they start, line breaks and
+// indentation included. (A regular expression would take most of a snapshot's time.)
+func base64Runs(data []byte) iter.Seq2[int, []byte] {
+	return func(yield func(int, []byte) bool) {
+		for start := 0; start < len(data); {
+			end := skipBase64(data, start)
+			if end-start < minRun {
+				start = end + 1
+				continue
+			}
+			for next := skipLineBreak(data, end); next > end && skipBase64(data, next)-next >= minLine; next = skipLineBreak(data, end) {
+				end = skipBase64(data, next)
+			}
+			if !yield(start, data[start:end]) {
+				return
+			}
+			start = end + 1
+		}
+	}
+}
+
+var isBase64 = func() (digits [256]bool) {
+	for _, digit := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		digits[digit] = true
+	}
+	return digits
+}()
+
+func skipBase64(data []byte, at int) int {
+	for at < len(data) && isBase64[data[at]] {
+		at++
+	}
+	return at
+}
+
+// skipLineBreak skips a line break with the blanks around it; it stays where it is
+// if there is none.
+func skipLineBreak(data []byte, at int) int {
+	blank := at
+	for blank < len(data) && (data[blank] == ' ' || data[blank] == '\t' || data[blank] == '\r') {
+		blank++
+	}
+	if blank == len(data) || data[blank] != '\n' {
+		return at
+	}
+	for blank++; blank < len(data) && (data[blank] == ' ' || data[blank] == '\t'); {
+		blank++
+	}
+	return blank
+}
 
 // decodeRun decodes as much of a run as is base64: words that only happen to
-// follow it are cut off, or end as garbage behind what counts.
+// follow it end as garbage behind what counts.
 func decodeRun(run []byte) []byte {
-	digits := bytes.Map(func(r rune) rune {
-		if r == ' ' || r == '\t' || r == '\r' || r == '\n' {
-			return -1
+	digits := make([]byte, 0, len(run))
+	for _, digit := range run {
+		if isBase64[digit] {
+			digits = append(digits, digit)
 		}
-		return r
-	}, run)
+	}
 	decoded := make([]byte, base64.RawStdEncoding.DecodedLen(len(digits)))
 	n, _ := base64.RawStdEncoding.Decode(decoded, digits)
 	return decoded[:n]

@@ -244,7 +244,7 @@ func (t *turn) judge(violations []policies.Violation) error {
 	if len(denied) == 0 {
 		return nil
 	}
-	return failed(ReasonPolicyViolation, fmt.Errorf("nothing was written: %s", list(denied)))
+	return failed(ReasonPolicyViolation, fmt.Errorf("denied by policy: %s", list(denied)))
 }
 
 // apply writes the manifests. The kinds are stored before the first object of a

@@ -56,11 +56,11 @@ func TestFailures(t *testing.T) {
 		words  string
 	}{
 		"pull":       {func(w *world) { w.pullErr = broken }, ReasonGitOperationFailed, "pull", "broken: mend it"},
-		"file":       {func(w *world) { w.secrets = map[string]bool{"site/kustomization.yaml": true} }, ReasonPolicyViolation, "check site/kustomization.yaml", "nothing was written: private-key: site/kustomization.yaml:1: a private key: take it out of Git and make a new one"},
+		"file":       {func(w *world) { w.secrets = map[string]bool{"site/kustomization.yaml": true} }, ReasonPolicyViolation, "check site/kustomization.yaml", "denied by policy: private-key: site/kustomization.yaml:1: a private key: take it out of Git and make a new one"},
 		"load":       {func(w *world) { w.loadErr = errors.New("site/ca.yaml:7: spec.keys: missing") }, ReasonBuildFailed, "load site", "site/ca.yaml:7: spec.keys: missing"},
 		"observe":    {func(w *world) { w.observeErr = broken }, ReasonObserveFailed, "observe cached", "broken"},
 		"render":     {func(w *world) { w.renderErr = broken }, ReasonBuildFailed, "render", "broken"},
-		"violation":  {func(w *world) { w.violations = []policies.Violation{denied} }, ReasonPolicyViolation, "check", "nothing was written: anchor-changed: Bundle trust: holds another anchor: mend the overlay"},
+		"violation":  {func(w *world) { w.violations = []policies.Violation{denied} }, ReasonPolicyViolation, "check", "denied by policy: anchor-changed: Bundle trust: holds another anchor: mend the overlay"},
 		"apply":      {func(w *world) { w.applyErr = broken }, ReasonApplyFailed, "apply prune=true", "broken"},
 		"act":        {func(w *world) { w.plan.Actions = []planner.Action{{}}; w.actErr = broken }, ReasonApplyFailed, "act 1", "broken"},
 		"conflict":   {func(w *world) { w.result.Conflicts = []string{"Issuer plant/x: spec.ca is kubectl's"} }, ReasonApplyFailed, "apply prune=true", "spec.ca is kubectl's"},

@@ -2,7 +2,6 @@ package renderer
 
 import (
 	_ "embed"
-	"encoding/json"
 	"fmt"
 	"path"
 	"regexp"
@@ -141,6 +140,8 @@ var kustomize sync.Mutex
 // may double the document.
 const maxCopied = mebibyte
 
+func init() { jsonpatch.AccumulatedCopySizeLimit = maxCopied }
+
 // run is the one call of kustomize. It is not safe for concurrent use, and it may
 // panic.
 func run(files filesys.FileSystem) (resources resmap.ResMap, err error) {
@@ -151,7 +152,6 @@ func run(files filesys.FileSystem) (resources resmap.ResMap, err error) {
 			resources, err = nil, fmt.Errorf("kustomize panicked; simplify the last change: %s", plain(fmt.Sprint(cause)))
 		}
 	}()
-	jsonpatch.AccumulatedCopySizeLimit = maxCopied
 	if err := injectSchema(); err != nil {
 		return nil, err
 	}
@@ -227,10 +227,6 @@ func objectOf(r *resource.Resource) (object, error) {
 	}
 	data, err := r.MarshalJSON()
 	if err != nil {
-		return o, err
-	}
-	var fields map[string]any
-	if err := json.Unmarshal(data, &fields); err != nil {
 		return o, err
 	}
 	if err := o.UnmarshalJSON(data); err != nil {

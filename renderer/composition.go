@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 
 	"sigs.k8s.io/kustomize/api/konfig"
 	"sigs.k8s.io/kustomize/api/types"
@@ -40,7 +41,7 @@ func collect(fsys fs.FS, folder, kind string, reserved map[string]string, limits
 		reserved: reserved,
 		weights:  map[string]weight{},
 	}
-	if err := w.root(folder, kind); err != nil {
+	if _, err := w.enter(folder, kind); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(w.sources, compareSources)
@@ -54,14 +55,6 @@ type walk struct {
 	weights  map[string]weight
 	open     []string
 	sources  []source
-}
-
-func (w *walk) root(folder, kind string) error {
-	total, err := w.enter(folder, kind)
-	if err != nil {
-		return err
-	}
-	return w.affordable(folder, total)
 }
 
 // affordable refuses what a build would take too much memory or time for.
@@ -174,11 +167,30 @@ func (w *walk) documents(file string) (weight, error) {
 	if err != nil {
 		return weight{}, err
 	}
+	size.documents = 0
 	for _, d := range documents {
-		w.note(file, d)
+		for _, object := range unlisted(d.value) {
+			w.note(file, d.line, object)
+			size.documents++
+		}
 	}
 	w.weights[file] = size
 	return size, nil
+}
+
+// unlisted are the objects of a document: itself, or, as kustomize has it, the
+// items of anything whose kind ends in List.
+func unlisted(value any) []map[string]any {
+	object, _ := value.(map[string]any)
+	items, listed := object["items"].([]any)
+	if !listed || !strings.HasSuffix(text(object, "kind"), "List") {
+		return []map[string]any{object}
+	}
+	var objects []map[string]any
+	for _, item := range items {
+		objects = append(objects, unlisted(item)...)
+	}
+	return objects
 }
 
 func (w *walk) yaml(file string) ([]document, weight, error) {
@@ -189,8 +201,7 @@ func (w *walk) yaml(file string) ([]document, weight, error) {
 	return parse(file, data, w.tree.limits.FileBytes)
 }
 
-func (w *walk) note(file string, d document) {
-	object, _ := d.value.(map[string]any)
+func (w *walk) note(file string, line int, object map[string]any) {
 	if !isOurs(text(object, "apiVersion"), text(object, "kind")) {
 		return
 	}
@@ -198,7 +209,7 @@ func (w *walk) note(file string, d document) {
 	spec, _ := object["spec"].(map[string]any)
 	w.sources = append(w.sources, source{
 		file:      file,
-		line:      d.line,
+		line:      line,
 		kind:      text(object, "kind"),
 		namespace: text(metadata, "namespace"),
 		name:      text(metadata, "name"),

@@ -23,8 +23,11 @@ func TestLoad(t *testing.T) {
 		"beside devices, anchors and notes": {
 			fleet + "-- devices/sensors/00/a.yaml --\n{\n-- anchors/fleet-root/2025.pem --\nx\n-- README.md --\nx\n", "",
 		},
-		"from a list": {
+		"after an empty document": {
 			strings.Replace(fleet, "-- pki.yaml --\n", "-- pki.yaml --\n# a comment\n---\n", 1), "",
+		},
+		"from a list": {
+			listed(fleet), "",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -42,6 +45,16 @@ func TestLoad(t *testing.T) {
 			}
 		})
 	}
+}
+
+// listed is an archive with the documents of pki.yaml as the items of one List.
+func listed(archive string) string {
+	head, documents, _ := strings.Cut(archive, "-- pki.yaml --\n")
+	items := ""
+	for document := range strings.SplitSeq(strings.TrimSpace(documents), "\n---\n") {
+		items += "- " + strings.ReplaceAll(document, "\n", "\n  ") + "\n"
+	}
+	return head + "-- pki.yaml --\napiVersion: v1\nkind: List\nitems:\n" + items
 }
 
 func TestDesiredIsSorted(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,6 +142,28 @@ func TestRenderKeepsTheLastResultToItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantText(t, string(asYAML(t, other)), "reanchor.dev/domain: other")
+}
+
+func TestConcurrentUse(t *testing.T) {
+	shared := mustLoad(t, repository(smallRepository(t)), "clusters/plant")
+	want := asYAML(t, mustRender(t, shared, distributing(t)))
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			own, err := Load(repository(smallRepository(t)), "clusters/plant", Options{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, loaded := range []*Loaded{own, shared} {
+				made, err := loaded.Render(distributing(t), plant)
+				if err != nil || !bytes.Equal(asYAML(t, made), want) {
+					t.Errorf("rendered other manifests (%v)", err)
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 // names are the objects in their order, as "Kind namespace/name".

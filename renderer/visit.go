@@ -26,10 +26,14 @@ func (v *visit) all(k types.Kustomization) error {
 		func() error { return v.each("crds", k.Crds, v.yamlFile) },
 		func() error { return v.each("configurations", k.Configurations, v.yamlFile) },
 		func() error {
+			//lint:ignore SA1019 old kustomizations have it, and kustomize reads it
 			return v.each("patchesStrategicMerge", asStrings(k.PatchesStrategicMerge), v.inlineOr(v.yamlFile))
 		},
 		func() error { return v.patches("patches", k.Patches) },
-		func() error { return v.patches("patchesJson6902", k.PatchesJson6902) },
+		func() error {
+			//lint:ignore SA1019 old kustomizations have it, and kustomize reads it
+			return v.patches("patchesJson6902", k.PatchesJson6902)
+		},
 		func() error { return v.replacements(k.Replacements) },
 		func() error { return v.each("transformers", k.Transformers, v.transformer) },
 		func() error { return v.generated(k) },

@@ -21,7 +21,18 @@
 //	  - {name: "2026", state: Signing}
 //
 // A field that the program does not enforce is refused, never accepted and
-// ignored.
+// ignored. All that is wrong comes back at once, as an [ErrorList] of lines such as
+//
+//	authorities/root.yaml:7: spec.privatKey: unknown field; did you mean "privateKey"?
+//
+// A file is read like this:
+//
+//	documents, err := v1alpha1.Decode("authorities/root.yaml", data)
+//	…
+//	invalid, warnings := v1alpha1.Validate(documents, v1alpha1.DefaultClusterResourceNamespace)
+//	if err := invalid.Err(); err != nil {
+//		return err
+//	}
 //
 // # The object in the cluster
 //

@@ -66,9 +66,12 @@ func (l ErrorList) sorted() ErrorList {
 // quotedLength bounds what an error repeats of a document.
 const quotedLength = 40
 
-// quote repeats a value in an error: its first line, and not much of that, since
-// what stands in the wrong place may be a secret.
-func quote(value string) string {
+// quote repeats a value in an error, cut short.
+func quote(value string) string { return fmt.Sprintf("%q", short(value)) }
+
+// short is the first line of what the file's author wrote, and not much of that:
+// what stands in the wrong place may be long, or a secret.
+func short(value string) string {
 	first, _, cut := strings.Cut(value, "\n")
 	if runes := []rune(first); len(runes) > quotedLength {
 		first, cut = string(runes[:quotedLength]), true
@@ -76,7 +79,7 @@ func quote(value string) string {
 	if cut {
 		first += "…"
 	}
-	return fmt.Sprintf("%q", first)
+	return first
 }
 
 // didYouMean is a hint at the nearest of the names, or nothing.

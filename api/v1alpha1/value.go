@@ -218,15 +218,6 @@ func join(path, name string) string {
 	return path + "." + name
 }
 
-// short bounds a name that the file's author made up, for the path of an error.
-func short(name string) string {
-	name, _, _ = strings.Cut(name, "\n")
-	if runes := []rune(name); len(runes) > quotedLength {
-		return string(runes[:quotedLength]) + "…"
-	}
-	return name
-}
-
 func names(known []fields.Field) []string {
 	list := make([]string, len(known))
 	for i, field := range known {
