@@ -447,7 +447,7 @@ func (s *story) keepsFieldsOfTheOwner() {
 		s.Fatal(err)
 	}
 	for _, entry := range deployment.ManagedFields {
-		fields := string(entry.FieldsV1.Raw)
+		fields := entry.FieldsV1.GetRawString()
 		if entry.Manager == v1alpha1.FieldManager && (strings.Contains(fields, "containers") || strings.Contains(fields, "replicas")) {
 			s.Fatalf("reanchor owns %s", fields)
 		}

@@ -85,7 +85,7 @@ func managedBy(manager, version, fields string) []metav1.ManagedFieldsEntry {
 	}
 	return []metav1.ManagedFieldsEntry{{
 		Manager: manager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: version,
-		FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)},
+		FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(fields),
 	}}
 }
 
@@ -119,7 +119,7 @@ func FuzzOwnedFields(f *testing.F) {
 		live.Object["spec"].(map[string]any)["secretName"] = "changed"
 		live.SetManagedFields([]metav1.ManagedFieldsEntry{{
 			Manager: v1alpha1.FieldManager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: "cert-manager.io/v1",
-			FieldsV1: &metav1.FieldsV1{Raw: fields},
+			FieldsV1: metav1.NewFieldsV1(string(fields)),
 		}})
 		if upToDate(live, desired) {
 			t.Fatal("a changed object is up to date")

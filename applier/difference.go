@@ -1,7 +1,6 @@
 package applier
 
 import (
-	"bytes"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,7 +33,7 @@ func ownedFields(entries []metav1.ManagedFieldsEntry, version string) *fieldpath
 		return nil
 	}
 	owned := &fieldpath.Set{}
-	if err := owned.FromJSON(bytes.NewReader(entries[at].FieldsV1.Raw)); err != nil {
+	if err := owned.FromJSON(entries[at].FieldsV1.GetRawReader()); err != nil {
 		return nil
 	}
 	return owned

@@ -85,6 +85,7 @@ func sortedKeys(found map[planner.Ref]*planner.Key) []planner.Key {
 // readKey fills in what the Certificate of a key says.
 func (w *world) readKey(key *planner.Key, certificate *certmanagerv1.Certificate) {
 	key.HasCertificate = true
+	key.Issued = certificate.Status.Revision != nil
 	key.Spec = caSpec(certificate.Spec)
 	chain, problem := w.requests.chain(certificate)
 	if len(chain) > 0 {

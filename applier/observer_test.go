@@ -102,7 +102,7 @@ func TestKeys(t *testing.T) {
 	want := []planner.Key{
 		{Authority: authority, Name: "2025", HasIssuer: true, SecretGone: true, Problem: "its Certificate does not exist"},
 		{
-			Authority: authority, Name: "2026", HasCertificate: true, Certificate: root.Certificate,
+			Authority: authority, Name: "2026", HasCertificate: true, Issued: true, Certificate: root.Certificate,
 			Spec: planner.CASpec{CommonName: "Root 2026", Algorithm: v1alpha1.RSA, Size: 2048, Duration: 2160 * time.Hour},
 		},
 	}
@@ -473,18 +473,21 @@ func TestWorkloadsAndTheirPods(t *testing.T) {
 	replicaSet := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "web-1", UID: "ReplicaSet web-1", OwnerReferences: controlledBy("Deployment", "web")}}
 	going := pod(t, "web-going", "ReplicaSet", "web-1", nil)
 	going.DeletionTimestamp, going.Finalizers = &metav1.Time{Time: epoch}, []string{"x"}
+	going.Status.Phase = corev1.PodRunning
+	bare := pod(t, "bare", "", "", nil) // Pending as a whole, and yet a container runs
+	bare.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
 	done := pod(t, "web-done", "ReplicaSet", "web-1", nil)
 	done.Status.Phase = corev1.PodFailed
 	got := observe(t, desiredFleet(), nil, namespace("a", "fleet"), namespace("elsewhere", "no"), deployment, daemon, stateful, replicaSet,
 		pod(t, "web-1", "ReplicaSet", "web-1", digest), going, done,
 		pod(t, "web-x", "ReplicaSet", "web-1", map[string]string{v1alpha1.AnnotationBundleSHA256: "d1", v1alpha1.AnnotationLeavesSHA256: ""}),
-		pod(t, "agent-1", "DaemonSet", "agent", nil), pod(t, "job-1", "Job", "job", nil), pod(t, "bare", "", "", nil)).Workloads
+		pod(t, "agent-1", "DaemonSet", "agent", nil), pod(t, "job-1", "Job", "job", nil), bare).Workloads
 	trust := []planner.Mount{{Name: "trust", Kind: planner.MountVolume}}
 	want := []planner.Workload{
 		{Kind: "DaemonSet", Ref: planner.Ref{Namespace: "a", Name: "agent"}, Bundles: trust, Reloads: 2 * time.Minute, Rolling: true, Pods: 1, Bearing: 1},
-		{Kind: "Pod", Ref: planner.Ref{Namespace: "a", Name: "bare"}, Bundles: trust, Pods: 1, Bearing: 1},
+		{Kind: "Pod", Ref: planner.Ref{Namespace: "a", Name: "bare"}, Bundles: trust, Pods: 1, Started: 1, Bearing: 1},
 		{Kind: "Pod", Ref: planner.Ref{Namespace: "a", Name: "job-1"}, Bundles: trust, Pods: 1, Bearing: 1},
-		{Kind: "Deployment", Ref: planner.Ref{Namespace: "a", Name: "web"}, Bundles: trust, Reloads: 90 * time.Second, BundleDigest: "d1", Pods: 3, Bearing: 1},
+		{Kind: "Deployment", Ref: planner.Ref{Namespace: "a", Name: "web"}, Bundles: trust, Reloads: 90 * time.Second, BundleDigest: "d1", Pods: 3, Started: 1, Bearing: 1},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("workloads %+v\nwant %+v", got, want)

@@ -90,11 +90,19 @@ func (r runner) read(interesting map[source]bool) (planner.Workload, bool) {
 		workload.Bundles, workload.Secrets = mounts(r.spec, interesting)
 	}
 	for _, pod := range r.pods {
+		if started(pod) {
+			workload.Started++
+		}
 		if sameDigests(pod.Annotations, r.templateAnnotations) {
 			workload.Bearing++
 		}
 	}
 	return workload, len(workload.Bundles)+len(workload.Secrets) > 0
+}
+
+// started reports whether a container of the pod runs.
+func started(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodRunning || slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.State.Running != nil })
 }
 
 func mounts(spec *corev1.PodSpec, interesting map[source]bool) (bundles, secrets []planner.Mount) {

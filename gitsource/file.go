@@ -96,12 +96,18 @@ func (l *local) read(ctx context.Context) (reading, error) {
 		return reading{}, err
 	}
 	return reading{tip: tip, fetch: func(ctx context.Context, into *store, _ extent) error {
-		return l.fetch(ctx, git, tip, into)
+		return l.fetch(ctx, tip, into)
 	}}, nil
 }
 
-// fetch copies what the store lacks of a commit.
-func (l *local) fetch(ctx context.Context, git *filesystem.Storage, tip plumbing.Hash, into *store) error {
+// fetch copies what the store lacks of a commit. It opens the repository anew each
+// time: go-git does not see packs that were added since it looked for them, and a
+// look that a push or a repacking disturbs may have missed some.
+func (l *local) fetch(ctx context.Context, tip plumbing.Hash, into *store) error {
+	git, err := l.open()
+	if err != nil {
+		return err
+	}
 	defer git.Close()
 	commit, err := gitobject.GetCommit(git, tip)
 	if err != nil {
@@ -221,7 +227,7 @@ func (l *local) push(git *filesystem.Storage, from, to plumbing.Hash, pack []byt
 	if err := l.checkWorktree(git); err != nil {
 		return err
 	}
-	_, err := storePack(git.Filesystem().Join(git.Filesystem().Root(), "objects", "pack"), l.remote.Limits, func(w io.Writer) error {
+	_, err := storePack(filepath.Join(git.Filesystem().Root(), "objects"), l.remote.Limits, func(w io.Writer) error {
 		_, err := w.Write(pack)
 		return err
 	})

@@ -89,11 +89,14 @@ func packedHeader(kind plumbing.ObjectType, size int64) []byte {
 	return append(header, current)
 }
 
-// storePack keeps in folder the pack that fill writes, and its index, and returns
-// their name, to which ".pack" and ".idx" are to be added. They appear whole or not
-// at all.
-func storePack(folder string, limits Limits, fill func(io.Writer) error) (string, error) {
-	file, err := os.CreateTemp(folder, "tmp_pack_*")
+// storePack keeps the pack that fill writes, and its index, in a repository's folder
+// of objects, and returns their path, to which ".pack" and ".idx" are to be added.
+// They appear whole or not at all.
+//
+// Until then they lie outside of the folder of packs: who lists that folder, as
+// go-git does, may stumble over a file that goes away.
+func storePack(objects string, limits Limits, fill func(io.Writer) error) (string, error) {
+	file, err := os.CreateTemp(objects, "tmp_pack_*")
 	if err != nil {
 		return "", err
 	}
@@ -109,8 +112,8 @@ func storePack(folder string, limits Limits, fill func(io.Writer) error) (string
 	if err != nil {
 		return "", err
 	}
-	name := filepath.Join(folder, "pack-"+plumbing.Hash(index.PackfileChecksum).String())
-	return name, installPack(name, file, index)
+	path := filepath.Join(objects, "pack", "pack-"+plumbing.Hash(index.PackfileChecksum).String())
+	return path, installPack(path, file, index)
 }
 
 // limitedWriter fails once more than the limit was written.
@@ -218,10 +221,11 @@ func indexPack(file io.ReadSeeker) (*idxfile.MemoryIndex, error) {
 	return index.Index()
 }
 
-// installPack gives the pack its name. The index comes first: go-git looks for
-// packs and wants an index, git looks for indexes and does not mind a missing pack.
-func installPack(name string, pack *os.File, index *idxfile.MemoryIndex) error {
-	file, err := os.CreateTemp(filepath.Dir(name), "tmp_idx_*")
+// installPack puts a pack and its index where they belong. The index comes first:
+// go-git looks for packs and wants an index, git looks for indexes and does not mind
+// a missing pack.
+func installPack(path string, pack *os.File, index *idxfile.MemoryIndex) error {
+	file, err := os.CreateTemp(filepath.Dir(pack.Name()), "tmp_idx_*")
 	if err != nil {
 		return err
 	}
@@ -230,18 +234,18 @@ func installPack(name string, pack *os.File, index *idxfile.MemoryIndex) error {
 	if _, err := idxfile.NewEncoder(file).Encode(index); err != nil {
 		return err
 	}
-	if err := settle(file, name+".idx"); err != nil {
+	if err := settle(file, path+".idx"); err != nil {
 		return err
 	}
-	return settle(pack, name+".pack")
+	return settle(pack, path+".pack")
 }
 
 // settle makes a finished temporary file durable and gives it its name.
-func settle(file *os.File, name string) error {
+func settle(file *os.File, path string) error {
 	if err := errors.Join(file.Chmod(0o444), file.Sync()); err != nil {
 		return err
 	}
-	return os.Rename(file.Name(), name)
+	return os.Rename(file.Name(), path)
 }
 
 // size is a number of bytes for people.

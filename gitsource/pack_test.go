@@ -62,7 +62,7 @@ func TestPackThatIsCutOff(t *testing.T) {
 		}
 	}
 	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
-		t.Errorf("left behind %v (%v)", left, err)
+		t.Errorf("it left %v behind (%v)", left, err)
 	}
 }
 

@@ -288,7 +288,7 @@ func TestStalledServer(t *testing.T) {
 			}
 			wantTold(t, err, server.remote("pki.git"), "give it more time")
 			eventually(t, "no goroutine is left behind", func() bool { return !leftBehind() })
-			if names, _ := filepath.Glob(filepath.Join(repository.folder, "*", "objects", "pack", "tmp_*")); len(names) > 0 {
+			if names, _ := filepath.Glob(filepath.Join(repository.folder, "*", "objects", "tmp_*")); len(names) > 0 {
 				t.Errorf("left behind: %q", names)
 			}
 		})

@@ -86,8 +86,8 @@ func (r *Repository) push(ctx context.Context, base *Snapshot, commit Commit) (*
 		if refused = to.push(ctx, tried.parent, tried.hash, tried.pack); refused == nil {
 			return r.land(tried)
 		}
-		if ctx.Err() != nil {
-			return nil, refused
+		if ended := ctx.Err(); ended != nil {
+			return nil, stopped(ended)
 		}
 	}
 	return nil, &failure{

@@ -84,11 +84,9 @@ func openStore(folder string, remote Remote) (*store, plumbing.Hash, error) {
 	return s, tip.Hash(), s.openPacks()
 }
 
-func (s *store) packFolder() string { return filepath.Join(s.folder, "objects", "pack") }
-
 // openPacks opens the packs of a store that was left by an earlier process.
 func (s *store) openPacks() error {
-	names, err := filepath.Glob(filepath.Join(s.packFolder(), "pack-*.idx"))
+	names, err := filepath.Glob(filepath.Join(s.folder, "objects", "pack", "pack-*.idx"))
 	if err != nil {
 		return err
 	}
@@ -102,12 +100,12 @@ func (s *store) openPacks() error {
 
 // openPack makes the objects of a pack part of the store. Its file is closed by the
 // runtime once the store is not in use any more.
-func (s *store) openPack(name string) error {
-	index, err := readIndex(name + ".idx")
+func (s *store) openPack(path string) error {
+	index, err := readIndex(path + ".idx")
 	if err != nil {
 		return err
 	}
-	file, err := osfs.New(filepath.Dir(name)).Open(filepath.Base(name) + ".pack")
+	file, err := osfs.New(filepath.Dir(path)).Open(filepath.Base(path) + ".pack")
 	if err != nil {
 		return err
 	}
@@ -117,8 +115,8 @@ func (s *store) openPack(name string) error {
 	return nil
 }
 
-func readIndex(name string) (*idxfile.MemoryIndex, error) {
-	file, err := os.Open(name)
+func readIndex(path string) (*idxfile.MemoryIndex, error) {
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -140,11 +138,11 @@ func (s *store) worn() bool {
 
 // addPack adds the pack that fill writes.
 func (s *store) addPack(limits Limits, fill func(io.Writer) error) error {
-	name, err := storePack(s.packFolder(), limits, fill)
+	path, err := storePack(filepath.Join(s.folder, "objects"), limits, fill)
 	if err != nil {
 		return err
 	}
-	return s.openPack(name)
+	return s.openPack(path)
 }
 
 // setTip records where the branch stands.

@@ -34,6 +34,9 @@ func (m *memory) hold(name string) time.Time {
 	return since
 }
 
+// begin marks that the gate is seen to hold from now on, whatever was before.
+func (m *memory) begin(name string) { m.held[name] = m.now }
+
 // remembers reports whether the gate held in the last turn.
 func (m *memory) remembers(name string) bool {
 	_, before := m.was[name]

@@ -170,9 +170,11 @@ type Workload struct {
 	LeavesDigest string `json:"leavesDigest,omitempty"`
 	// Rolling reports that the cluster has not yet carried out its latest spec.
 	Rolling bool `json:"rolling,omitempty"`
-	// Pods that have started and not ended, those that are going included. One
-	// that is still Pending has loaded nothing yet.
+	// Pods that have not ended, those that are going or still Pending included: one
+	// that waits for a volume may have mounted another already.
 	Pods int `json:"pods"`
+	// Started counts the Pods of which a container runs.
+	Started int `json:"started"`
 	// Bearing counts the Pods with the pod template's two annotations.
 	Bearing int `json:"bearing"`
 }

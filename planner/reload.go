@@ -63,9 +63,9 @@ func (t *turn) waitForReload(r *reload, w Workload, since time.Time) {
 	r.hold(w, fmt.Sprintf("reloads by itself within %s, by %s", w.Reloads, instant(until)))
 }
 
-// askPods asks whether every running pod bears the digest; if the pod template does
-// not even ask for it, the workload is restarted. A workload without running pods
-// has nothing to reload: what starts later loads what is there then.
+// askPods asks whether every pod bears the digest; if the pod template does not even
+// ask for it, the workload is restarted. A workload without pods has nothing to
+// reload: what starts later loads what is there then.
 func (t *turn) askPods(r *reload, w Workload, asked bool, why string) {
 	switch {
 	case w.Pods == 0:
@@ -96,8 +96,30 @@ func (t *turn) restart(r *reload, w Workload, why string) {
 	if digest, unknown := t.leavesDigest(w); unknown == "" && len(w.Secrets) > 0 {
 		action.LeavesDigest = digest
 	}
+	if asked := t.askedBefore(action); !asked.IsZero() {
+		r.hold(w, fmt.Sprintf("asked to restart at %s, but its pod template does not say so; something may put it back: see who owns its annotations", instant(asked)))
+		return
+	}
 	r.actions = append(r.actions, action)
 	r.hold(w, "restarting now")
+}
+
+// restartRetry is how long a restart that was asked for has to show in the pod
+// template before it is asked for again.
+const restartRetry = 5 * time.Minute
+
+// askedBefore tells when this very restart was asked for a short while ago; zero if
+// it was not. Without it, whoever puts pod templates back would be in a fight with
+// us, and the workload restarted without an end.
+func (t *turn) askedBefore(action Action) time.Time {
+	gate := fmt.Sprintf("restart %s %s %s", action.Workload, action.Subject, digestOf([]string{action.BundleDigest, action.LeavesDigest})[:12])
+	again := t.memory.was[gate].Add(restartRetry)
+	if !t.memory.remembers(gate) || !t.now.Before(again) {
+		t.memory.begin(gate)
+		return time.Time{}
+	}
+	t.lookAt(again)
+	return t.memory.hold(gate)
 }
 
 // lanes are what restarts are serialized by: every bundle that the workload
@@ -119,10 +141,12 @@ func (t *turn) occupyLanes(w Workload) {
 	}
 }
 
-// noteRestartsUnderWay finds the workloads that are being rolled, by whomever.
+// noteRestartsUnderWay finds the workloads that are being rolled, by whomever. One
+// of which nothing runs yet keeps nobody waiting: it may itself wait for a leaf that
+// is issued only when all others have reloaded.
 func (t *turn) noteRestartsUnderWay() {
 	for _, w := range t.observed.Workloads {
-		if w.Pods > 0 && (w.Rolling || w.Bearing < w.Pods) {
+		if w.Started > 0 && (w.Rolling || w.Bearing < w.Pods) {
 			t.occupyLanes(w)
 		}
 	}

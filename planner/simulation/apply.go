@@ -88,7 +88,7 @@ func (w *World) bundleWrites(targets []planner.TargetBundle) []write {
 	wanted := map[string]bool{}
 	for _, target := range targets {
 		wanted[target.Name] = true
-		next := planner.Bundle{Name: target.Name, Anchors: target.Anchors, Target: target.Target}
+		next := planner.Bundle(target)
 		standing, stands := w.bundles[target.Name]
 		if stands && standing.Anchors.Equal(next.Anchors) && reflect.DeepEqual(standing.Target, next.Target) {
 			continue

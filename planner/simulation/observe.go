@@ -24,7 +24,7 @@ func (w *World) Observe() planner.Observed {
 	w.observeCopies(&observed)
 	for _, workload := range w.workloads {
 		seen := workload.Workload
-		seen.Pods, seen.Bearing, seen.Rolling = len(workload.pods), workload.bearing(), workload.rolling()
+		seen.Pods, seen.Started, seen.Bearing, seen.Rolling = len(workload.pods), len(workload.pods), workload.bearing(), workload.rolling()
 		observed.Workloads = append(observed.Workloads, seen)
 	}
 	return observed
