@@ -131,7 +131,7 @@ func (h *https) read(ctx context.Context) (reading, error) {
 	}
 	refs, err := session.AdvertisedReferencesContext(ctx)
 	if err != nil {
-		return reading{}, h.explainListing(ctx, err)
+		return reading{}, h.explainAnswer(ctx, err)
 	}
 	tip, err := h.tip(refs)
 	if err != nil {
@@ -216,7 +216,7 @@ func (h *https) write(ctx context.Context) (writing, error) {
 	}
 	refs, err := session.AdvertisedReferencesContext(ctx)
 	if err != nil {
-		return writing{}, h.explainListing(ctx, err)
+		return writing{}, h.explainAnswer(ctx, err)
 	}
 	tip, err := h.tip(refs)
 	if err != nil {
@@ -243,7 +243,7 @@ func (h *https) push(ctx context.Context, session gittransport.ReceivePackSessio
 	case report != nil && err != nil:
 		return h.refused(err, said)
 	case err != nil:
-		return h.explain(ctx, err)
+		return h.explainAnswer(ctx, err)
 	case report == nil:
 		return &failure{kind: ErrUnreachable, detail: "the server did not answer the push", hint: "check that the credentials may write, then try again"}
 	}
@@ -329,9 +329,9 @@ func explainStatus(code int) error {
 	return &failure{kind: ErrNotRepository, detail: answer, hint: "check that the URL is that of a Git repository"}
 }
 
-// explainListing is explain for the first answer of a server: if it makes no
-// sense, the server is none of Git's.
-func (h *https) explainListing(ctx context.Context, err error) error {
+// explainAnswer is explain where there is no other way to ask: an answer that makes
+// no sense is none of Git's.
+func (h *https) explainAnswer(ctx context.Context, err error) error {
 	err = h.explain(ctx, err)
 	if _, ok := errors.AsType[*failure](err); ok || ctx.Err() != nil {
 		return err

@@ -156,6 +156,8 @@ func TestErrors(t *testing.T) {
 	_, _, otherCA := newCertificates(t)
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
 
 	cases := map[string]struct {
 		change func(*Remote)
@@ -168,6 +170,7 @@ func TestErrors(t *testing.T) {
 		"forbidden":        {answer: http.StatusForbidden, want: ErrAuthentication, hint: "check what these credentials may do"},
 		"another CA":       {change: func(r *Remote) { r.CA = otherCA }, want: ErrTLS, hint: "check the host in the URL, and that the CA"},
 		"the system's CAs": {change: func(r *Remote) { r.CA = nil }, want: ErrTLS},
+		"no TLS":           {change: func(r *Remote) { r.URL = "https" + strings.TrimPrefix(plain.URL, "http") + "/pki.git" }, want: ErrTLS},
 		"missing branch":   {change: func(r *Remote) { r.Branch = "absent" }, want: ErrBranchNotFound, hint: "git push origin HEAD:absent"},
 		"empty repository": {change: func(r *Remote) { r.URL = server.address + "/empty.git" }, want: ErrBranchNotFound, hint: "push a first commit"},
 		"no repository":    {change: func(r *Remote) { r.URL = server.address + "/absent.git" }, want: ErrNotRepository, hint: "check the path in the URL"},
@@ -446,6 +449,13 @@ func TestReplacedStore(t *testing.T) {
 	t.Run("another URL", func(t *testing.T) {
 		wantContents(t, pull(t, openIn(t, folder, server.remote("other.git"))), map[string]string{"other": "repository"})
 		wantOneStore(t, folder)
+	})
+	t.Run("another branch", func(t *testing.T) {
+		remote := server.remote("pki.git")
+		remote.Branch = "absent"
+		if _, err := openIn(t, folder, remote).Pull(context.Background()); !errors.Is(err, ErrBranchNotFound) {
+			t.Errorf("got %v", err)
+		}
 	})
 	t.Run("under way", func(t *testing.T) {
 		repository := openIn(t, folder, server.remote("pki.git"))

@@ -55,8 +55,9 @@ func newTransport(remote Remote) (transport, error) {
 	return newHTTPS(remote)
 }
 
-// storePrefix begins the name of a store's folder; a number follows, higher in
-// each store that replaces another.
+// storePrefix begins the name of a store's folder. A number follows, higher in each
+// store that replaces another, and something random, so that no name is used twice:
+// an old store may be removed late.
 const storePrefix = "store-"
 
 // resume takes up the newest store that is whole and removes the others.
@@ -122,7 +123,11 @@ func (r *Repository) newStore() (*store, error) {
 	if len(names) > 0 {
 		_, _ = fmt.Sscanf(names[len(names)-1], storePrefix+"%d", &number)
 	}
-	return createStore(filepath.Join(r.folder, fmt.Sprintf("%s%08d", storePrefix, number+1)), r.remote)
+	folder, err := os.MkdirTemp(r.folder, fmt.Sprintf("%s%08d-*", storePrefix, number+1))
+	if err != nil {
+		return nil, err
+	}
+	return createStore(folder, r.remote)
 }
 
 // enter waits for the turn.
@@ -170,7 +175,15 @@ func (r *Repository) pull(ctx context.Context) (*Snapshot, error) {
 	if err != nil && !isFinal(ctx, err) && !errors.Is(err, ErrTooLarge) {
 		snapshot, err = r.clone(ctx, from, extent{})
 	}
-	return snapshot, err
+	return snapshot, r.advised(err)
+}
+
+// advised adds what to do about an error that says nothing about it.
+func (r *Repository) advised(err error) error {
+	if _, ok := errors.AsType[*failure](err); ok || err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%w: check the disk that holds %s, and run git fsck in the remote repository", err, r.folder)
 }
 
 // standsAt reports whether the last snapshot is of that commit, and readable.

@@ -149,7 +149,7 @@ func (c *comparison) tooLarge(detail string) error {
 }
 
 // errIncomplete says that a fetch did not bring all that it should have.
-var errIncomplete = errors.New("the remote does not have all of the commit: run git fsck there")
+var errIncomplete = errors.New("the commit came without all of its files")
 
 // newSnapshot reads a commit and makes sure that all of it is in the store. What
 // it has in common with a known snapshot of the same store is taken for granted.

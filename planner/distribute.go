@@ -23,8 +23,9 @@ func (c *course) distribute(k *key) step {
 	if s.holds = c.turn.unknownHolds(); len(s.holds) > 0 {
 		return s
 	}
-	s.holds, s.actions = c.reloadGate(k)
-	if len(s.holds) > 0 {
+	if reloads := c.reloadGate(k); len(reloads.holds) > 0 {
+		s.progress += "; " + reloads.progress("verifiers have")
+		s.holds, s.actions = reloads.holds, reloads.actions
 		return s
 	}
 	return c.soakGate(k, s)
@@ -94,18 +95,17 @@ func (c *course) gate(name string, k *key) string {
 // reloadGate asks whether every verifier has loaded a copy with the key's anchor.
 // Once that was so, it stays so while every copy holds it: whatever starts later
 // loads a copy that does.
-func (c *course) reloadGate(k *key) ([]Hold, []Action) {
+func (c *course) reloadGate(k *key) (r reload) {
 	if c.turn.memory.remembers(c.gate("distributed", k)) {
-		return nil, nil
+		return r
 	}
 	copiesSince := c.turn.memory.hold(c.gate("copies", k))
-	var r reload
 	for _, workload := range c.turn.observed.Workloads {
 		if slices.ContainsFunc(workload.Bundles, func(m Mount) bool { return c.distributes(m.Name) }) {
 			c.turn.askVerifier(&r, workload, copiesSince, k.name)
 		}
 	}
-	return r.holds, r.actions
+	return r
 }
 
 // rememberDistribution keeps the gates of keys that every copy still holds: a key

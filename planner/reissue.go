@@ -22,7 +22,10 @@ func (c *course) reissue(k *key) step {
 	}
 	s.progress = fmt.Sprintf("%d of %s to %s", moved, counted(len(c.leaves), "leaf chains", "leaves chain"), k.name)
 	if s.done() && c.hasOthers(k) {
-		s.holds, s.actions = c.presentGate(k)
+		if reloads := c.presentGate(k); len(reloads.holds) > 0 {
+			s.progress += "; " + reloads.progress("presenters have")
+			s.holds, s.actions = reloads.holds, reloads.actions
+		}
 	}
 	return s
 }
@@ -67,15 +70,14 @@ func (c *course) hasOthers(k *key) bool {
 
 // presentGate asks whether every workload that presents one of the leaves has
 // loaded it.
-func (c *course) presentGate(k *key) ([]Hold, []Action) {
+func (c *course) presentGate(k *key) (r reload) {
 	since := c.turn.memory.hold(c.gate("reissued", k))
-	var r reload
 	for _, workload := range c.turn.observed.Workloads {
 		if c.presents(workload) {
 			c.turn.askPresenter(&r, workload, since, k.name)
 		}
 	}
-	return r.holds, r.actions
+	return r
 }
 
 func (c *course) presents(workload Workload) bool {

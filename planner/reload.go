@@ -10,8 +10,14 @@ import (
 
 // reload is what is still to do until a set of workloads has loaded something.
 type reload struct {
+	asked   int
 	holds   []Hold
 	actions []Action
+}
+
+// progress says how many of those who were asked have loaded it.
+func (r *reload) progress(who string) string {
+	return fmt.Sprintf("%d of %d %s reloaded", r.asked-len(r.holds), r.asked, who)
 }
 
 func (r *reload) hold(w Workload, why string) {
@@ -21,6 +27,7 @@ func (r *reload) hold(w Workload, why string) {
 // askVerifier asks whether a workload has loaded its bundles as they have been
 // since the time given.
 func (t *turn) askVerifier(r *reload, w Workload, since time.Time, key string) {
+	r.asked++
 	if reloadsByItself(w, w.Bundles) {
 		t.waitForReload(r, w, since)
 		return
@@ -36,6 +43,7 @@ func (t *turn) askVerifier(r *reload, w Workload, since time.Time, key string) {
 // askPresenter asks whether a workload has loaded its leaves as they have been
 // since the time given.
 func (t *turn) askPresenter(r *reload, w Workload, since time.Time, key string) {
+	r.asked++
 	if reloadsByItself(w, w.Secrets) {
 		t.waitForReload(r, w, since)
 		return
@@ -84,7 +92,7 @@ func (t *turn) restart(r *reload, w Workload, why string) {
 	}
 	for _, lane := range lanes(w) {
 		if other := t.restarting[lane]; other != "" {
-			r.hold(w, "to be restarted after "+other)
+			r.hold(w, "waits its turn: "+other+" is being restarted")
 			return
 		}
 	}
