@@ -48,7 +48,7 @@ func TestVerify(t *testing.T) {
 		"after its last second":               {chain(leaf(t, "x", old)), anchors(old), born.Add(90*24*time.Hour + time.Second), "expired or is not yet valid"},
 		"a leaf that outlives its CA, within": {chain(leaf(t, "x", short)), anchors(short), born.Add(29 * 24 * time.Hour), ""},
 		"a leaf that outlives its CA, beyond": {chain(leaf(t, "x", short)), anchors(short), born.Add(31 * 24 * time.Hour), "expired or is not yet valid"},
-		"a leaf cannot have signed":           {chain(leaf(t, "x", leaf(t, "y", old)), leaf(t, "y", old)), anchors(old), day, "not authorized to sign"},
+		"a leaf cannot have signed":           {chain(leaf(t, "x", leaf(t, "y", old)), leaf(t, "y", old)), anchors(old), day, "parent certificate cannot sign this kind of certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := pki.Verify(test.chain, test.anchors, test.at)
