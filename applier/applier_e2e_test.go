@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -267,6 +268,7 @@ func TestAgainstTheCluster(t *testing.T) {
 		{"a second apply writes nothing", (*story).writesNothingTwice},
 		{"a canary proves the key", (*story).proves},
 		{"a reissue changes the serial", (*story).reissues},
+		{"a Certificate made anew takes over its Secret", (*story).takesOver},
 		{"a restart is seen through", (*story).restarts},
 		{"the cache shows the same", (*story).seesTheSameInTheCache},
 		{"a field of another owner is not taken", (*story).reportsConflicts},
@@ -401,6 +403,30 @@ func (s *story) reissues() {
 	was, is := before.Chain[0].X509().SerialNumber, s.leaf(after).Chain[0].X509().SerialNumber
 	if was.Cmp(is) == 0 || !s.leaf(after).Chain[0].SignedBy(after.Keys[0].Certificate) {
 		s.Fatalf("serial %s was %s", is, was)
+	}
+}
+
+// takesOver deletes the root's Certificate and makes it again: cert-manager takes the
+// Secret as it is and issues nothing, until it is asked to.
+func (s *story) takesOver() {
+	before := s.observe().Keys[0]
+	root := &certmanagerv1.Certificate{ObjectMeta: metav1.ObjectMeta{Namespace: "cert-manager", Name: planner.KeyObjectName(before.Authority.Name, before.Name)}}
+	if err := e2e.client.Delete(s.Context(), root); err != nil {
+		s.Fatal(err)
+	}
+	s.until("the Certificate is gone", func(o planner.Observed) bool { return !o.Keys[0].HasCertificate })
+	s.apply(applier.Options{}, selfSigned, rootCA, rootIssuer, fleetIssuer)
+	adopted := s.until("the Secret is taken over", func(o planner.Observed) bool { return o.Keys[0].Adopted }).Keys[0]
+	if adopted.Issued || !adopted.Certificate.IsZero() || adopted.Problem == "" {
+		s.Fatalf("key %+v", adopted)
+	}
+	s.act(planner.Action{Kind: planner.ActionReissue, Subject: planner.Ref{Namespace: root.Namespace, Name: root.Name}})
+	after := s.until("it is known", func(o planner.Observed) bool { return o.Keys[0].Issued && !o.Keys[0].Certificate.IsZero() })
+	if key := after.Keys[0]; key.Certificate.SPKI() != before.Certificate.SPKI() || key.Certificate.Equal(before.Certificate) {
+		s.Fatalf("key %+v was %+v: want another certificate of the same key", key, before)
+	}
+	if !s.leaf(after).Chain[0].SignedBy(after.Keys[0].Certificate) {
+		s.Fatal("the leaf of before is not signed by the certificate of after")
 	}
 }
 

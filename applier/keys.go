@@ -86,6 +86,7 @@ func sortedKeys(found map[planner.Ref]*planner.Key) []planner.Key {
 func (w *world) readKey(key *planner.Key, certificate *certmanagerv1.Certificate) {
 	key.HasCertificate = true
 	key.Issued = certificate.Status.Revision != nil
+	key.Adopted = certificate.Status.Revision == nil && certificate.Status.NotAfter != nil && !isIssuing(certificate)
 	key.Spec = caSpec(certificate.Spec)
 	chain, problem := w.requests.chain(certificate)
 	if len(chain) > 0 {

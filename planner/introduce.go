@@ -8,12 +8,16 @@ import (
 
 // introduce: the key's certificate exists and may be used.
 func (c *course) introduce(k *key) step {
-	return step{
+	s := step{
 		phase:    Introduce,
 		key:      k.name,
 		progress: fmt.Sprintf("%s is being made", k.name),
 		holds:    c.introduceHolds(k),
 	}
+	if k.seen.Adopted {
+		s.actions = []Action{{Kind: ActionReissue, Subject: c.keyObject(k), Why: "it took over a Secret that was there before it; issued anew by the same key, it is known what that is"}}
+	}
+	return s
 }
 
 // introduceHolds is the checklist of a certificate before anyone hears of it.

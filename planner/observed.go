@@ -46,6 +46,11 @@ type Key struct {
 	// Issued reports that the Certificate has been issued at least once
 	// (status.revision is set), whether or not it is known what.
 	Issued bool `json:"issued,omitempty"`
+	// Adopted reports that the Certificate took over a Secret that was there before
+	// it: it is valid, though nothing was ever issued for it, and so it is not known
+	// what the Secret holds. So it stands after a Certificate was deleted and made
+	// anew.
+	Adopted bool `json:"adopted,omitempty"`
 	// Spec of the Certificate as it stands; meaningful with HasCertificate.
 	Spec CASpec `json:"spec,omitzero"`
 	// Certificate that was issued. Zero: none yet, or it is not known which.

@@ -117,6 +117,10 @@ func (w *World) act(action planner.Action) {
 			i.canary = planner.Canary{Name: fmt.Sprintf("canary-%d", w.serial), At: w.Now, Generation: action.Generation, State: planner.CanaryPending}
 		}
 	case planner.ActionReissue:
+		if ca := w.cas[action.Subject]; ca != nil {
+			ca.issuing = true
+			return
+		}
 		w.leaves[action.Subject].issuing = true
 	case planner.ActionRestart:
 		w.restart(action)

@@ -18,6 +18,14 @@ type caObject struct {
 	target planner.TargetKey
 	// issued is what was issued for it last.
 	issued pki.Certificate
+	// issuing: it was asked to be issued anew.
+	issuing bool
+}
+
+// adopted reports that the Certificate found its Secret there, and nothing was
+// issued for it.
+func (c *caObject) adopted(secret *caSecret) bool {
+	return secret != nil && c.issued.IsZero() && !c.issuing
 }
 
 // caSecret is the Secret of an authority's key.
@@ -46,15 +54,19 @@ type leaf struct {
 const leafLife = 90 * 24 * time.Hour
 
 // issueCAs makes what a CA's Certificate asks for. A Secret that is gone while its
-// Certificate is there is made anew with another key, as cert-manager does.
+// Certificate is there is made anew with another key, as cert-manager does; one that
+// is there is taken over as it is, and kept through a reissue.
 func (w *World) issueCAs() {
 	for _, ref := range sortedKeys(w.cas) {
-		if w.secrets[ref] != nil || w.lazy() {
+		ca, secret := w.cas[ref], w.secrets[ref]
+		if (secret != nil && !ca.issuing) || w.lazy() {
 			continue
 		}
-		secret := w.newRoot(w.cas[ref].target)
-		w.secrets[ref] = secret
-		w.cas[ref].issued = secret.certificate
+		if secret == nil {
+			secret = &caSecret{private: w.newKey()}
+		}
+		w.secrets[ref] = &caSecret{private: secret.private, certificate: w.root(ca.target, secret.private)}
+		ca.issued, ca.issuing = w.secrets[ref].certificate, false
 	}
 }
 
@@ -93,11 +105,9 @@ func (w *World) signingSecret(ref planner.Ref) *caSecret {
 	return w.secrets[planner.Ref{Namespace: issuer.authority.Namespace, Name: issuer.secretName}]
 }
 
-// newRoot makes a self-signed root. Its key is derived from how many certificates
-// were made before it.
-func (w *World) newRoot(target planner.TargetKey) *caSecret {
+// root makes a self-signed root of a key.
+func (w *World) root(target planner.TargetKey, private ed25519.PrivateKey) pki.Certificate {
 	w.serial++
-	private := w.newKey()
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(w.serial),
 		Subject:               pkix.Name{CommonName: target.Spec.CommonName},
@@ -107,7 +117,7 @@ func (w *World) newRoot(target planner.TargetKey) *caSecret {
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
 	}
-	return &caSecret{private: private, certificate: create(template, template, private.Public(), private)}
+	return create(template, template, private.Public(), private)
 }
 
 func (w *World) sign(name string, life time.Duration, ca *caSecret) pki.Certificate {
@@ -122,7 +132,9 @@ func (w *World) sign(name string, life time.Duration, ca *caSecret) pki.Certific
 	return create(template, ca.certificate.X509(), w.newKey().Public(), ca.private)
 }
 
+// newKey derives a key from how many were made before it.
 func (w *World) newKey() ed25519.PrivateKey {
+	w.serial++
 	seed := sha256.Sum256(fmt.Appendf(nil, "key %d", w.serial))
 	return ed25519.NewKeyFromSeed(seed[:])
 }

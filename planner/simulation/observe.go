@@ -31,23 +31,24 @@ func (w *World) Observe() planner.Observed {
 }
 
 func (w *World) observeKeys(observed *planner.Observed) {
-	for _, ref := range sortedKeys(w.internal) {
-		target := w.internal[ref]
-		key := planner.Key{Authority: target.Authority, Name: target.Name, HasIssuer: true, SecretGone: w.secrets[ref] == nil}
-		if ca := w.cas[ref]; ca != nil {
-			key.HasCertificate = true
-			key.Spec = ca.target.Spec
-			key.Issued = !ca.issued.IsZero()
-			key.Certificate = ca.issued
-		}
-		observed.Keys = append(observed.Keys, key)
+	refs := slices.Concat(sortedKeys(w.internal), sortedKeys(w.cas))
+	slices.SortFunc(refs, planner.Ref.Compare)
+	for _, ref := range slices.Compact(refs) {
+		observed.Keys = append(observed.Keys, w.observeKey(ref))
 	}
-	for _, ref := range sortedKeys(w.cas) {
-		ca := w.cas[ref]
-		if _, hasIssuer := w.internal[ref]; !hasIssuer {
-			observed.Keys = append(observed.Keys, planner.Key{Authority: ca.target.Authority, Name: ca.target.Name, HasCertificate: true, Spec: ca.target.Spec, Issued: !ca.issued.IsZero(), Certificate: ca.issued})
-		}
+}
+
+func (w *World) observeKey(ref planner.Ref) planner.Key {
+	target, hasIssuer := w.internal[ref]
+	key := planner.Key{HasIssuer: hasIssuer, SecretGone: hasIssuer && w.secrets[ref] == nil}
+	if ca := w.cas[ref]; ca != nil {
+		target = ca.target
+		key.HasCertificate, key.Spec = true, target.Spec
+		key.Certificate, key.Issued = ca.issued, !ca.issued.IsZero()
+		key.Adopted = ca.adopted(w.secrets[ref])
 	}
+	key.Authority, key.Name = target.Authority, target.Name
+	return key
 }
 
 // observeCopies has an entry for each bundle, declared or standing, in each
