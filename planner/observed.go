@@ -27,8 +27,8 @@ type Observed struct {
 	Workloads []Workload `json:"workloads,omitempty"`
 	// Since is the memory of earlier turns: Plan.Gates as it was last stored.
 	Since []Gate `json:"since,omitempty"`
-	// Unknown names what could not be read. While there is any, nothing that
-	// cannot be undone happens.
+	// Unknown names what could not be read. While there is any, nothing is written
+	// at all: what was not read looks as if it were not there.
 	Unknown []Unknown `json:"unknown,omitempty"`
 }
 
@@ -113,6 +113,8 @@ type Leaf struct {
 	Unknown string `json:"unknown,omitempty"`
 	// Issuing reports that a reissue is under way (the Issuing condition).
 	Issuing bool `json:"issuing,omitempty"`
+	// FailedAt is when the last issuance failed; zero if it did not.
+	FailedAt time.Time `json:"failedAt,omitzero"`
 	// Problem of the last issuance, in cert-manager's words.
 	Problem string `json:"problem,omitempty"`
 }
@@ -180,6 +182,8 @@ type Workload struct {
 	Pods int `json:"pods"`
 	// Started counts the Pods of which a container runs.
 	Started int `json:"started"`
+	// OldestStart is when the oldest of the Pods was created; zero without Pods.
+	OldestStart time.Time `json:"oldestStart,omitzero"`
 	// Bearing counts the Pods with the pod template's two annotations.
 	Bearing int `json:"bearing"`
 }

@@ -26,6 +26,9 @@ type Plan struct {
 	Gates []Gate `json:"gates,omitempty"`
 	// LookAgain is when time alone may change the plan; zero if never.
 	LookAgain time.Time `json:"lookAgain,omitzero"`
+	// Blind reports that something could not be read (Observed.Unknown). The target
+	// was made of what was, and must not be applied; there are no actions.
+	Blind bool `json:"blind,omitempty"`
 	// Decisive reports that the target moves an issuer or takes an anchor out,
 	// so that it must be planned from an uncached observation.
 	Decisive bool `json:"decisive,omitempty"`
