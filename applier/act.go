@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	certmanagermeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
@@ -28,13 +29,14 @@ type Outcome struct {
 	Detail string
 }
 
-// Act carries out actions in their order. One that fails does not keep the others
-// back; the error joins all, each of which names its action.
-func (a *Applier) Act(ctx context.Context, domain planner.Ref, actions []planner.Action) ([]Outcome, error) {
+// Act carries out actions in their order; now is the time at which it does so. One
+// that fails does not keep the others back; the error joins all, each of which names
+// its action.
+func (a *Applier) Act(ctx context.Context, domain planner.Ref, actions []planner.Action, now time.Time) ([]Outcome, error) {
 	var outcomes []Outcome
 	var errs []error
 	for _, action := range actions {
-		outcome, err := a.act(ctx, domain, action)
+		outcome, err := a.act(ctx, domain, action, now)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s %s: %w", action.Kind, action.Subject, err))
 			continue
@@ -45,12 +47,12 @@ func (a *Applier) Act(ctx context.Context, domain planner.Ref, actions []planner
 	return outcomes, errors.Join(errs...)
 }
 
-func (a *Applier) act(ctx context.Context, domain planner.Ref, action planner.Action) (Outcome, error) {
+func (a *Applier) act(ctx context.Context, domain planner.Ref, action planner.Action, now time.Time) (Outcome, error) {
 	switch action.Kind {
 	case planner.ActionProve:
 		return a.prove(ctx, domain, action)
 	case planner.ActionReissue:
-		return a.reissue(ctx, action.Subject)
+		return a.reissue(ctx, action.Subject, now)
 	case planner.ActionRestart:
 		return a.restart(ctx, action)
 	case planner.ActionDeleteSecret:
@@ -68,7 +70,7 @@ const (
 
 // reissue asks cert-manager for a new certificate. Status fields that this program
 // does not know are left as they are.
-func (a *Applier) reissue(ctx context.Context, subject planner.Ref) (Outcome, error) {
+func (a *Applier) reissue(ctx context.Context, subject planner.Ref, now time.Time) (Outcome, error) {
 	var certificate certmanagerv1.Certificate
 	err := a.Reader.Get(ctx, objectKey(subject), &certificate)
 	if apierrors.IsNotFound(err) {
@@ -81,7 +83,7 @@ func (a *Applier) reissue(ctx context.Context, subject planner.Ref) (Outcome, er
 		return Outcome{Detail: "a reissue is under way"}, nil
 	}
 	before := certificate.DeepCopy()
-	certificate.Status.Conditions = withIssuing(certificate.Status.Conditions, certificate.Generation)
+	certificate.Status.Conditions = withIssuing(certificate.Status.Conditions, certificate.Generation, now)
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := a.Writer.Status().Patch(ctx, &certificate, patch, client.FieldOwner(v1alpha1.FieldManager)); err != nil {
 		return Outcome{}, fmt.Errorf("set the Issuing condition: %w; the next turn tries again", err)
@@ -89,9 +91,10 @@ func (a *Applier) reissue(ctx context.Context, subject planner.Ref) (Outcome, er
 	return Outcome{Done: true, Detail: "the Issuing condition was set"}, nil
 }
 
-// withIssuing leaves lastTransitionTime out: cert-manager does not need it, and this
-// package reads no clock.
-func withIssuing(conditions []certmanagerv1.CertificateCondition, generation int64) []certmanagerv1.CertificateCondition {
+// withIssuing tells the time as well: cert-manager tries anew what failed only if the
+// condition is younger than the failure (deleteCurrentFailedRequests of its
+// pkg/controller/certificates/requestmanager).
+func withIssuing(conditions []certmanagerv1.CertificateCondition, generation int64, now time.Time) []certmanagerv1.CertificateCondition {
 	others := slices.DeleteFunc(slices.Clone(conditions), func(c certmanagerv1.CertificateCondition) bool {
 		return c.Type == certmanagerv1.CertificateConditionIssuing
 	})
@@ -100,6 +103,7 @@ func withIssuing(conditions []certmanagerv1.CertificateCondition, generation int
 		Status:             certmanagermeta.ConditionTrue,
 		Reason:             issuingReason,
 		Message:            issuingMessage,
+		LastTransitionTime: &metav1.Time{Time: now},
 		ObservedGeneration: generation,
 	})
 }

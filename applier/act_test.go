@@ -5,11 +5,14 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	certmanagermeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,7 +25,7 @@ import (
 
 func act(t *testing.T, cluster client.Client, action planner.Action) Outcome {
 	t.Helper()
-	outcomes, err := (&Applier{Reader: cluster, Writer: cluster}).Act(t.Context(), fleet, []planner.Action{action})
+	outcomes, err := (&Applier{Reader: cluster, Writer: cluster}).Act(t.Context(), fleet, []planner.Action{action}, epoch)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +98,24 @@ func TestProveKeepsTwoCanaries(t *testing.T) {
 	}
 }
 
+func TestProveKeepsTheProof(t *testing.T) {
+	signed := canary("canary-clusterissuer-fleet-3-1", 1, "now", "3", condition("Ready", "True", "Issued"))
+	signed.Status.Certificate = newRoot(t, "Root").leaf(2, 1).PEM()
+	failed := condition("Ready", "False", "Failed")
+	cluster, _ := newCluster(t, nil, provable(), signed,
+		canary("canary-clusterissuer-fleet-3-2", 2, "now", "3", failed),
+		canary("canary-clusterissuer-fleet-3-3", 3, "now", "3", failed))
+	act(t, cluster, prove)
+	var names []string
+	for _, left := range canariesIn(t, cluster) {
+		names = append(names, left.Name)
+	}
+	want := []string{"canary-clusterissuer-fleet-3-1", "canary-clusterissuer-fleet-3-3", "canary-clusterissuer-fleet-3-4"}
+	if !slices.Equal(names, want) {
+		t.Fatalf("canaries %v, want %v", names, want)
+	}
+}
+
 func TestProveWaitsForTheIssuer(t *testing.T) {
 	issuer := provable()
 	issuer.Generation = 4
@@ -103,7 +124,7 @@ func TestProveWaitsForTheIssuer(t *testing.T) {
 		t.Fatalf("outcome %+v", outcome)
 	}
 	cluster, _ = newCluster(t, nil)
-	if _, err := (&Applier{Reader: cluster, Writer: cluster}).Act(t.Context(), fleet, []planner.Action{prove}); err == nil || !strings.HasPrefix(err.Error(), "Prove fleet: get the issuer") {
+	if _, err := (&Applier{Reader: cluster, Writer: cluster}).Act(t.Context(), fleet, []planner.Action{prove}, epoch); err == nil || !strings.HasPrefix(err.Error(), "Prove fleet: get the issuer") {
 		t.Fatalf("error %v", err)
 	}
 }
@@ -141,6 +162,41 @@ func TestReissueSetsTheIssuingConditionOnce(t *testing.T) {
 	}
 }
 
+// TestReissueIsYoungerThanTheFailure: cert-manager compares the two times, and else
+// leaves the failed CertificateRequest in the new one's place.
+func TestReissueIsYoungerThanTheFailure(t *testing.T) {
+	root := newRoot(t, "Root")
+	certificate := certificateOf(planner.Ref{Namespace: "plant", Name: "broker"}, "fleet", 1, root.leaf(2, 1))
+	failed := metav1.NewTime(epoch.Add(-time.Minute))
+	certificate.Status.LastFailureTime = &failed
+	certificate.Status.Conditions = append(certificate.Status.Conditions, certmanagerv1.CertificateCondition{
+		Type: certmanagerv1.CertificateConditionIssuing, Status: certmanagermeta.ConditionFalse, Reason: "Failed", LastTransitionTime: &failed,
+	})
+	cluster, _ := newCluster(t, nil, certificate)
+	act(t, cluster, planner.Action{Kind: planner.ActionReissue, Subject: refOf(certificate)})
+	var after certmanagerv1.Certificate
+	if err := cluster.Get(t.Context(), client.ObjectKeyFromObject(certificate), &after); err != nil {
+		t.Fatal(err)
+	}
+	conditions := after.Status.Conditions
+	if len(conditions) != 2 || !isIssuing(&after) || !failed.Before(conditions[1].LastTransitionTime) || !conditions[1].LastTransitionTime.Time.Equal(epoch) {
+		t.Fatalf("conditions %+v", conditions)
+	}
+}
+
+func TestReissueOfARequestWithoutACertificateDoesNothing(t *testing.T) {
+	request := standalone("by-hand", "fleet", nil, condition("Ready", "True", "Issued"))
+	cluster, _ := newCluster(t, nil, request)
+	before := request.DeepCopy()
+	if outcome := act(t, cluster, planner.Action{Kind: planner.ActionReissue, Subject: refOf(request)}); outcome.Done {
+		t.Fatalf("outcome %+v", outcome)
+	}
+	var after certmanagerv1.CertificateRequest
+	if err := cluster.Get(t.Context(), client.ObjectKeyFromObject(request), &after); err != nil || !reflect.DeepEqual(after.Status, before.Status) {
+		t.Fatalf("request %+v, %v", after, err)
+	}
+}
+
 func TestRestartAnnotatesAndLeavesTheRest(t *testing.T) {
 	deployment := decode[appsv1.Deployment](t, `{metadata: {namespace: a, name: web}, spec: {replicas: 2, template: {metadata: {annotations: {own: kept, reanchor.dev/leaves-sha256: old}}, spec: `+mounting+`}}}`)
 	cluster, _ := newCluster(t, nil, deployment)
@@ -172,7 +228,7 @@ func TestActIsolatesErrors(t *testing.T) {
 		{Kind: planner.ActionDeleteSecret, Subject: planner.Ref{Namespace: "ns", Name: "old"}},
 		{Kind: planner.ActionDeleteSecret, Subject: planner.Ref{Namespace: "ns", Name: "old"}},
 	}
-	outcomes, err := (&Applier{Reader: cluster, Writer: cluster}).Act(t.Context(), fleet, actions)
+	outcomes, err := (&Applier{Reader: cluster, Writer: cluster}).Act(t.Context(), fleet, actions, epoch)
 	if err == nil || !strings.Contains(err.Error(), "Restart a/bare: a Pod cannot be restarted from here; recreate a/bare by hand") || !strings.Contains(err.Error(), "Explode x") {
 		t.Fatalf("error %v", err)
 	}

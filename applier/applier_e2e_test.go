@@ -155,7 +155,7 @@ func (s *story) apply(options applier.Options, manifests ...string) applier.Resu
 
 func (s *story) act(action planner.Action) applier.Outcome {
 	s.Helper()
-	outcomes, err := s.applier.Act(s.Context(), s.domain, []planner.Action{action})
+	outcomes, err := s.applier.Act(s.Context(), s.domain, []planner.Action{action}, time.Now())
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -314,7 +314,7 @@ func (s *story) bundle() string {
 func (s *story) distributes() {
 	s.apply(applier.Options{Prune: true}, selfSigned, rootCA, rootIssuer, fleetIssuer, s.bundle())
 	observed := s.until("the copy", func(o planner.Observed) bool {
-		return len(o.Copies) == 1 && o.Copies[0].Problem == ""
+		return len(o.Copies) == 1 && o.Copies[0].Problem == "" && len(o.Bundles) == 1 && o.Bundles[0].Seen
 	})
 	root := observed.Keys[0].Certificate
 	if got := observed.Copies[0]; got.Namespace != "plant" || len(got.Anchors) != 1 || !got.Anchors.Has(root) {

@@ -36,7 +36,8 @@ type Applier struct {
 
 // Options of an apply.
 type Options struct {
-	// Prune deletes what is not among the manifests any more.
+	// Prune deletes what is not among the manifests any more, if all of them are in
+	// force: what goes may be what one that was refused stands in for.
 	Prune bool
 	// Kinds that were applied earlier, as group/version/Kind: prune looks there too.
 	Kinds []string
@@ -76,6 +77,9 @@ func (a *Applier) Apply(ctx context.Context, domain planner.Ref, manifests []*un
 		if err := t.apply(ctx, manifest); err != nil {
 			errs = append(errs, fmt.Errorf("apply %s: %w", object, err))
 		}
+	}
+	if len(errs)+len(t.result.Conflicts) > 0 {
+		options.Prune = false
 	}
 	errs = append(errs, t.prune(ctx, desired, options))
 	slices.Sort(t.result.Kinds)

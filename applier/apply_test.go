@@ -252,6 +252,28 @@ func TestPruneTakesWhatIsGoneAndNothingElse(t *testing.T) {
 	}
 }
 
+// TestNothingIsPrunedBesideAFailure renames an object whose new name is refused: the
+// old one stays, and its kind is looked at again.
+func TestNothingIsPrunedBesideAFailure(t *testing.T) {
+	conflict := apierrors.NewApplyConflict([]metav1.StatusCause{
+		{Type: metav1.CauseTypeFieldManagerConflict, Message: `conflict with "helm" using v1`, Field: ".data.k"},
+	}, "Apply failed with 1 conflict")
+	for name, answer := range map[string]error{"refused": errors.New("webhook says no"), "conflict": conflict, "": nil} {
+		t.Run(name, func(t *testing.T) {
+			cluster, _ := newCluster(t, nil, standing("old", domainLabels(fleet)))
+			hand := &Applier{Reader: cluster, Writer: cluster}
+			if answer != nil {
+				hand.Writer = answering(cluster.(client.WithWatch), "new", answer)
+			}
+			manifests := []*unstructured.Unstructured{manifest(t, "Secret", "new", `{k: dg==}`)}
+			result, _ := hand.Apply(t.Context(), fleet, manifests, Options{Prune: true, Kinds: []string{"v1/ConfigMap"}})
+			if (len(result.Pruned) == 0) != (answer != nil) || !reflect.DeepEqual(result.Kinds, []string{"v1/ConfigMap", "v1/Secret"}) {
+				t.Fatalf("result %+v", result)
+			}
+		})
+	}
+}
+
 func TestPruneNamesTheObjectThatItMeans(t *testing.T) {
 	object := standing("gone", domainLabels(fleet), func(c *corev1.ConfigMap) { c.UID = "the one" })
 	cluster, _ := newCluster(t, nil, object)

@@ -21,14 +21,21 @@ import (
 	"github.com/reanchor/reanchor/planner"
 )
 
-// standingBundles are the domain's Bundles as they stand. One that cannot be
-// understood is unknown.
+// standingBundles are the Bundles that Git names, whatever their labels, and the
+// domain's others, as they stand. One that is not wholly understood is unknown, and
+// not among them.
 func (w *world) standingBundles() []planner.Bundle {
-	standing := make([]planner.Bundle, 0, len(w.bundles.Items))
+	names := w.bundleNames()
+	standing := make([]planner.Bundle, 0, len(names))
 	for i := range w.bundles.Items {
-		bundle, err := readBundle(&w.bundles.Items[i])
+		object := &w.bundles.Items[i]
+		if !names[object.GetName()] {
+			continue
+		}
+		bundle, err := readBundle(object)
 		if err != nil {
-			w.note("Bundle "+bundle.Name, err.Error()+"; put it right in the cluster or let it be applied anew")
+			w.note("Bundle "+object.GetName(), err.Error()+"; let it have sources inLine and in PEM only, or give the one in Git another name")
+			continue
 		}
 		standing = append(standing, bundle)
 	}
@@ -36,34 +43,73 @@ func (w *world) standingBundles() []planner.Bundle {
 	return standing
 }
 
+// bundleNames are the names of the Bundles that Git names and of the domain's others,
+// understood or not.
+func (w *world) bundleNames() map[string]bool {
+	names := map[string]bool{}
+	for _, bundle := range w.desired.Bundles {
+		names[bundle.Metadata.Name] = true
+	}
+	for i := range w.bundles.Items {
+		if bundle := &w.bundles.Items[i]; belongs(bundle, w.domain) {
+			names[bundle.GetName()] = true
+		}
+	}
+	return names
+}
+
 // standingBundle is the part of trust-manager's Bundle that we look at.
 type standingBundle struct {
 	Spec struct {
-		Sources []struct {
-			InLine string `json:"inLine"`
-		} `json:"sources"`
-		Target v1alpha1.BundleTarget `json:"target"`
+		Sources []map[string]any      `json:"sources"`
+		Target  v1alpha1.BundleTarget `json:"target"`
 	} `json:"spec"`
+	Status struct {
+		Conditions []metav1.Condition `json:"conditions"`
+	} `json:"status"`
 }
 
 func readBundle(object *unstructured.Unstructured) (planner.Bundle, error) {
-	bundle := planner.Bundle{Name: object.GetName()}
 	var read standingBundle
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &read); err != nil {
-		return bundle, fmt.Errorf("its spec is not understood: %w", err)
+		return planner.Bundle{}, fmt.Errorf("it is not understood: %w", err)
 	}
-	bundle.Target = read.Spec.Target
+	bundle := planner.Bundle{Name: object.GetName(), Target: read.Spec.Target}
+	for _, condition := range read.Status.Conditions {
+		bundle.Seen = bundle.Seen || condition.Type == conditionSynced && condition.ObservedGeneration == object.GetGeneration()
+	}
 	for number, source := range read.Spec.Sources {
-		if source.InLine == "" {
-			continue
-		}
-		anchors, err := pki.ParsePEM([]byte(source.InLine))
+		anchors, err := readSource(source)
 		if err != nil {
-			return bundle, fmt.Errorf("its source %d: %w", number+1, err)
+			return planner.Bundle{}, fmt.Errorf("its source %d: %w", number+1, err)
 		}
-		bundle.Anchors = bundle.Anchors.Union(pki.NewAnchors(anchors...))
+		bundle.Anchors = bundle.Anchors.Union(anchors)
 	}
 	return bundle, nil
+}
+
+// conditionSynced is the one condition that trust-manager gives a Bundle.
+const conditionSynced = "Synced"
+
+// readSource reads the anchors of a source that stands inline. Of any other it is not
+// known what it adds, unless it says that it adds nothing.
+func readSource(source map[string]any) (pki.Anchors, error) {
+	var found pki.Anchors
+	for _, field := range slices.Sorted(maps.Keys(source)) {
+		content, isText := source[field].(string)
+		switch {
+		case source[field] == nil || source[field] == false || field == "inLine" && content == "":
+		case field != "inLine" || !isText:
+			return nil, fmt.Errorf("%s: what it adds cannot be read", field)
+		default:
+			anchors, err := pki.ParsePEM([]byte(content))
+			if err != nil {
+				return nil, err
+			}
+			found = pki.NewAnchors(anchors...)
+		}
+	}
+	return found, nil
 }
 
 // A place is where a copy of a bundle must lie.
@@ -156,6 +202,7 @@ func (w *world) findCopies(ctx context.Context, places map[place][]string) (map[
 func readCopy(at place, keys []string, configMap *corev1.ConfigMap) planner.Copy {
 	copied := planner.Copy{Bundle: at.bundle, Namespace: at.namespace}
 	if configMap == nil {
+		copied.Missing = true
 		copied.Problem = fmt.Sprintf("trust-manager has written no ConfigMap %s yet", at.bundle)
 		return copied
 	}

@@ -9,14 +9,14 @@
 //	planner.Observed   seen in
 //	Keys               Certificates; the Ready condition of internal issuers
 //	Issuers            Issuers and ClusterIssuers; canary CertificateRequests
-//	Leaves             Certificates; the CertificateRequests that they control
+//	Leaves             Certificates; CertificateRequests, theirs and nobody's
 //	Bundles, Copies    trust-manager Bundles; namespaces; ConfigMaps
 //	Workloads          pod templates and pods
 //
 // Its reader is the manager's cache or the API server itself; the code is the same.
-// What the server refuses to show, or does not know, is an entry of Unknown and
-// never an empty list. Only a context that ended or a connection that broke is an
-// error.
+// What the server forbids to list, or does not serve, is an entry of Unknown and
+// never an empty list; so is a Bundle that can be read in part only. Every other
+// failure, be it that the server is busy, ends the observation with an error.
 //
 // What a Certificate was issued is known only if the CertificateRequest of its
 // status.revision is still there and its certificate has the dates of the
@@ -29,7 +29,8 @@
 // it carries every desired field, all of them owned by us, and we own nothing else:
 // so what the server adds by itself (defaults, status) is no difference. A field
 // that somebody else owns is reported as a [Conflict] and not taken. What carries
-// the domain's labels and is not among the manifests is pruned.
+// the domain's labels and is not among the manifests is pruned, but not in a turn in
+// which one of them could not be applied.
 //
 // # Act
 //
@@ -48,7 +49,7 @@
 //	…
 //	hand := &applier.Applier{Reader: manager.GetCache(), Writer: manager.GetClient()}
 //	result, err := hand.Apply(ctx, domain, manifests, applier.Options{Prune: true, Kinds: kinds})
-//	outcomes, err := hand.Act(ctx, domain, plan.Actions)
+//	outcomes, err := hand.Act(ctx, domain, plan.Actions, now)
 //
 // The permissions that all this needs are those in config/rbac, and no others.
 package applier

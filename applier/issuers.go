@@ -61,8 +61,15 @@ func (w *world) readIssuer(issuer certmanagerv1.GenericIssuer) planner.Issuer {
 	}
 	namespace := clusterNamespace(read.Ref, w.ClusterResourceNamespace)
 	for _, canary := range w.requests.canaries[issuer.GetUID()] {
-		if canary.Namespace == namespace && belongs(canary, w.domain) {
-			read.Canary = readCanary(canary)
+		if canary.Namespace != namespace || !belongs(canary, w.domain) {
+			continue
+		}
+		told := readCanary(canary)
+		if read.Canary.Name == "" {
+			read.Canary = told
+		}
+		if told.State == planner.CanarySigned {
+			read.Proof = told
 			break
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -21,11 +22,15 @@ type Observer struct {
 	// ClusterResourceNamespace of cert-manager; empty means
 	// [DefaultClusterResourceNamespace].
 	ClusterResourceNamespace string
+	// Now tells which CertificateRequests that no Certificate controls have expired;
+	// if nil, none has.
+	Now func() time.Time
 }
 
 // Observe looks at the cluster for a domain, the namespace and name of a
 // TrustDomain. Everything in the answer is sorted, so that a cluster that has not
-// changed gives an equal answer. since is passed through.
+// changed gives an equal answer. since is passed through. An error means that nothing
+// was seen; it says of what.
 func (o *Observer) Observe(ctx context.Context, domain planner.Ref, desired planner.Desired, since []planner.Gate) (planner.Observed, error) {
 	w := &world{Observer: o, survey: survey{reader: o.Reader}, domain: domain, desired: desired}
 	if err := w.gather(ctx); err != nil {
@@ -42,7 +47,7 @@ func (o *Observer) Observe(ctx context.Context, domain planner.Ref, desired plan
 	if observed.Copies, err = w.copies(ctx, observed.Bundles); err != nil {
 		return planner.Observed{}, err
 	}
-	if observed.Workloads, err = w.workloads(ctx, observed.Copies, observed.Leaves); err != nil {
+	if observed.Workloads, err = w.workloads(ctx, w.bundleNames(), observed.Leaves); err != nil {
 		return planner.Observed{}, err
 	}
 	observed.Unknown = w.sorted()
@@ -84,7 +89,7 @@ func (w *world) gather(ctx context.Context) error {
 	}
 	w.requests = newRequests(sent.Items, known)
 	w.bundles.SetGroupVersionKind(bundleKind.GroupVersion().WithKind("BundleList"))
-	_, err = w.list(ctx, bundles, &w.bundles, domainLabels(w.domain))
+	_, err = w.list(ctx, bundles, &w.bundles)
 	return err
 }
 

@@ -199,15 +199,27 @@ func TestIssuersAndTheirCanaries(t *testing.T) {
 		canary("canary-clusterissuer-fleet-3-8", 5, "now", "3", condition("Denied", "True", "x")),
 		canary("canary-clusterissuer-fleet-9-12", 9, "an earlier one of that name", "9")).Issuers
 	signed, _ := pki.ParsePEM(newest.Status.Certificate)
+	proof := planner.Canary{
+		Name: newest.Name, At: epoch.Add(5 * time.Second), Generation: 3, State: planner.CanarySigned, Certificate: signed[0], CA: root.Certificate,
+	}
 	want := []planner.Issuer{
-		{Ref: planner.Ref{Name: "fleet"}, Exists: true, SecretName: "root-2026", Generation: 3, Canary: planner.Canary{
-			Name: newest.Name, At: epoch.Add(5 * time.Second), Generation: 3, State: planner.CanarySigned, Certificate: signed[0], CA: root.Certificate,
-		}},
+		{Ref: planner.Ref{Name: "fleet"}, Exists: true, SecretName: "root-2026", Generation: 3, Canary: proof, Proof: proof},
 		{Ref: planner.Ref{Namespace: "plant", Name: "left"}, Exists: true},
 		{Ref: planner.Ref{Namespace: "plant", Name: "missing"}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("issuers %+v\nwant %+v", got, want)
+	}
+}
+
+func TestProofOutlivesANewerCanary(t *testing.T) {
+	root := newRoot(t, "Root")
+	issuer := &certmanagerv1.ClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: "fleet", UID: "now", Generation: 3}}
+	signed := canary("canary-clusterissuer-fleet-3-1", 1, "now", "3", condition("Ready", "True", "Issued"))
+	signed.Status.Certificate = root.leaf(2, 1).PEM()
+	got := observe(t, desiredFleet(), nil, issuer, signed, canary("canary-clusterissuer-fleet-3-2", 2, "now", "3")).Issuers
+	if len(got) != 1 || got[0].Canary.Name != "canary-clusterissuer-fleet-3-2" || got[0].Proof.Name != signed.Name || got[0].Proof.Certificate.IsZero() {
+		t.Fatalf("issuers %+v", got)
 	}
 }
 
@@ -265,12 +277,173 @@ func TestLeavesAreThoseOfOurIssuers(t *testing.T) {
 		},
 		{
 			Ref: planner.Ref{Namespace: "cert-manager", Name: "b-internal"}, Issuer: planner.Ref{Namespace: "cert-manager", Name: "root-2026"},
-			SecretName: "b-internal-tls", Problem: "it failed",
+			SecretName: "b-internal-tls", Problem: "it failed", FailedAt: epoch,
 			Unknown: "the CertificateRequest of revision 1 is gone; a reissue makes it known",
 		},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("leaves %+v\nwant %+v", got, want)
+	}
+}
+
+// leafNames are names and Secrets, in their order.
+func leafNames(leaves []planner.Leaf) []string {
+	var names []string
+	for _, leaf := range leaves {
+		names = append(names, leaf.Ref.String()+" "+leaf.SecretName)
+	}
+	return names
+}
+
+func TestLeafThatWasPointedElsewhereCountsWhileOurKeySignedIt(t *testing.T) {
+	root, stranger := newRoot(t, "Root"), newRoot(t, "Stranger")
+	key := certificateOf(planner.Ref{Namespace: "cert-manager", Name: "root-2026"}, "root-self-signed", 1, root.Certificate)
+	objects := []client.Object{key, requestOf(key, "key", 1, root.Certificate)}
+	for name, change := range map[string]func(*certmanagerv1.Certificate) pki.Certificate{
+		"ours": func(*certmanagerv1.Certificate) pki.Certificate { return root.leaf(2, 1) },
+		"ours-other-group": func(c *certmanagerv1.Certificate) pki.Certificate {
+			c.Spec.IssuerRef.Group = "acme.example"
+			return root.leaf(3, 1)
+		},
+		"somebody-elses": func(*certmanagerv1.Certificate) pki.Certificate { return stranger.leaf(2, 1) },
+		"issued-by-nobody": func(c *certmanagerv1.Certificate) pki.Certificate {
+			c.Status = certmanagerv1.CertificateStatus{}
+			return root.leaf(4, 1)
+		},
+	} {
+		leaf := certificateOf(planner.Ref{Namespace: "plant", Name: name}, "letsencrypt", 1, root.leaf(9, 1))
+		issued := change(leaf)
+		if leaf.Status.Revision != nil {
+			from, to := metav1.NewTime(issued.NotBefore()), metav1.NewTime(issued.NotAfter())
+			leaf.Status.NotBefore, leaf.Status.NotAfter = &from, &to
+		}
+		objects = append(objects, leaf, requestOf(leaf, name, 1, issued))
+	}
+	got := observe(t, desiredFleet(), nil, objects...).Leaves
+	if want := []string{"plant/ours ours-tls", "plant/ours-other-group ours-other-group-tls"}; !reflect.DeepEqual(leafNames(got), want) {
+		t.Fatalf("leaves %q, want %q", leafNames(got), want)
+	}
+	if got[0].Issuer != (planner.Ref{Name: "letsencrypt"}) || got[1].Issuer != (planner.Ref{}) {
+		t.Fatalf("issuers %v, %v", got[0].Issuer, got[1].Issuer)
+	}
+}
+
+// standalone is a CertificateRequest that no Certificate controls.
+func standalone(name, issuer string, issued []byte, conditions ...certmanagerv1.CertificateRequestCondition) *certmanagerv1.CertificateRequest {
+	return &certmanagerv1.CertificateRequest{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "cert-manager", Name: name},
+		Spec:       certmanagerv1.CertificateRequestSpec{IssuerRef: certmanagermeta.IssuerReference{Name: issuer, Kind: "ClusterIssuer"}},
+		Status:     certmanagerv1.CertificateRequestStatus{Certificate: issued, Conditions: conditions},
+	}
+}
+
+func TestLiveRequestsWithoutACertificateAreLeaves(t *testing.T) {
+	root := newRoot(t, "Root")
+	leaf := root.leaf(2, 1)
+	signed := condition("Ready", "True", "Issued")
+	internal := standalone("b-internal", "root-2026", leaf.PEM(), signed)
+	internal.Spec.IssuerRef.Kind = ""
+	driven := standalone("c-of-a-driver", "fleet", leaf.PEM(), signed)
+	driven.OwnerReferences = controlledBy("Pod", "app")
+	renewed := standalone("renewed", "fleet", leaf.PEM(), signed)
+	renewed.OwnerReferences = controlledBy("Certificate", "app")
+	renewed.OwnerReferences[0].APIVersion = "cert-manager.io/v1"
+	foreign := standalone("foreign-canary", "fleet", leaf.PEM(), signed)
+	foreign.Labels = map[string]string{v1alpha1.LabelCanary: "true"}
+	ours := canary("canary-clusterissuer-fleet-1-1", 0, "now", "1", signed)
+	ours.Status.Certificate = leaf.PEM()
+	objects := []client.Object{
+		standalone("a-by-hand", "fleet", append(leaf.PEM(), root.PEM()...), signed), internal, driven, standalone("d-rubble", "fleet", []byte("rubble"), signed),
+		renewed, foreign, ours,
+		standalone("pending", "fleet", nil, condition("Ready", "False", "Pending")),
+		standalone("denied", "fleet", leaf.PEM(), condition("Denied", "True", "x"), signed),
+		standalone("elsewhere", "letsencrypt", newRoot(t, "Stranger").leaf(2, 1).PEM(), signed),
+	}
+	for name, c := range map[string]struct {
+		now  time.Time
+		want []string
+	}{
+		"live":    {leaf.NotAfter(), []string{"cert-manager/a-by-hand ", "cert-manager/b-internal ", "cert-manager/c-of-a-driver ", "cert-manager/d-rubble "}},
+		"expired": {leaf.NotAfter().Add(time.Second), []string{"cert-manager/d-rubble "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster, _ := newCluster(t, nil, objects...)
+			observed, err := (&Observer{Reader: cluster, Now: func() time.Time { return c.now }}).Observe(t.Context(), fleet, desiredFleet(), nil)
+			if err != nil || !reflect.DeepEqual(leafNames(observed.Leaves), c.want) {
+				t.Fatalf("leaves %q, %v; want %q", leafNames(observed.Leaves), err, c.want)
+			}
+			for _, seen := range observed.Leaves {
+				if rubble := seen.Ref.Name == "d-rubble"; rubble == (seen.Unknown == "") || rubble != (len(seen.Chain) == 0) || seen.Issuing {
+					t.Errorf("leaf %+v", seen)
+				}
+			}
+		})
+	}
+	if got := observe(t, desiredFleet(), nil, objects...).Leaves; len(got) != 4 || got[0].Issuer != (planner.Ref{Name: "fleet"}) || len(got[0].Chain) != 2 ||
+		got[1].Issuer != (planner.Ref{Namespace: "cert-manager", Name: "root-2026"}) {
+		t.Fatalf("leaves %+v", got)
+	}
+}
+
+func TestFailedAt(t *testing.T) {
+	root := newRoot(t, "Root")
+	leaf := root.leaf(2, 1)
+	before, after := leaf.NotBefore().Add(-time.Minute), leaf.NotBefore().Add(time.Minute)
+	cases := map[string]struct {
+		failed time.Time
+		status certmanagermeta.ConditionStatus
+		reason string
+		want   time.Time
+	}{
+		"never":                      {want: time.Time{}},
+		"since it was issued":        {after, "False", "Failed", after},
+		"and being tried anew":       {after, "True", "ManuallyTriggered", after},
+		"denied":                     {after, "False", "Denied", after},
+		"before it was issued":       {before, "False", "Issued", time.Time{}},
+		"before, and nothing to say": {before, "", "", time.Time{}},
+		"before, by another clock":   {before, "False", "Failed", before},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			certificate := certificateOf(planner.Ref{Namespace: "plant", Name: "broker"}, "fleet", 1, leaf)
+			if !c.failed.IsZero() {
+				certificate.Status.LastFailureTime = &metav1.Time{Time: c.failed.In(time.FixedZone("east", 3600))}
+			}
+			if c.status != "" {
+				certificate.Status.Conditions = append(certificate.Status.Conditions, certmanagerv1.CertificateCondition{
+					Type: certmanagerv1.CertificateConditionIssuing, Status: c.status, Reason: c.reason, Message: "says cert-manager",
+				})
+			}
+			got := observe(t, desiredFleet(), nil, certificate).Leaves
+			if len(got) != 1 || got[0].FailedAt != c.want || (got[0].Problem == "") != c.want.IsZero() && c.status != "" {
+				t.Fatalf("leaves %+v, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestNamesakesInOtherNamespaces has what is ours once more in another namespace, to
+// which neither labels nor references of ours lead.
+func TestNamesakesInOtherNamespaces(t *testing.T) {
+	root, stranger := newRoot(t, "Root"), newRoot(t, "Stranger")
+	objects := []client.Object{}
+	for namespace, signer := range map[string]signer{"cert-manager": root, "other": stranger} {
+		key := certificateOf(planner.Ref{Namespace: namespace, Name: "root-2026"}, "root-self-signed", 1, signer.Certificate)
+		leaf := certificateOf(planner.Ref{Namespace: namespace, Name: "leaf"}, "root-2026", 1, signer.leaf(2, 1))
+		leaf.Spec.IssuerRef.Kind = "Issuer"
+		objects = append(objects, key, requestOf(key, "key", 1, signer.Certificate), leaf, requestOf(leaf, "leaf", 1, signer.leaf(2, 1)),
+			&certmanagerv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "root-2026"}, Spec: issuerSpec("root-2026")},
+			&certmanagerv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "fleet"}, Spec: issuerSpec("root-2026")})
+	}
+	observed := observe(t, desiredFleet(), nil, objects...)
+	if len(observed.Keys) != 1 || !observed.Keys[0].Certificate.Equal(root.Certificate) || !observed.Keys[0].HasIssuer {
+		t.Errorf("keys %+v", observed.Keys)
+	}
+	if want := []string{"cert-manager/leaf leaf-tls"}; !reflect.DeepEqual(leafNames(observed.Leaves), want) {
+		t.Errorf("leaves %q, want %q", leafNames(observed.Leaves), want)
+	}
+	if !reflect.DeepEqual(observed.Issuers, []planner.Issuer{{Ref: planner.Ref{Name: "fleet"}}}) {
+		t.Errorf("issuers %+v", observed.Issuers)
 	}
 }
 
@@ -312,6 +485,9 @@ func TestCopiesHaveAnEntryForEachPlace(t *testing.T) {
 	).Copies
 	texts := make([]string, 0, len(got))
 	for _, c := range got {
+		if c.Missing != (c.Namespace == "d") {
+			t.Errorf("copy %+v", c)
+		}
 		texts = append(texts, fmt.Sprintf("%s %s %d %s", c.Bundle, c.Namespace, len(c.Anchors), c.Problem))
 	}
 	want := []string{
@@ -359,7 +535,7 @@ func TestWhatIsRefusedIsUnknown(t *testing.T) {
 		case *certmanagerv1.CertificateList:
 			return forbidden(certificates)
 		case *certmanagerv1.ClusterIssuerList:
-			return apierrors.NewServiceUnavailable("busy")
+			return forbidden(clusterIssuers)
 		case *unstructured.UnstructuredList:
 			return &meta.NoKindMatchError{GroupKind: bundleKind.GroupKind(), SearchedVersions: []string{"v1alpha1"}}
 		case *corev1.ConfigMapList:
@@ -374,8 +550,9 @@ func TestWhatIsRefusedIsUnknown(t *testing.T) {
 	want := map[string]string{
 		"bundles.trust.cert-manager.io":  "install its definition",
 		"certificates.cert-manager.io":   "grant list and watch on certificates.cert-manager.io",
-		"clusterissuers.cert-manager.io": "the next turn asks again",
+		"clusterissuers.cert-manager.io": "grant list and watch on clusterissuers.cert-manager.io",
 		"configmaps":                     "grant list and watch on configmaps",
+		"replicasets.apps":               "grant list and watch on replicasets.apps",
 	}
 	if len(observed.Unknown) != len(want) {
 		t.Fatalf("unknown %+v", observed.Unknown)
@@ -390,10 +567,101 @@ func TestWhatIsRefusedIsUnknown(t *testing.T) {
 	}
 }
 
-func TestBundleThatIsNotUnderstoodIsUnknown(t *testing.T) {
-	observed := observe(t, desiredFleet(), nil, bundleObject(t, "trust", "ca.crt", "fleet", "rubble"))
-	if len(observed.Unknown) != 1 || observed.Unknown[0].Subject != "Bundle trust" || !strings.Contains(observed.Unknown[0].Why, "source 2: no PEM block") {
-		t.Fatalf("unknown %+v", observed.Unknown)
+func TestBundleThatIsReadInPartIsUnknown(t *testing.T) {
+	root := newRoot(t, "Root")
+	cases := map[string]struct {
+		source any
+		why    string
+	}{
+		"no PEM":                  {map[string]any{"inLine": "rubble"}, "source 3: no PEM block"},
+		"half PEM":                {map[string]any{"inLine": string(root.PEM()) + "-----BEGIN CERTIFICATE-----\nrubble"}, "source 3: PEM block 2 is malformed"},
+		"a Secret":                {map[string]any{"secret": map[string]any{"name": "ca", "key": "tls.crt"}}, "source 3: secret: what it adds"},
+		"a ConfigMap":             {map[string]any{"configMap": map[string]any{"name": "ca", "includeAllKeys": true}}, "source 3: configMap: what it adds"},
+		"the system's":            {map[string]any{"useDefaultCAs": true}, "source 3: useDefaultCAs: what it adds"},
+		"inline and more":         {map[string]any{"inLine": string(root.PEM()), "secret": map[string]any{"name": "ca"}}, "source 3: secret: what it adds"},
+		"of a kind still to come": {map[string]any{"vault": "pki"}, "source 3: vault: what it adds"},
+		"no source at all":        {"rubble", "it is not understood"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			object := bundleObject(t, "trust", "ca.crt", "fleet", string(root.PEM()))
+			sources, _, _ := unstructured.NestedSlice(object.Object, "spec", "sources")
+			if err := unstructured.SetNestedSlice(object.Object, append(sources, c.source), "spec", "sources"); err != nil {
+				t.Fatal(err)
+			}
+			observed := observe(t, desiredFleet(), nil, object)
+			if len(observed.Unknown) != 1 || observed.Unknown[0].Subject != "Bundle trust" || !strings.Contains(observed.Unknown[0].Why, c.why) {
+				t.Fatalf("unknown %+v, want %q", observed.Unknown, c.why)
+			}
+			if len(observed.Bundles) != 0 {
+				t.Fatalf("a part of its anchors is taken for all: %+v", observed.Bundles)
+			}
+		})
+	}
+}
+
+func TestBundlesThatGitNamesCountWhateverTheirLabels(t *testing.T) {
+	root, next := newRoot(t, "Root"), newRoot(t, "Next")
+	labelled := func(name string, labels map[string]string, sources ...string) *unstructured.Unstructured {
+		object := bundleObject(t, name, "ca.crt", "fleet", sources...)
+		object.SetLabels(labels)
+		return object
+	}
+	former := map[string]string{v1alpha1.LabelDomainName: "former", v1alpha1.LabelDomainNamespace: "reanchor-system"}
+	for name, labels := range map[string]map[string]string{"of the domain's former name": former, "none": nil} {
+		t.Run(name, func(t *testing.T) {
+			observed := observe(t, desiredFleet(), nil,
+				labelled("trust", labels, string(root.PEM())+string(next.PEM())),
+				labelled("foreign", labels, "rubble"))
+			if len(observed.Unknown) != 0 || len(observed.Bundles) != 1 || observed.Bundles[0].Name != "trust" || len(observed.Bundles[0].Anchors) != 2 {
+				t.Fatalf("bundles %+v, unknown %+v", observed.Bundles, observed.Unknown)
+			}
+		})
+	}
+}
+
+func TestBundleIsSeenInItsPresentGeneration(t *testing.T) {
+	root := newRoot(t, "Root")
+	for _, c := range []struct {
+		kind     string
+		observed int64
+		want     bool
+	}{{"Synced", 3, true}, {"Synced", 2, false}, {"Other", 3, false}} {
+		object := bundleObject(t, "trust", "ca.crt", "fleet", string(root.PEM()))
+		object.SetGeneration(3)
+		object.Object["status"] = map[string]any{"conditions": []any{map[string]any{"type": c.kind, "status": "False", "observedGeneration": c.observed}}}
+		if got := observe(t, desiredFleet(), nil, object).Bundles; len(got) != 1 || got[0].Seen != c.want {
+			t.Errorf("%+v: bundles %+v", c, got)
+		}
+	}
+}
+
+func TestWhatIsRefusedInPassingIsAnError(t *testing.T) {
+	answers := map[string]error{
+		"too many requests": apierrors.NewTooManyRequests("slow down", 1),
+		"internal error":    apierrors.NewInternalError(errors.New("etcdserver: leader changed")),
+		"unavailable":       apierrors.NewServiceUnavailable("busy"),
+		"timeout":           apierrors.NewTimeoutError("too late", 1),
+		"unauthorized":      apierrors.NewUnauthorized("the token expired"),
+	}
+	for name, answer := range answers {
+		for _, list := range []client.ObjectList{&certmanagerv1.ClusterIssuerList{}, &corev1.ConfigMapList{}, &corev1.PodList{}} {
+			t.Run(fmt.Sprintf("%s of %T", name, list), func(t *testing.T) {
+				cluster, _ := newCluster(t, func(asked client.ObjectList) error {
+					if reflect.TypeOf(asked) == reflect.TypeOf(list) {
+						return answer
+					}
+					return nil
+				}, namespace("a", "fleet"))
+				observed, err := (&Observer{Reader: cluster}).Observe(t.Context(), fleet, desiredFleet(), nil)
+				if !errors.Is(err, answer) || !strings.HasPrefix(err.Error(), "list ") || !strings.Contains(err.Error(), "the next turn asks again") {
+					t.Fatalf("error %v", err)
+				}
+				if !reflect.DeepEqual(observed, planner.Observed{}) {
+					t.Fatalf("observed %+v", observed)
+				}
+			})
+		}
 	}
 }
 
@@ -469,7 +737,7 @@ func TestWorkloadsAndTheirPods(t *testing.T) {
   status: {replicas: 2, updatedReplicas: 2, availableReplicas: 2}}`)
 	daemon := decode[appsv1.DaemonSet](t, `{metadata: {namespace: a, name: agent, uid: DaemonSet agent}, spec: {template: {metadata: {annotations: {reanchor.dev/reloads: "true"}}, spec: `+mounting+`}},
   status: {desiredNumberScheduled: 1, currentNumberScheduled: 1}}`)
-	stateful := decode[appsv1.StatefulSet](t, `{metadata: {namespace: elsewhere, name: db, uid: StatefulSet db}, spec: {template: {spec: `+mounting+`}}}`)
+	stateful := decode[appsv1.StatefulSet](t, `{metadata: {namespace: unlabelled, name: db, uid: StatefulSet db}, spec: {template: {spec: `+mounting+`}}}`)
 	replicaSet := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "web-1", UID: "ReplicaSet web-1", OwnerReferences: controlledBy("Deployment", "web")}}
 	going := pod(t, "web-going", "ReplicaSet", "web-1", nil)
 	going.DeletionTimestamp, going.Finalizers = &metav1.Time{Time: epoch}, []string{"x"}
@@ -478,7 +746,7 @@ func TestWorkloadsAndTheirPods(t *testing.T) {
 	bare.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
 	done := pod(t, "web-done", "ReplicaSet", "web-1", nil)
 	done.Status.Phase = corev1.PodFailed
-	got := observe(t, desiredFleet(), nil, namespace("a", "fleet"), namespace("elsewhere", "no"), deployment, daemon, stateful, replicaSet,
+	got := observe(t, desiredFleet(), nil, namespace("a", "fleet"), namespace("unlabelled", "no"), deployment, daemon, stateful, replicaSet,
 		pod(t, "web-1", "ReplicaSet", "web-1", digest), going, done,
 		pod(t, "web-x", "ReplicaSet", "web-1", map[string]string{v1alpha1.AnnotationBundleSHA256: "d1", v1alpha1.AnnotationLeavesSHA256: ""}),
 		pod(t, "agent-1", "DaemonSet", "agent", nil), pod(t, "job-1", "Job", "job", nil), bare).Workloads
@@ -488,9 +756,35 @@ func TestWorkloadsAndTheirPods(t *testing.T) {
 		{Kind: "Pod", Ref: planner.Ref{Namespace: "a", Name: "bare"}, Bundles: trust, Pods: 1, Started: 1, Bearing: 1},
 		{Kind: "Pod", Ref: planner.Ref{Namespace: "a", Name: "job-1"}, Bundles: trust, Pods: 1, Bearing: 1},
 		{Kind: "Deployment", Ref: planner.Ref{Namespace: "a", Name: "web"}, Bundles: trust, Reloads: 90 * time.Second, BundleDigest: "d1", Pods: 3, Started: 1, Bearing: 1},
+		{Kind: "StatefulSet", Ref: planner.Ref{Namespace: "unlabelled", Name: "db"}, Bundles: trust, Rolling: true},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("workloads %+v\nwant %+v", got, want)
+	}
+}
+
+func TestOldestStart(t *testing.T) {
+	deployment := decode[appsv1.Deployment](t, `{metadata: {namespace: a, name: web, uid: Deployment web}, spec: {template: {spec: `+mounting+`}}}`)
+	replicaSet := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "web-1", UID: "ReplicaSet web-1", OwnerReferences: controlledBy("Deployment", "web")}}
+	created := func(name string, minute int, phase corev1.PodPhase) *corev1.Pod {
+		p := pod(t, name, "ReplicaSet", "web-1", nil)
+		p.CreationTimestamp = metav1.NewTime(epoch.Add(time.Duration(minute) * time.Minute).In(time.FixedZone("east", 3600)))
+		p.Status.Phase = phase
+		return p
+	}
+	got := observe(t, desiredFleet(), nil, deployment, replicaSet,
+		created("x", 5, corev1.PodRunning), created("y", 3, corev1.PodPending), created("z", 1, corev1.PodSucceeded)).Workloads
+	if len(got) != 1 || got[0].OldestStart != epoch.Add(3*time.Minute) {
+		t.Fatalf("workloads %+v", got)
+	}
+}
+
+func TestVerifierInANamespaceThatGetsNoCopy(t *testing.T) {
+	deployment := decode[appsv1.Deployment](t, `{metadata: {namespace: lost, name: client}, spec: {template: {spec: `+mounting+`}}}`)
+	secretOnly := decode[appsv1.Deployment](t, `{metadata: {namespace: lost, name: other}, spec: {template: {spec: {containers: [{name: c, image: i}], volumes: [{name: t, secret: {secretName: trust}}]}}}}`)
+	observed := observe(t, desiredFleet(), nil, namespace("lost", "typo"), deployment, secretOnly)
+	if len(observed.Copies) != 0 || len(observed.Workloads) != 1 || observed.Workloads[0].String() != "Deployment lost/client" {
+		t.Fatalf("copies %+v, workloads %+v", observed.Copies, observed.Workloads)
 	}
 }
 
@@ -544,6 +838,41 @@ func TestRolling(t *testing.T) {
 	} {
 		if got := daemonSetRolls(decode[appsv1.DaemonSet](t, `{metadata: {generation: 2}, status: `+status+`}`)); got != want {
 			t.Errorf("DaemonSet %s: %v", status, got)
+		}
+	}
+}
+
+// TestRollingOfWhatIsKeptBack has three pods of which the controller, by its owner's
+// will, does not replace all.
+func TestRollingOfWhatIsKeptBack(t *testing.T) {
+	const tail = `replicas: 3, availableReplicas: 3, currentRevision: a, updateRevision: b}}`
+	for text, want := range map[string]bool{
+		`{spec: {replicas: 3, updateStrategy: {type: OnDelete}}, status: {updatedReplicas: 3, ` + tail:                                             false,
+		`{spec: {replicas: 3, updateStrategy: {type: OnDelete}}, status: {updatedReplicas: 2, ` + tail:                                             true,
+		`{spec: {replicas: 3, updateStrategy: {type: RollingUpdate, rollingUpdate: {partition: 2}}}, status: {updatedReplicas: 1, ` + tail:         false,
+		`{spec: {replicas: 3, updateStrategy: {type: RollingUpdate, rollingUpdate: {partition: 1}}}, status: {updatedReplicas: 1, ` + tail:         true,
+		`{spec: {replicas: 3, updateStrategy: {type: RollingUpdate, rollingUpdate: {partition: 9}}}, status: {` + tail:                             false,
+		`{spec: {replicas: 3, updateStrategy: {type: RollingUpdate, rollingUpdate: {partition: 0}}}, status: {updatedReplicas: 3, ` + tail:         true,
+		`{spec: {replicas: 3, updateStrategy: {type: RollingUpdate, rollingUpdate: {partition: 9}}}, status: {replicas: 3, availableReplicas: 2}}`: true,
+	} {
+		if got := statefulSetRolls(decode[appsv1.StatefulSet](t, text)); got != want {
+			t.Errorf("StatefulSet %s: %v", text, got)
+		}
+	}
+	for text, want := range map[string]bool{
+		`{spec: {replicas: 3, paused: true}, status: {replicas: 3, availableReplicas: 3}}`:                      false,
+		`{spec: {replicas: 3, paused: true}, status: {replicas: 4, availableReplicas: 3, updatedReplicas: 1}}`:  true,
+		`{spec: {replicas: 3, paused: true}, status: {replicas: 3, availableReplicas: 2, updatedReplicas: 3}}`:  true,
+		`{spec: {replicas: 3, paused: false}, status: {replicas: 3, availableReplicas: 3, updatedReplicas: 0}}`: true,
+	} {
+		if got := deploymentRolls(decode[appsv1.Deployment](t, text)); got != want {
+			t.Errorf("Deployment %s: %v", text, got)
+		}
+	}
+	for updated, want := range map[int]bool{2: true, 3: false} {
+		text := fmt.Sprintf(`{spec: {updateStrategy: {type: OnDelete}}, status: {desiredNumberScheduled: 3, currentNumberScheduled: 3, numberAvailable: 3, updatedNumberScheduled: %d}}`, updated)
+		if got := daemonSetRolls(decode[appsv1.DaemonSet](t, text)); got != want {
+			t.Errorf("DaemonSet %s: %v", text, got)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,8 +32,6 @@ const (
 	canaryCommonName = "reanchor canary"
 	// canaryDuration is the shortest that cert-manager grants.
 	canaryDuration = time.Hour
-	// canariesKept for each issuer: the newest, and its predecessor.
-	canariesKept = 2
 )
 
 // prove sends a canary through an issuer, unless one for that generation is still
@@ -92,10 +91,25 @@ func (a *Applier) sendCanary(ctx context.Context, domain planner.Ref, issuer cer
 	if err != nil {
 		return Outcome{}, fmt.Errorf("create a canary: %w; grant create on %s", err, certificateRequests)
 	}
-	if err := a.deleteCanaries(ctx, sent[min(len(sent), canariesKept-1):]); err != nil {
+	if err := a.deleteCanaries(ctx, superseded(sent)); err != nil {
 		return Outcome{}, err
 	}
 	return Outcome{Done: true, Detail: "canary " + canary.Name + " was sent"}, nil
+}
+
+// superseded are the canaries that another is sent after, given newest first, but for
+// the newest and the newest that came back signed, which is still the proof.
+func superseded(sent []*certmanagerv1.CertificateRequest) []*certmanagerv1.CertificateRequest {
+	proof := slices.IndexFunc(sent, func(canary *certmanagerv1.CertificateRequest) bool {
+		return readCanary(canary).State == planner.CanarySigned
+	})
+	var old []*certmanagerv1.CertificateRequest
+	for i, canary := range sent {
+		if i != 0 && i != proof {
+			old = append(old, canary)
+		}
+	}
+	return old
 }
 
 func (a *Applier) deleteCanaries(ctx context.Context, superseded []*certmanagerv1.CertificateRequest) error {

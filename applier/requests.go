@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -22,6 +23,7 @@ type requests struct {
 	known    bool
 	owned    map[types.UID][]*certmanagerv1.CertificateRequest // by the Certificate that controls them
 	canaries map[types.UID][]*certmanagerv1.CertificateRequest // by the issuer that owns them, newest first
+	others   []*certmanagerv1.CertificateRequest               // that are neither
 }
 
 func newRequests(items []certmanagerv1.CertificateRequest, known bool) requests {
@@ -32,16 +34,25 @@ func newRequests(items []certmanagerv1.CertificateRequest, known bool) requests 
 	}
 	for i := range items {
 		request := &items[i]
-		if owner := metav1.GetControllerOf(request); owner != nil {
+		owner := metav1.GetControllerOfNoCopy(request)
+		issuer, isCanary := canaryOf(request)
+		switch {
+		case owner != nil && isCertificate(*owner):
 			r.owned[owner.UID] = append(r.owned[owner.UID], request)
-		} else if issuer, is := canaryOf(request); is {
+		case isCanary:
 			r.canaries[issuer] = append(r.canaries[issuer], request)
+		case request.Labels[v1alpha1.LabelCanary] != canaryLabelValue: // nobody uses a canary, whosever it is
+			r.others = append(r.others, request)
 		}
 	}
 	for _, sent := range r.canaries {
 		slices.SortFunc(sent, newestFirst)
 	}
 	return r
+}
+
+func isCertificate(owner metav1.OwnerReference) bool {
+	return owner.Kind == certmanagerv1.CertificateKind && strings.HasPrefix(owner.APIVersion, certmanagerv1.SchemeGroupVersion.Group+"/")
 }
 
 // chain is what a Certificate was issued last, the leaf first, or why that is not

@@ -3,7 +3,6 @@ package applier
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -38,16 +37,17 @@ type survey struct {
 }
 
 // list fills the list, whose items must not be changed. It reports false, and
-// notes why, if the server refuses; only a broken connection or an ended context is
-// an error.
+// notes why, if that cannot change without somebody's doing: the kind is not served,
+// or the list forbidden. Everything else, such as a server that is busy, is an error:
+// the next turn may see more.
 func (s *survey) list(ctx context.Context, what schema.GroupResource, into client.ObjectList, options ...client.ListOption) (bool, error) {
 	err := s.reader.List(ctx, into, append(options, client.UnsafeDisableDeepCopy)...)
 	if err == nil {
 		return true, nil
 	}
 	why, refused := refusal(what, err)
-	if ctx.Err() != nil || !refused {
-		return false, fmt.Errorf("list %s: %w; the next turn asks again", what, err)
+	if !refused {
+		return false, fmt.Errorf("list %s: %w; the next turn asks again: if it stays so, see how the API server is", what, err)
 	}
 	s.note(what.String(), why)
 	return false, nil
@@ -66,16 +66,13 @@ func (s *survey) sorted() []planner.Unknown {
 }
 
 // refusal is what the server said, and what to do about it. It reports false if it
-// was not the server that spoke.
+// was no refusal.
 func refusal(what schema.GroupResource, err error) (string, bool) {
-	var status apierrors.APIStatus
 	switch {
 	case isAbsent(err):
 		return fmt.Sprintf("the cluster does not know %s: %v; install its definition", what, err), true
 	case apierrors.IsForbidden(err):
 		return fmt.Sprintf("%v; grant list and watch on %s", err, what), true
-	case errors.As(err, &status):
-		return fmt.Sprintf("%v; the next turn asks again", err), true
 	}
 	return "", false
 }

@@ -24,10 +24,10 @@ const (
 	kindPod         = "Pod"
 )
 
-// workloads are those that verify with a copy or present a leaf.
-func (w *world) workloads(ctx context.Context, copies []planner.Copy, leaves []planner.Leaf) ([]planner.Workload, error) {
-	interesting := interests(copies, leaves)
-	if len(interesting) == 0 {
+// workloads are those that verify with a bundle or present a leaf.
+func (w *world) workloads(ctx context.Context, bundles map[string]bool, leaves []planner.Leaf) ([]planner.Workload, error) {
+	interesting := interestsIn(bundles, leaves)
+	if len(bundles)+len(leaves) == 0 {
 		return nil, nil
 	}
 	all, err := w.runners(ctx)
@@ -36,7 +36,7 @@ func (w *world) workloads(ctx context.Context, copies []planner.Copy, leaves []p
 	}
 	var found []planner.Workload
 	for _, r := range all {
-		if workload, uses := r.read(interesting[r.ref.Namespace]); uses {
+		if workload, uses := r.read(interesting); uses {
 			found = append(found, workload)
 		}
 	}
@@ -46,20 +46,20 @@ func (w *world) workloads(ctx context.Context, copies []planner.Copy, leaves []p
 	return found, nil
 }
 
-// interests are the ConfigMaps and Secrets to look for, by namespace.
-func interests(copies []planner.Copy, leaves []planner.Leaf) map[string]map[source]bool {
-	found := map[string]map[source]bool{}
-	add := func(namespace string, s source) {
-		if found[namespace] == nil {
-			found[namespace] = map[source]bool{}
-		}
-		found[namespace][s] = true
-	}
-	for _, c := range copies {
-		add(c.Namespace, source{name: c.Bundle})
-	}
+// interests are the ConfigMaps and Secrets to look for.
+type interests struct {
+	// bundles by name, in every namespace: one that has lost the label by which it
+	// gets a copy holds verifiers that still run with it.
+	bundles map[string]bool
+	secrets map[planner.Ref]bool
+}
+
+func interestsIn(bundles map[string]bool, leaves []planner.Leaf) interests {
+	found := interests{bundles: bundles, secrets: map[planner.Ref]bool{}}
 	for _, leaf := range leaves {
-		add(leaf.Ref.Namespace, source{secret: true, name: leaf.SecretName})
+		if leaf.SecretName != "" {
+			found.secrets[planner.Ref{Namespace: leaf.Ref.Namespace, Name: leaf.SecretName}] = true
+		}
 	}
 	return found
 }
@@ -76,7 +76,7 @@ type runner struct {
 }
 
 // read is the runner as a workload; false if it uses nothing of interest.
-func (r runner) read(interesting map[source]bool) (planner.Workload, bool) {
+func (r runner) read(interesting interests) (planner.Workload, bool) {
 	workload := planner.Workload{
 		Kind:         r.kind,
 		Ref:          r.ref,
@@ -86,10 +86,11 @@ func (r runner) read(interesting map[source]bool) (planner.Workload, bool) {
 		Rolling:      r.rolling,
 		Pods:         len(r.pods),
 	}
-	if len(interesting) > 0 {
-		workload.Bundles, workload.Secrets = mounts(r.spec, interesting)
-	}
+	workload.Bundles, workload.Secrets = r.mounts(interesting)
 	for _, pod := range r.pods {
+		if created := pod.CreationTimestamp.UTC(); workload.OldestStart.IsZero() || created.Before(workload.OldestStart) {
+			workload.OldestStart = created
+		}
 		if started(pod) {
 			workload.Started++
 		}
@@ -105,14 +106,13 @@ func started(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodRunning || slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.State.Running != nil })
 }
 
-func mounts(spec *corev1.PodSpec, interesting map[source]bool) (bundles, secrets []planner.Mount) {
-	for u := range uses(spec) {
+func (r runner) mounts(interesting interests) (bundles, secrets []planner.Mount) {
+	for u := range uses(r.spec) {
 		mount := planner.Mount{Name: u.name, Kind: u.kind}
 		switch {
-		case !interesting[u.source]:
-		case u.secret:
+		case u.secret && interesting.secrets[planner.Ref{Namespace: r.ref.Namespace, Name: u.name}]:
 			secrets = append(secrets, mount)
-		default:
+		case !u.secret && interesting.bundles[u.name]:
 			bundles = append(bundles, mount)
 		}
 	}
@@ -253,19 +253,39 @@ func (c *crew) addBarePods() {
 }
 
 // deploymentRolls reports whether the latest spec has not been carried out, or old
-// pods remain.
+// pods remain; those of a paused one are meant to.
 func deploymentRolls(d *appsv1.Deployment) bool {
 	want, status := replicas(d.Spec.Replicas), d.Status
 	return status.ObservedGeneration < d.Generation ||
-		status.UpdatedReplicas != want || status.Replicas != want || status.AvailableReplicas != want
+		status.Replicas != want || status.AvailableReplicas != want ||
+		status.UpdatedReplicas != want && !d.Spec.Paused
 }
 
+// statefulSetRolls counts what a partition keeps back as done, as "kubectl rollout
+// status" does. With OnDelete or a partition the controller never makes the update
+// revision the current one.
 func statefulSetRolls(s *appsv1.StatefulSet) bool {
 	want, status := replicas(s.Spec.Replicas), s.Status
-	return status.ObservedGeneration < s.Generation || status.CurrentRevision != status.UpdateRevision ||
-		status.UpdatedReplicas != want || status.Replicas != want || status.AvailableReplicas != want
+	if status.ObservedGeneration < s.Generation || status.Replicas != want || status.AvailableReplicas != want {
+		return true
+	}
+	kept := keptBack(s.Spec.UpdateStrategy)
+	if kept > 0 || s.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType {
+		return status.UpdatedReplicas < want-kept
+	}
+	return status.UpdatedReplicas != want || status.CurrentRevision != status.UpdateRevision
 }
 
+// keptBack is the number of pods that a partition keeps at the earlier revision.
+func keptBack(strategy appsv1.StatefulSetUpdateStrategy) int32 {
+	if strategy.Type == appsv1.OnDeleteStatefulSetStrategyType || strategy.RollingUpdate == nil || strategy.RollingUpdate.Partition == nil {
+		return 0
+	}
+	return *strategy.RollingUpdate.Partition
+}
+
+// daemonSetRolls counts alike whether the controller replaces the pods or, with
+// OnDelete, waits for somebody to delete them.
 func daemonSetRolls(d *appsv1.DaemonSet) bool {
 	want, status := d.Status.DesiredNumberScheduled, d.Status
 	return status.ObservedGeneration < d.Generation ||

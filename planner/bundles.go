@@ -66,6 +66,9 @@ func (t *turn) planBundle(bundle v1alpha1.TrustBundle) {
 			t.holdBundle(name, "its target was changed in Git; trust-manager would remove the old copies before the new ones are there: declare a TrustBundle of another name beside it, move its users, then remove this one")
 		}
 	}
+	if standing, _ := t.standing(name); len(standing.Anchors.Minus(target.Anchors)) > 0 {
+		t.plan.Decisive = true
+	}
 	if len(target.Anchors) > 0 {
 		t.plan.Target.Bundles = append(t.plan.Target.Bundles, target)
 	}
@@ -75,16 +78,12 @@ func (t *turn) planBundle(bundle v1alpha1.TrustBundle) {
 // workload mounts one of its copies.
 func (t *turn) planUndeclared(name string) {
 	user := slices.IndexFunc(t.observed.Workloads, func(w Workload) bool { return slices.Contains(bundleNames(w), name) })
-	if user < 0 && len(t.observed.Unknown) == 0 {
+	if user < 0 {
 		t.plan.Decisive = true
 		return
 	}
 	standing, _ := t.standing(name)
 	t.plan.Target.Bundles = append(t.plan.Target.Bundles, TargetBundle{Name: name, Anchors: standing.Anchors, Target: standing.Target})
-	if user < 0 {
-		t.plan.Holds = append(t.plan.Holds, t.unknownHolds()...)
-		return
-	}
 	t.holdBundle(name, fmt.Sprintf("Git no longer declares it, but %s mounts it: move the workload first", t.observed.Workloads[user]))
 }
 

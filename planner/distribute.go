@@ -13,8 +13,7 @@ func (c *course) distribute(k *key) step {
 	s := step{phase: Distribute, key: k.name}
 	holding, lacking := c.copiesOf(k)
 	s.progress = fmt.Sprintf("%d of %s %s", len(holding), counted(len(holding)+len(lacking), "copy holds", "copies hold"), k.name)
-	if len(lacking) > 0 {
-		s.holds = c.lackingHolds(k, lacking)
+	if s.holds = append(c.bundleHolds(k), c.lackingHolds(k, lacking)...); len(s.holds) > 0 {
 		return s
 	}
 	if c.inUse(k) {
@@ -63,6 +62,32 @@ func (c *course) copiesOf(k *key) (holding, lacking []Copy) {
 
 func (c *course) distributes(bundle string) bool {
 	return slices.ContainsFunc(c.bundles, func(b v1alpha1.TrustBundle) bool { return b.Metadata.Name == bundle })
+}
+
+// bundleHolds say which of the authority's bundles do not stand for the key: one may
+// have copies that hold it still, and be about to take it out of them.
+func (c *course) bundleHolds(k *key) []Hold {
+	var holds []Hold
+	for _, declared := range c.bundles {
+		if why := c.bundleHold(declared.Metadata.Name, k); why != "" {
+			holds = append(holds, Hold{Gate: "copies", Subject: "TrustBundle " + declared.Metadata.Name, Why: why})
+		}
+	}
+	return holds
+}
+
+func (c *course) bundleHold(name string, k *key) string {
+	standing, stands := c.turn.standing(name)
+	selected := slices.ContainsFunc(c.turn.observed.Copies, func(bundleCopy Copy) bool { return bundleCopy.Bundle == name })
+	switch {
+	case !selected:
+		return "its selector picks no namespace: correct it, or label one"
+	case !stands || !k.known() || !standing.Anchors.Has(k.seen.Certificate):
+		return "its Bundle does not hold " + k.name + " yet"
+	case !standing.Seen:
+		return "trust-manager has not seen its latest Bundle yet"
+	}
+	return ""
 }
 
 func (c *course) lackingHolds(k *key, lacking []Copy) []Hold {
@@ -115,7 +140,7 @@ func (c *course) rememberDistribution() {
 		return
 	}
 	for _, k := range c.keys {
-		if _, lacking := c.copiesOf(k); !k.known() || len(lacking) > 0 {
+		if !k.known() || c.forgets(k) {
 			continue
 		}
 		for _, gate := range []string{c.gate("copies", k), c.gate("distributed", k)} {
@@ -124,6 +149,14 @@ func (c *course) rememberDistribution() {
 			}
 		}
 	}
+}
+
+// forgets reports whether somebody may load, or have loaded, a copy without the key's
+// anchor. A copy that is not there at all holds the rollover, but unsettles nothing:
+// a namespace that is added in the middle of a soak does not begin it anew.
+func (c *course) forgets(k *key) bool {
+	_, lacking := c.copiesOf(k)
+	return len(c.bundleHolds(k)) > 0 || slices.ContainsFunc(lacking, func(bundleCopy Copy) bool { return !bundleCopy.Missing })
 }
 
 // soakGate lets a complete distribution stand for a while before signing moves.

@@ -22,6 +22,7 @@ func Next(desired Desired, observed Observed, now time.Time) Plan {
 	}
 	t.planIssuers()
 	t.planBundles()
+	t.watchLifetimes()
 	return t.finish()
 }
 
@@ -80,7 +81,7 @@ func (c *course) settledProgress() string {
 	if c.to == nil {
 		return "nothing of it is left"
 	}
-	return fmt.Sprintf("%s signs; %s", c.to.name, counted(len(c.leaves), "leaf chains", "leaves chain")+" to it")
+	return fmt.Sprintf("%s signs; %s", c.to.name, counted(len(c.issued()), "leaf chains", "leaves chain")+" to it")
 }
 
 // rollover says where the course stands.
@@ -119,6 +120,9 @@ func (t *turn) finish() Plan {
 	plan := t.plan
 	plan.Gates = t.memory.gates()
 	plan.LookAgain = t.lookAgain
+	if holds := t.unknownHolds(); len(holds) > 0 {
+		plan.Blind, plan.Actions, plan.Holds = true, nil, append(holds, plan.Holds...)
+	}
 	slices.SortFunc(plan.Target.Keys, func(a, b TargetKey) int {
 		return orElse(a.Authority.Compare(b.Authority), a.Name, b.Name)
 	})

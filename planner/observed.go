@@ -16,7 +16,9 @@ type Observed struct {
 	// any more.
 	Issuers []Issuer `json:"issuers,omitempty"`
 	// Leaves are the Certificates, whoever made them, that refer to one of the
-	// Issuers or to the internal issuer of a key, but for the keys' own.
+	// Issuers or to the internal issuer of a key, but for the keys' own; those that
+	// refer elsewhere now and still present what one of the keys signed; and live
+	// CertificateRequests of one of the Issuers that no Certificate stands behind.
 	Leaves []Leaf `json:"leaves,omitempty"`
 	// Bundles are the trust-manager Bundles of this domain as they stand.
 	Bundles []Bundle `json:"bundles,omitempty"`
@@ -71,6 +73,8 @@ type Issuer struct {
 	Generation int64 `json:"generation,omitempty"`
 	// Canary is the newest one that was sent through the issuer; zero if none.
 	Canary Canary `json:"canary,omitzero"`
+	// Proof is the newest one that came back signed; zero if none.
+	Proof Canary `json:"proof,omitzero"`
 }
 
 // CanaryState is how far a canary has come.
@@ -105,7 +109,8 @@ type Leaf struct {
 	Ref Ref `json:"ref"`
 	// Issuer it refers to; no namespace for a ClusterIssuer.
 	Issuer Ref `json:"issuer"`
-	// SecretName that it is written to, in the leaf's namespace.
+	// SecretName that it is written to, in the leaf's namespace; empty for a
+	// CertificateRequest, which nothing renews.
 	SecretName string `json:"secretName"`
 	// Chain as presented: the leaf first. Empty: nothing issued yet, or unknown.
 	Chain []pki.Certificate `json:"chain,omitempty"`
@@ -122,6 +127,9 @@ type Leaf struct {
 // Bundle is a trust-manager Bundle as it stands.
 type Bundle struct {
 	Name string `json:"name"`
+	// Seen reports that trust-manager says of its present generation that it has
+	// seen it. Until then it may still write what the Bundle said before.
+	Seen bool `json:"seen,omitempty"`
 	// Anchors that stand inline in it.
 	Anchors pki.Anchors `json:"anchors,omitempty"`
 	// Target it is written to.
@@ -132,6 +140,9 @@ type Bundle struct {
 type Copy struct {
 	Bundle    string `json:"bundle"`
 	Namespace string `json:"namespace"`
+	// Missing reports that there is no ConfigMap at all: nobody can have loaded one
+	// that is out of date.
+	Missing bool `json:"missing,omitempty"`
 	// Problem says why there are no anchors: missing, no such key, not PEM.
 	Problem string `json:"problem,omitempty"`
 	// Anchors that its content was parsed to.

@@ -154,6 +154,12 @@ func (r Rollover) String() string {
 	return fmt.Sprintf("%s %s → %s: %s", r.Authority, orNone(r.From), orNone(r.To), r.Phase) + ": " + r.Progress
 }
 
+// GateUnknown is the gate of holds for what could not be read.
+const GateUnknown = "unknown"
+
+// GateRestart begins the name of a gate that remembers when a restart was asked for.
+const GateRestart = "restart "
+
 // Hold is a reason to wait, with its evidence.
 type Hold struct {
 	// Gate that is shut: "copies", "reload", "soak".

@@ -1,12 +1,16 @@
 package planner
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // reissue: every leaf chains to the key, and whoever presents one has loaded it.
 func (c *course) reissue(k *key) step {
 	s := step{phase: Reissue, key: k.name}
-	moved := 0
-	for _, leaf := range c.leaves {
+	moved, issued := 0, c.issued()
+	for _, leaf := range issued {
 		if c.turn.signed(k, leaf) && !leaf.Issuing {
 			moved++
 			continue
@@ -20,7 +24,7 @@ func (c *course) reissue(k *key) step {
 			s.actions = append(s.actions, *action)
 		}
 	}
-	s.progress = fmt.Sprintf("%d of %s to %s", moved, counted(len(c.leaves), "leaf chains", "leaves chain"), k.name)
+	s.progress = fmt.Sprintf("%d of %s to %s", moved, counted(len(issued), "leaf chains", "leaves chain"), k.name)
 	if s.done() && c.hasOthers(k) {
 		if reloads := c.presentGate(k); len(reloads.holds) > 0 {
 			s.progress += "; " + reloads.progress("presenters have")
@@ -29,6 +33,18 @@ func (c *course) reissue(k *key) step {
 	}
 	return s
 }
+
+// issued are the leaves that there are, or may be: one of which nothing was ever
+// issued, and nothing is being, will be signed by whatever its issuer names.
+func (c *course) issued() []Leaf {
+	return slices.DeleteFunc(slices.Clone(c.leaves), func(leaf Leaf) bool {
+		return len(leaf.Chain) == 0 && leaf.Unknown == "" && !leaf.Issuing
+	})
+}
+
+// reissueRetry is how long a leaf whose issuance failed is left to cert-manager
+// before it is asked for again.
+const reissueRetry = 10 * time.Minute
 
 // reissueLeaf asks for a leaf to be issued anew, unless that is under way or it
 // cannot be told whether it is needed.
@@ -39,8 +55,11 @@ func (c *course) reissueLeaf(k *key, leaf Leaf) (Hold, *Action) {
 		hold.Why = "being reissued" + because(leaf.Problem)
 	case leaf.Unknown != "":
 		hold.Why = "its chain is not known: " + leaf.Unknown
-	case len(leaf.Chain) == 0:
-		hold.Why = "not issued yet" + because(leaf.Problem)
+	case leaf.SecretName == "":
+		hold.Why = fmt.Sprintf("chains to %s, and no Certificate renews it: whoever asked for it must ask again", c.signerOfLeaf(leaf))
+	case c.turn.now.Before(leaf.FailedAt.Add(reissueRetry)):
+		c.turn.lookAt(leaf.FailedAt.Add(reissueRetry))
+		hold.Why = fmt.Sprintf("failed at %s%s; asked for again at %s", instant(leaf.FailedAt), because(leaf.Problem), instant(leaf.FailedAt.Add(reissueRetry)))
 	default:
 		hold.Why = fmt.Sprintf("chains to %s, not to %s", c.signerOfLeaf(leaf), k.name)
 		return hold, &Action{Kind: ActionReissue, Subject: leaf.Ref, Why: hold.Why}

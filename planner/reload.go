@@ -37,6 +37,9 @@ func (t *turn) askVerifier(r *reload, w Workload, since time.Time, key string) {
 		r.hold(w, stale)
 		return
 	}
+	if startedSince(w, since) {
+		return
+	}
 	t.askPods(r, w, w.BundleDigest == digest, fmt.Sprintf("not all of its pods are known to have started since the copies hold %s", key))
 }
 
@@ -53,6 +56,9 @@ func (t *turn) askPresenter(r *reload, w Workload, since time.Time, key string) 
 		r.hold(w, unknown)
 		return
 	}
+	if startedSince(w, since) {
+		return
+	}
 	t.askPods(r, w, w.LeavesDigest == digest, fmt.Sprintf("not all of its pods are known to have started since its leaves chain to %s", key))
 }
 
@@ -60,6 +66,15 @@ func (t *turn) askPresenter(r *reload, w Workload, since time.Time, key string) 
 // refreshes every one of the mounts.
 func reloadsByItself(w Workload, mounts []Mount) bool {
 	return w.Reloads > 0 && !slices.ContainsFunc(mounts, func(m Mount) bool { return m.Kind != MountVolume })
+}
+
+// clockMargin is how far the API server's clock may be ahead of ours.
+const clockMargin = time.Minute
+
+// startedSince reports whether a pod that nothing can restart was made anew since
+// then: it bears no digest, but it can have loaded nothing older.
+func startedSince(w Workload, since time.Time) bool {
+	return w.Kind == "Pod" && !w.OldestStart.Before(since.Add(clockMargin))
 }
 
 func (t *turn) waitForReload(r *reload, w Workload, since time.Time) {
@@ -87,14 +102,12 @@ func (t *turn) askPods(r *reload, w Workload, asked bool, why string) {
 // restart plans a restart, one at a time among the verifiers of a bundle.
 func (t *turn) restart(r *reload, w Workload, why string) {
 	if w.Kind == "Pod" {
-		r.hold(w, why+"; nothing that can be restarted owns it: recreate it")
+		r.hold(w, why+"; nothing that can be restarted owns it: recreate it, a minute from now or later")
 		return
 	}
-	for _, lane := range lanes(w) {
-		if other := t.restarting[lane]; other != "" {
-			r.hold(w, "waits its turn: "+other+" is being restarted")
-			return
-		}
+	if other := t.before(w); other != "" {
+		r.hold(w, "waits its turn: "+other+" is being restarted")
+		return
 	}
 	t.occupyLanes(w)
 	action := Action{Kind: ActionRestart, Subject: w.Ref, Workload: w.Kind, Why: why}
@@ -120,7 +133,7 @@ const restartRetry = 5 * time.Minute
 // it was not. Without it, whoever puts pod templates back would be in a fight with
 // us, and the workload restarted without an end.
 func (t *turn) askedBefore(action Action) time.Time {
-	gate := fmt.Sprintf("restart %s %s %s", action.Workload, action.Subject, digestOf([]string{action.BundleDigest, action.LeavesDigest})[:12])
+	gate := fmt.Sprintf(GateRestart+"%s %s %s", action.Workload, action.Subject, digestOf([]string{action.BundleDigest, action.LeavesDigest})[:12])
 	again := t.memory.was[gate].Add(restartRetry)
 	if !t.memory.remembers(gate) || !t.now.Before(again) {
 		t.memory.begin(gate)
@@ -128,6 +141,19 @@ func (t *turn) askedBefore(action Action) time.Time {
 	}
 	t.lookAt(again)
 	return t.memory.hold(gate)
+}
+
+// before is another workload that is being restarted in one of the lanes; empty if
+// there is none.
+func (t *turn) before(w Workload) string {
+	for _, lane := range lanes(w) {
+		for _, other := range t.restarting[lane] {
+			if other != w.String() {
+				return other
+			}
+		}
+	}
+	return ""
 }
 
 // lanes are what restarts are serialized by: every bundle that the workload
@@ -145,7 +171,7 @@ func lanes(w Workload) []string {
 
 func (t *turn) occupyLanes(w Workload) {
 	for _, lane := range lanes(w) {
-		t.restarting[lane] = w.String()
+		t.restarting[lane] = append(t.restarting[lane], w.String())
 	}
 }
 

@@ -45,7 +45,7 @@ func (c *course) anchored(k *key) bool {
 		return false
 	}
 	for _, bundle := range c.turn.observed.Bundles {
-		if c.distributes(bundle.Name) && bundle.Anchors.Has(k.seen.Certificate) {
+		if bundle.Anchors.Has(k.seen.Certificate) {
 			return true
 		}
 	}
@@ -58,8 +58,10 @@ func (c *course) leavingHolds(k *key, holding []Copy) []Hold {
 	for _, bundleCopy := range holding {
 		holds = append(holds, Hold{Gate: "anchors", Subject: bundleCopy.subject(), Why: "still holds " + k.seen.Certificate.String()})
 	}
-	if len(holds) == 0 {
-		holds = append(holds, Hold{Gate: "anchors", Why: "the bundles still hold " + k.seen.Certificate.String()})
+	for _, bundle := range c.turn.observed.Bundles {
+		if len(holding) == 0 && bundle.Anchors.Has(k.seen.Certificate) {
+			holds = append(holds, Hold{Gate: "anchors", Subject: "TrustBundle " + bundle.Name, Why: "still holds " + k.seen.Certificate.String()})
+		}
 	}
 	return holds
 }
@@ -72,6 +74,9 @@ func (c *course) drainHolds(k *key) []Hold {
 		if c.keyOf(issuer) == k {
 			holds = append(holds, Hold{Gate: "issuer", Subject: issuerName(issuer), Why: "still signs with " + k.name})
 		}
+	}
+	if !c.declared && c.anchored(k) {
+		holds = append(holds, Hold{Gate: "declaration", Subject: "Authority " + c.ref.String(), Why: "Git no longer declares it, but bundles hold its anchor: declare it with every key Retired to have it drained, or take the anchor out by hand"})
 	}
 	if k.seen.Issued && !k.known() {
 		holds = append(holds, c.notIssued(k))

@@ -6,9 +6,13 @@ import (
 	"time"
 )
 
-// canaryRetry is how long to wait before asking again when a canary failed or came
-// back signed by a key that the issuer no longer names.
-const canaryRetry = 5 * time.Second
+// How long to wait before another canary is sent: when one came back signed by a key
+// that the issuer no longer names, which cert-manager's cache did for a moment, and
+// when one failed.
+const (
+	canaryRetry       = 5 * time.Second
+	failedCanaryRetry = 5 * time.Minute
+)
 
 // switchOver: every issuer of the authority signs with the key, and a canary has
 // shown it.
@@ -30,6 +34,8 @@ func (c *course) switchOver(k *key) step {
 func (c *course) switchHold(k *key, issuer Issuer) *Hold {
 	at := c.keyOf(issuer)
 	switch {
+	case issuer.Exists && at == nil && c.turn.courseOf(issuer) != nil:
+		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: fmt.Sprintf("it signs with a key of %s, whose verifiers may not know %s: give the binding another name", c.turn.courseOf(issuer).ref, c.ref)}
 	case issuer.Exists && at == nil:
 		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: fmt.Sprintf("it signs with the Secret %q, which is no key of %s: delete the issuer, or give the binding another name", issuer.SecretName, c.ref)}
 	case at != k:
@@ -41,6 +47,9 @@ func (c *course) switchHold(k *key, issuer Issuer) *Hold {
 // canaryHold says why it is not proved that the issuer signs with the key.
 func (c *course) canaryHold(k *key, issuer Issuer) *Hold {
 	canary := issuer.Canary
+	if canary.State == CanaryPending && issuer.Proof.Generation == issuer.Generation && c.turn.now.Sub(issuer.Proof.At) < 2*CanaryInterval {
+		canary = issuer.Proof // the next proof is on its way
+	}
 	hold := &Hold{Gate: "canary", Subject: issuerName(issuer)}
 	switch {
 	case canary.Name == "" || canary.Generation != issuer.Generation:
@@ -104,6 +113,8 @@ func (c *course) proofDue(k *key, issuer Issuer) string {
 		return fmt.Sprintf("it is not proved that %s signs with %s", issuerName(issuer), k.name)
 	case canary.State == CanaryPending:
 		return ""
+	case canary.State == CanaryFailed:
+		return c.dueAfter(canary, failedCanaryRetry, "the last canary failed")
 	case c.canaryHold(k, issuer) != nil:
 		return c.dueAfter(canary, canaryRetry, "the last canary did not come back signed by "+k.name)
 	}
@@ -146,7 +157,11 @@ func (c *course) planIssuer(issuer Issuer) {
 	if c.reached(Switch) {
 		shall = c.to
 	}
-	if shall == nil || (issuer.Exists && at == nil) {
+	if issuer.Exists && at == nil {
+		c.turn.keepIssuer(issuer)
+		return
+	}
+	if shall == nil {
 		return
 	}
 	if shall != at {
@@ -167,10 +182,28 @@ func (t *turn) planUnbound(issuer Issuer) {
 	if user < 0 || !issuer.Exists {
 		return
 	}
-	for _, c := range t.courses {
-		if k := c.keyOf(issuer); k != nil {
-			t.plan.Target.Issuers = append(t.plan.Target.Issuers, TargetIssuer{Ref: issuer.Ref, Authority: c.ref, Key: k.name})
-			t.plan.Holds = append(t.plan.Holds, Hold{Gate: "prune", Subject: issuerName(issuer), Why: fmt.Sprintf("Git no longer declares it, but the Certificate %s refers to it: move the Certificate first", t.observed.Leaves[user].Ref)})
-		}
+	if t.keepIssuer(issuer) {
+		t.plan.Holds = append(t.plan.Holds, Hold{Gate: "prune", Subject: issuerName(issuer), Why: fmt.Sprintf("Git no longer declares it, but the Certificate %s refers to it: move the Certificate first", t.observed.Leaves[user].Ref)})
 	}
+}
+
+// keepIssuer leaves an issuer with the key that it signs with now, and reports
+// whether that is one of ours.
+func (t *turn) keepIssuer(issuer Issuer) bool {
+	c := t.courseOf(issuer)
+	if c == nil {
+		return false
+	}
+	t.plan.Target.Issuers = append(t.plan.Target.Issuers, TargetIssuer{Ref: issuer.Ref, Authority: c.ref, Key: c.keyOf(issuer).name})
+	return true
+}
+
+// courseOf is the authority whose key the issuer signs with; nil if it is none of
+// ours.
+func (t *turn) courseOf(issuer Issuer) *course {
+	found := slices.IndexFunc(t.courses, func(c *course) bool { return c.keyOf(issuer) != nil })
+	if found < 0 {
+		return nil
+	}
+	return t.courses[found]
 }

@@ -24,8 +24,8 @@ type turn struct {
 	// signers tells which CA certificate signed which leaf: a signature is checked
 	// once in a turn.
 	signers map[pki.Fingerprint]pki.Fingerprint
-	// restarting holds the lanes in which a restart is under way or planned.
-	restarting map[string]string
+	// restarting holds by its lane who is being restarted, or is planned to be.
+	restarting map[string][]string
 }
 
 // course is one authority on its way.
@@ -33,6 +33,8 @@ type course struct {
 	turn *turn
 	ref  Ref
 	spec v1alpha1.AuthoritySpec
+	// declared reports that Git declares the authority, be it to retire it.
+	declared bool
 	// keys declared or seen, in the order of their names.
 	keys []*key
 	// to is the key that shall sign; nil when the authority is going.
@@ -70,7 +72,7 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 		memory:     newMemory(observed.Since, now),
 		anchors:    map[string]pki.Anchors{},
 		signers:    signersOf(observed),
-		restarting: map[string]string{},
+		restarting: map[string][]string{},
 	}
 	for _, ref := range t.authorities() {
 		t.courses = append(t.courses, t.newCourse(ref))
@@ -99,7 +101,7 @@ func (t *turn) newCourse(ref Ref) *course {
 	c := &course{turn: t, ref: ref}
 	for _, authority := range t.desired.Authorities {
 		if AuthorityRef(authority) == ref {
-			c.spec = authority.Spec
+			c.spec, c.declared = authority.Spec, true
 		}
 	}
 	c.gatherKeys()
@@ -230,7 +232,7 @@ func (c *course) keyOf(issuer Issuer) *key {
 		return nil
 	}
 	for _, k := range c.keys {
-		if issuer.SecretName == KeyObjectName(c.ref.Name, k.name) {
+		if issuer.SecretName == KeyObjectName(c.ref.Name, k.name) && (issuer.Ref.Namespace == "" || issuer.Ref.Namespace == c.ref.Namespace) {
 			return k
 		}
 	}
@@ -250,7 +252,7 @@ func (t *turn) lookAt(at time.Time) {
 func (t *turn) unknownHolds() []Hold {
 	var holds []Hold
 	for _, unknown := range t.observed.Unknown {
-		holds = append(holds, Hold{Gate: "unknown", Subject: unknown.Subject, Why: unknown.Why})
+		holds = append(holds, Hold{Gate: GateUnknown, Subject: unknown.Subject, Why: unknown.Why})
 	}
 	return holds
 }

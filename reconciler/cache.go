@@ -39,7 +39,18 @@ func ClientOptions() client.Options {
 func trimPod(object any) (any, error) {
 	if pod, ok := object.(*corev1.Pod); ok {
 		pod.ManagedFields = nil
-		pod.Status = corev1.PodStatus{Phase: pod.Status.Phase, Conditions: pod.Status.Conditions}
+		pod.Status = corev1.PodStatus{
+			Phase: pod.Status.Phase, Conditions: pod.Status.Conditions, ContainerStatuses: whatRuns(pod.Status.ContainerStatuses),
+		}
 	}
 	return object, nil
+}
+
+// whatRuns keeps of container statuses that they run, and since when.
+func whatRuns(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
+	var running []corev1.ContainerStatus
+	for _, status := range statuses {
+		running = append(running, corev1.ContainerStatus{Name: status.Name, State: corev1.ContainerState{Running: status.State.Running}})
+	}
+	return running
 }

@@ -30,18 +30,29 @@
 // one. A head that loads but whose target does not render, or is denied by a policy,
 // writes nothing at all.
 //
+// # When the cluster cannot be seen whole
+//
+// What cannot be read looks as if it were not there. A plan that was made so is
+// blind: nothing of it is applied, nothing pruned, no action run. The turn fails with
+// ObserveFailed, names what could not be read, and is tried again.
+//
+// A decisive plan is not made either from a TrustDomain that the cache holds and the
+// API server does not any more, for its gates may be ones that were dropped since:
+// the turn ends without a write, and the next looks again.
+//
 // # Status
 //
 //	                        Ready                            Reconciling           Stalled
 //	applied, all settled    True ReconciliationSucceeded     –                     –
+//	applied, with holds     True ReconciliationSucceeded     –                     –
 //	a rollover under way    True ReconciliationSucceeded     True Progressing      –
 //	a turn failed           False with the reason (Reason…)  True ProgressingWithRetry –
 //	the spec is invalid     False InvalidSpec                –                     True InvalidSpec
 //
 // As with Flux's kustomize-controller, a commit that does not load is no stall: the
 // next pull may bring the commit that heals it, with nobody touching the
-// TrustDomain. Only a spec that must be changed stalls. kstatus reads the four rows
-// as Current, InProgress, InProgress and Failed.
+// TrustDomain. Only a spec that must be changed stalls. kstatus reads the five rows
+// as Current, Current, InProgress, InProgress and Failed.
 //
 // The status is patched only when something in it changed, in one request, under
 // the resource version that the turn has read. A turn that finds nothing to do

@@ -14,7 +14,7 @@ const (
 	ReasonGitOperationFailed = "GitOperationFailed"
 	// ReasonBuildFailed: the documents do not load, or their target does not render.
 	ReasonBuildFailed = "BuildFailed"
-	// ReasonObserveFailed: the cluster could not be looked at.
+	// ReasonObserveFailed: the cluster, or something of it, could not be looked at.
 	ReasonObserveFailed = "ObserveFailed"
 	// ReasonPolicyViolation: the snapshot, the plan or its manifests hold what
 	// must never be.
@@ -41,6 +41,15 @@ func reasonOf(err error) string {
 		return f.reason
 	}
 	return ReasonApplyFailed
+}
+
+// words of things that print themselves.
+func words[T fmt.Stringer](things []T) []string {
+	var all []string
+	for _, thing := range things {
+		all = append(all, thing.String())
+	}
+	return all
 }
 
 // maxListed is how many things of a kind a message lists.

@@ -59,7 +59,7 @@ type world struct {
 	applyErr   error
 	result     Result
 	options    ApplyOptions
-	acted      []string
+	acted      []planner.Action
 	actErr     error
 	warnings   []string
 }
@@ -198,7 +198,10 @@ func (w *world) Apply(_ context.Context, _ planner.Ref, _ []*unstructured.Unstru
 	return w.result, w.applyErr
 }
 
-func (w *world) Act(_ context.Context, _ planner.Ref, actions []planner.Action) ([]string, error) {
+func (w *world) Act(_ context.Context, _ planner.Ref, actions []planner.Action, now time.Time) ([]planner.Action, error) {
+	if !now.Equal(w.now) {
+		w.t.Errorf("the actions are started at %s, want %s", now, w.now)
+	}
 	w.note("act %d", len(actions))
 	return w.acted, w.actErr
 }
@@ -251,6 +254,19 @@ func (w *world) edit(change func(*v1alpha1.TrustDomain)) {
 
 // restart makes a reconciler that remembers nothing.
 func (w *world) restart() { w.reconciler.memories = memories{} }
+
+// behind makes the reconciler's cache hold an old state of the domain.
+func (w *world) behind(stale *v1alpha1.TrustDomain) {
+	w.reconciler.Client = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+			if domain, is := object.(*v1alpha1.TrustDomain); is {
+				stale.DeepCopyInto(domain)
+				return nil
+			}
+			return c.Get(ctx, key, object, options...)
+		},
+	})
+}
 
 // told drains the events.
 func (w *world) told() []string {

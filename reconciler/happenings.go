@@ -16,7 +16,8 @@ import (
 
 // The reasons of events that are neither a phase nor a Ready condition's reason.
 const (
-	// ReasonHeld: a rollover waits at a gate that it did not wait at before.
+	// ReasonHeld: a rollover, or the domain, waits at a gate that it did not wait at
+	// before.
 	ReasonHeld = "Held"
 	// ReasonConflict: somebody else owns a field that the repository declares.
 	ReasonConflict = "Conflict"
@@ -59,6 +60,7 @@ func happenings(before v1alpha1.TrustDomainStatus, t *turn, err error) []happeni
 		for _, rollover := range t.plan.Rollovers {
 			all = append(all, moves(before, rollover)...)
 		}
+		all = append(all, waits("", before.Holds, t.plan.Holds)...)
 	}
 	if len(t.warnings) > 0 && before.LastAttemptedRevision != t.revision {
 		all = append(all, happening{reason: ReasonWarning, message: list(t.warnings)})
@@ -73,7 +75,7 @@ func happenings(before v1alpha1.TrustDomainStatus, t *turn, err error) []happeni
 }
 
 // moves tells of a rollover's new phase, and of gates that it did not wait at
-// before. Gates, not objects: 500 copies that come in one by one are one event.
+// before.
 func moves(before v1alpha1.TrustDomainStatus, rollover planner.Rollover) []happening {
 	var all []happening
 	old, known := rolloverOf(before.Rollovers, rollover.Authority.String())
@@ -81,13 +83,21 @@ func moves(before v1alpha1.TrustDomainStatus, rollover planner.Rollover) []happe
 		all = append(all, happening{reason: string(rollover.Phase), message: rollover.String()})
 		old.Holds = nil
 	}
-	told := map[string]bool{}
-	for _, hold := range rollover.Holds[:min(len(rollover.Holds), maxListed)] {
-		if told[hold.Gate] || slices.ContainsFunc(old.Holds, func(h string) bool { return strings.HasPrefix(h, hold.Gate+":") }) {
+	return append(all, waits(rollover.Authority.String()+": ", old.Holds, rollover.Holds)...)
+}
+
+// waits tells of gates that were not waited at before, by those whom prefix names.
+// Gates, not objects: 500 copies that come in one by one are one event. What could
+// not be read is told by the turn's failure.
+func waits(prefix string, before []string, holds []planner.Hold) []happening {
+	told := map[string]bool{planner.GateUnknown: true}
+	var all []happening
+	for _, hold := range holds[:min(len(holds), maxListed)] {
+		if told[hold.Gate] || slices.ContainsFunc(before, func(h string) bool { return strings.HasPrefix(h, hold.Gate+":") }) {
 			continue
 		}
 		told[hold.Gate] = true
-		all = append(all, happening{reason: ReasonHeld, message: fmt.Sprintf("%s: %s", rollover.Authority, hold)})
+		all = append(all, happening{reason: ReasonHeld, message: prefix + hold.String()})
 	}
 	return all
 }
@@ -98,7 +108,7 @@ func written(t *turn) string {
 	for _, wrote := range []struct {
 		how  string
 		what []string
-	}{{"applied", t.result.Applied}, {"pruned", t.result.Pruned}, {"ran", t.acted}} {
+	}{{"applied", t.result.Applied}, {"pruned", t.result.Pruned}, {"ran", words(t.acted)}} {
 		if len(wrote.what) > 0 {
 			parts = append(parts, fmt.Sprintf("%s %d: %s", wrote.how, len(wrote.what), list(wrote.what)))
 		}

@@ -4,8 +4,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/reanchor/reanchor/planner"
 )
 
 // Metrics are reanchor's own metrics, beside Flux's gotk_ ones. None has a label
@@ -73,12 +71,8 @@ func (m *Metrics) stands(t *turn) {
 	m.clear(namespace, name)
 	for _, rollover := range t.plan.Rollovers {
 		m.phase.WithLabelValues(namespace, name, rollover.Authority.String(), string(rollover.Phase)).Set(1)
-		m.held(namespace, name, rollover.Holds)
 	}
-}
-
-func (m *Metrics) held(namespace, name string, holds []planner.Hold) {
-	for _, hold := range holds {
+	for _, hold := range allHolds(*t.plan) {
 		m.holds.WithLabelValues(namespace, name, hold.Gate).Inc()
 	}
 }

@@ -17,6 +17,7 @@ func TestMetrics(t *testing.T) {
 	w := newWorld(t)
 	w.plan.Rollovers = []planner.Rollover{distributing("0 of 2",
 		planner.Hold{Gate: "copies", Subject: "ConfigMap a/trust"}, planner.Hold{Gate: "copies", Subject: "ConfigMap b/trust"})}
+	w.plan.Holds = []planner.Hold{{Gate: "bundle", Subject: "Bundle trust"}}
 	w.turn()
 	w.turn()
 	w.pullErr = errors.New("x")
@@ -24,6 +25,7 @@ func TestMetrics(t *testing.T) {
 	expectMetrics(t, w, `
 # HELP reanchor_holds How many holds keep a gate shut in a trust domain.
 # TYPE reanchor_holds gauge
+reanchor_holds{gate="bundle",name="fleet",namespace="plant"} 1
 reanchor_holds{gate="copies",name="fleet",namespace="plant"} 2
 # HELP reanchor_rollover_phase 1 for the phase of its rollover that an authority is in.
 # TYPE reanchor_rollover_phase gauge
@@ -35,7 +37,7 @@ reanchor_turns_total{result="quiet"} 1
 reanchor_turns_total{result="succeeded"} 1
 `)
 
-	w.pullErr, w.plan.Rollovers = nil, []planner.Rollover{settled("2026")}
+	w.pullErr, w.plan.Rollovers, w.plan.Holds = nil, []planner.Rollover{settled("2026")}, nil
 	w.turn()
 	expectMetrics(t, w, `
 # HELP reanchor_rollover_phase 1 for the phase of its rollover that an authority is in.

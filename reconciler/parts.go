@@ -69,9 +69,9 @@ type Loaded interface {
 type Cluster interface {
 	// Apply writes what differs and, if told so, prunes what is gone.
 	Apply(ctx context.Context, domain planner.Ref, manifests []*unstructured.Unstructured, options ApplyOptions) (Result, error)
-	// Act starts the actions in their order and returns those that wrote something,
-	// in words.
-	Act(ctx context.Context, domain planner.Ref, actions []planner.Action) ([]string, error)
+	// Act starts the actions in their order, at now, and returns those that wrote
+	// something, even if others failed.
+	Act(ctx context.Context, domain planner.Ref, actions []planner.Action, now time.Time) ([]planner.Action, error)
 }
 
 // ApplyOptions say how far Apply goes.

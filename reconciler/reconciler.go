@@ -83,6 +83,9 @@ func (r *Reconciler) reconcile(ctx context.Context, domain *v1alpha1.TrustDomain
 	if ctx.Err() != nil {
 		return ctrl.Result{}, nil // the program is ending; the next one begins anew
 	}
+	if errors.Is(err, errOutdated) {
+		return ctrl.Result{RequeueAfter: soon}, nil
+	}
 	r.Metrics.turnTaken(t, err, r.Now().Sub(t.now))
 	if t.quiet {
 		t.memory.succeeded = true

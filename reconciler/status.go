@@ -38,8 +38,9 @@ func statusAfter(t *turn, err error) v1alpha1.TrustDomainStatus {
 		status.Kinds = t.kinds
 	}
 	if t.plan != nil {
-		status.Gates = storedGates(t.plan.Gates)
+		status.Gates = withoutIdleRestarts(storedGates(t.plan.Gates), status.Gates, t.acted)
 		status.Rollovers = rolloverStatuses(status.Rollovers, t.plan.Rollovers, t.now)
+		status.Holds = heldWords(t.plan.Holds)
 	}
 	setConditions(&status, t, err)
 	return status
@@ -83,17 +84,29 @@ func succeededConditions(t *turn) []metav1.Condition {
 	}
 	underWay := rollingOver(t.plan.Rollovers)
 	if len(underWay) == 0 {
+		ready.Message += holding(t.plan.Holds)
 		return []metav1.Condition{ready}
 	}
-	var short, long []string
+	var short []string
 	for _, rollover := range underWay {
 		short = append(short, fmt.Sprintf("%s %s", rollover.Authority, rollover.Phase))
-		long = append(long, rollover.String())
 	}
-	ready.Message += "; under way: " + list(short)
+	ready.Message += "; under way: " + list(short) + holding(t.plan.Holds)
 	return []metav1.Condition{ready, {
-		Type: meta.ReconcilingCondition, Status: metav1.ConditionTrue, Reason: meta.ProgressingReason, Message: list(long),
+		Type: meta.ReconcilingCondition, Status: metav1.ConditionTrue, Reason: meta.ProgressingReason, Message: list(words(underWay)),
 	}}
+}
+
+// holding tells of the holds that are no single authority's; empty if there are
+// none.
+func holding(holds []planner.Hold) string {
+	switch len(holds) {
+	case 0:
+		return ""
+	case 1:
+		return "; 1 hold: " + holds[0].String()
+	}
+	return fmt.Sprintf("; %d holds: %s", len(holds), list(words(holds)))
 }
 
 // failureMessage is an error, and what stands in spite of it.
@@ -120,13 +133,30 @@ func rolloverStatuses(before []v1alpha1.RolloverStatus, rollovers []planner.Roll
 			Phase: string(rollover.Phase), Progress: cut(rollover.Progress, maxMessage),
 		}
 		status.Since = metav1.Time{Time: sinceOf(before, status, rollover.Since, now).Truncate(time.Second)}
-		for _, hold := range rollover.Holds[:min(len(rollover.Holds), maxListed)] {
-			status.Holds = append(status.Holds, cut(hold.String(), maxMessage))
-		}
+		status.Holds = heldWords(rollover.Holds)
 		after = append(after, status)
 	}
 	slices.SortFunc(after, func(a, b v1alpha1.RolloverStatus) int { return cmp.Compare(a.Authority, b.Authority) })
 	return after
+}
+
+// allHolds of a plan: those of its rollovers, and those that are no single
+// authority's.
+func allHolds(plan planner.Plan) []planner.Hold {
+	var holds []planner.Hold
+	for _, rollover := range plan.Rollovers {
+		holds = append(holds, rollover.Holds...)
+	}
+	return append(holds, plan.Holds...)
+}
+
+// heldWords are the first ten of holds, as the status lists them.
+func heldWords(holds []planner.Hold) []string {
+	var held []string
+	for _, hold := range holds[:min(len(holds), maxListed)] {
+		held = append(held, cut(hold.String(), maxMessage))
+	}
+	return held
 }
 
 func sinceOf(before []v1alpha1.RolloverStatus, status v1alpha1.RolloverStatus, planned, now time.Time) time.Time {
@@ -169,6 +199,19 @@ func storedGates(gates []planner.Gate) []v1alpha1.Gate {
 	}
 	slices.SortFunc(stored, func(a, b v1alpha1.Gate) int { return cmp.Compare(a.Name, b.Name) })
 	return stored
+}
+
+// withoutIdleRestarts drops the gates of restarts that a plan meant to ask for and
+// that were not: their time to show in the pod template has not begun. Those of
+// earlier turns stay.
+func withoutIdleRestarts(gates, before []v1alpha1.Gate, acted []planner.Action) []v1alpha1.Gate {
+	return slices.DeleteFunc(gates, func(gate v1alpha1.Gate) bool {
+		stood := slices.ContainsFunc(before, func(b v1alpha1.Gate) bool { return b.Name == gate.Name && b.Since.Equal(&gate.Since) })
+		asked := slices.ContainsFunc(acted, func(a planner.Action) bool {
+			return a.Kind == planner.ActionRestart && strings.HasPrefix(gate.Name, fmt.Sprintf("%s%s %s ", planner.GateRestart, a.Workload, a.Subject))
+		})
+		return strings.HasPrefix(gate.Name, planner.GateRestart) && !stood && !asked
+	})
 }
 
 // withKindsOf adds the kinds of manifests to kinds, sorted, each once.

@@ -40,6 +40,9 @@ func TestStatusTransitions(t *testing.T) {
 			rollingOver(distributing("1 of 2 copies hold 2026", waiting))()
 		}},
 		{"one copy more", rollingOver(distributing("2 of 2 copies hold 2026", planner.Hold{Gate: "soak", Why: "until 12:10"}))},
+		{"a bundle is held", func() {
+			w.plan.Holds = []planner.Hold{{Gate: "bundle", Subject: "Bundle fleet", Why: "its target was changed in Git: name it anew"}}
+		}},
 		{"Git does not answer", func() { w.pullErr = errors.New("pull main: no route to git.example: see that it runs") }},
 		{"a commit that does not load", func() {
 			w.pullErr, w.revision = nil, "main@sha1:cccc"
@@ -49,6 +52,14 @@ func TestStatusTransitions(t *testing.T) {
 			w.loadErr, w.revision, w.plan.Gates = nil, "main@sha1:dddd", nil
 			rollingOver(settled("2026"))()
 		}},
+		{"two bundles are held", func() {
+			w.plan.Holds = append(w.plan.Holds, planner.Hold{Gate: "bundle", Subject: "Bundle line", Why: "somebody mounts it"})
+		}},
+		{"something cannot be read", func() {
+			w.plan.Blind = true
+			w.plan.Holds = []planner.Hold{{Gate: "unknown", Subject: "Pods", Why: "forbidden: grant list on pods"}}
+		}},
+		{"all can be read, and nothing is held", func() { w.plan.Blind, w.plan.Holds = false, nil }},
 		{"the spec is broken", func() {
 			w.edit(func(d *v1alpha1.TrustDomain) { d.Generation, d.Spec.Source.Path = 2, "../other" })
 		}},
@@ -107,10 +118,17 @@ func TestHoldsInTheStatusAreBounded(t *testing.T) {
 		holds = append(holds, planner.Hold{Gate: "copies", Subject: fmt.Sprintf("ConfigMap plant-%03d/trust", i), Why: "missing"})
 	}
 	w := newWorld(t)
-	w.plan.Rollovers = []planner.Rollover{distributing("0 of 500", holds...)}
+	w.plan.Rollovers, w.plan.Holds = []planner.Rollover{distributing("0 of 500", holds...)}, holds
 	w.turn()
-	if got := len(w.domain().Status.Rollovers[0].Holds); got != maxListed {
-		t.Errorf("the status lists %d holds, want %d", got, maxListed)
+	status := w.domain().Status
+	if got := len(status.Rollovers[0].Holds); got != maxListed {
+		t.Errorf("the status lists %d holds of the rollover, want %d", got, maxListed)
+	}
+	if got := len(status.Holds); got != maxListed {
+		t.Errorf("the status lists %d holds of no authority, want %d", got, maxListed)
+	}
+	if ready := status.Conditions[0].Message; !strings.Contains(ready, "; 500 holds: ") || !strings.HasSuffix(ready, "; and 490 more") {
+		t.Errorf("Ready says %q", ready)
 	}
 }
 

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -40,7 +42,7 @@ type turn struct {
 	kinds  []string
 	result Result
 	// acted are the actions that wrote something.
-	acted []string
+	acted []planner.Action
 	// warnings of the documents and the policies, seen in this turn.
 	warnings []string
 }
@@ -67,14 +69,14 @@ func (t *turn) run(ctx context.Context) error {
 
 // advance carries out the next step of what loaded declares.
 func (t *turn) advance(ctx context.Context, loaded Loaded) error {
-	plan, err := t.planned(ctx, t.Client, loaded.Desired())
-	if err == nil && plan.Decisive {
-		plan, err = t.planned(ctx, t.APIReader, loaded.Desired())
-	}
+	plan, err := t.decided(ctx, loaded.Desired())
 	if err != nil {
 		return err
 	}
 	t.plan = &plan
+	if plan.Blind {
+		return blind(plan)
+	}
 	manifests, err := t.rendered(loaded, plan)
 	if err != nil {
 		return err
@@ -94,10 +96,10 @@ func (t *turn) stand(ctx context.Context, cause error) error {
 	if t.memory.loaded == nil {
 		return cause
 	}
-	t.standing = t.memory.loadedRevision
 	if err := t.keep(ctx, t.memory.loaded); err != nil {
-		return fmt.Errorf("%w; and revision %s could not be kept in force: %w", cause, t.standing, err)
+		return fmt.Errorf("%w; and revision %s could not be kept in force: %w", cause, t.memory.loadedRevision, err)
 	}
+	t.standing = t.memory.loadedRevision
 	return cause
 }
 
@@ -108,6 +110,9 @@ func (t *turn) keep(ctx context.Context, loaded Loaded) error {
 		return err
 	}
 	t.plan = &plan
+	if plan.Blind {
+		return blind(plan)
+	}
 	if plan.Decisive {
 		return nil
 	}
@@ -209,6 +214,48 @@ func readRegular(files fs.FS, path string) ([]byte, error) {
 	return fs.ReadFile(files, path)
 }
 
+// decided plans the next step from the cache, and a decisive one once more from the
+// API server itself.
+func (t *turn) decided(ctx context.Context, desired planner.Desired) (planner.Plan, error) {
+	plan, err := t.planned(ctx, t.Client, desired)
+	if err != nil || !plan.Decisive || plan.Blind {
+		return plan, err
+	}
+	if err := t.upToDate(ctx); err != nil {
+		return planner.Plan{}, err
+	}
+	return t.planned(ctx, t.APIReader, desired)
+}
+
+// errOutdated ends a turn whose TrustDomain is not the API server's: its gates may
+// be ones that a later turn dropped.
+var errOutdated = errors.New("the TrustDomain was changed since the cache saw it: the next turn looks again")
+
+// upToDate fails with errOutdated unless the turn's TrustDomain is the one that the
+// API server holds.
+func (t *turn) upToDate(ctx context.Context) error {
+	latest := &v1alpha1.TrustDomain{}
+	err := t.APIReader.Get(ctx, client.ObjectKeyFromObject(t.domain), latest)
+	if apierrors.IsNotFound(err) || err == nil && latest.ResourceVersion != t.domain.ResourceVersion {
+		return errOutdated
+	}
+	if err != nil {
+		return failed(ReasonObserveFailed, fmt.Errorf("get TrustDomain %s at the API server, before a decisive step: %w", t.ref(), err))
+	}
+	return nil
+}
+
+// blind is the failure of a turn whose plan was made without seeing everything.
+func blind(plan planner.Plan) error {
+	var unseen []string
+	for _, hold := range allHolds(plan) {
+		if hold.Gate == planner.GateUnknown && !slices.Contains(unseen, hold.Subject+": "+hold.Why) {
+			unseen = append(unseen, hold.Subject+": "+hold.Why)
+		}
+	}
+	return failed(ReasonObserveFailed, fmt.Errorf("nothing is written, for not everything could be read: %s: see that the API server answers and that the controller's role grants get, list and watch on it", list(unseen)))
+}
+
 // planned observes the cluster through reader and plans the next step from it.
 func (t *turn) planned(ctx context.Context, reader client.Reader, desired planner.Desired) (planner.Plan, error) {
 	observed, err := t.Parts.Observe(ctx, reader, t.ref(), desired, gatesOf(t.domain.Status))
@@ -270,7 +317,7 @@ func (t *turn) act(ctx context.Context, plan planner.Plan) error {
 		return nil
 	}
 	var err error
-	if t.acted, err = t.Parts.Cluster.Act(ctx, t.ref(), plan.Actions); err != nil {
+	if t.acted, err = t.Parts.Cluster.Act(ctx, t.ref(), plan.Actions, t.now); err != nil {
 		return failed(ReasonApplyFailed, err)
 	}
 	return nil

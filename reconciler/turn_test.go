@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
@@ -42,6 +45,185 @@ func TestADecisivePlanIsMadeAgainAtTheAPIServer(t *testing.T) {
 	w.turn()
 	expectCalls(t, w, "pull", "check site/kustomization.yaml", "load site", "observe cached", "plan",
 		"observe uncached", "plan", "render", "check", "apply prune=true")
+}
+
+// The cache is one write behind: a gate that the last turn dropped is still in it.
+// No decisive step is taken on that.
+func TestNoDecisivePlanIsMadeFromAStaleDomain(t *testing.T) {
+	for name, change := range map[string]func(*world){
+		"a gate was dropped": func(w *world) { w.plan.Gates = nil; w.restart(); w.turn() },
+		"its spec was changed": func(w *world) {
+			w.edit(func(d *v1alpha1.TrustDomain) { d.Spec.Prune = false })
+		},
+		"it is gone": func(w *world) {
+			if err := w.client.Delete(t.Context(), w.domain()); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.plan.Gates = []planner.Gate{{Name: "soak", Since: epoch.Add(-25 * time.Hour)}}
+			w.turn()
+			stale := w.domain()
+			change(w)
+			w.behind(stale)
+			w.restart()
+			w.told()
+			w.plan.Decisive, w.writes = true, 0
+			result := w.turn()
+			expectCalls(t, w, "pull", "check site/kustomization.yaml", "load site", "observe cached", "plan")
+			if told := w.told(); result.RequeueAfter != soon || w.writes > 0 || len(told) > 0 {
+				t.Errorf("the next turn comes after %s, after %d writes and %q told; want it soon, after none", result.RequeueAfter, w.writes, told)
+			}
+		})
+	}
+}
+
+func TestADecisivePlanWaitsForTheCache(t *testing.T) {
+	w := newWorld(t)
+	w.plan.Gates = []planner.Gate{{Name: "soak", Since: epoch.Add(-25 * time.Hour)}}
+	w.turn()
+	stale := w.domain()
+	w.plan.Gates = nil
+	w.restart()
+	w.turn()
+	w.behind(stale)
+	w.restart()
+	w.plan.Decisive = true
+	w.turn()
+	w.reconciler.Client = w.client
+	w.turn()
+	expectCalls(t, w, "pull", "observe cached", "plan", "observe uncached", "plan", "render", "check", "apply prune=true")
+	if len(w.since) > 0 {
+		t.Errorf("the decisive observation was given %v, a gate that was dropped", w.since)
+	}
+}
+
+func TestTheAPIServerMustAnswerBeforeADecisiveStep(t *testing.T) {
+	w := newWorld(t)
+	w.plan.Decisive = true
+	w.reconciler.APIReader = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
+		Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+			return errors.New("no route to the API server")
+		},
+	})
+	w.turn()
+	ready := apimeta.FindStatusCondition(w.domain().Status.Conditions, meta.ReadyCondition)
+	if last := w.calls[len(w.calls)-1]; last != "plan" || ready.Reason != ReasonObserveFailed {
+		t.Errorf("the turn ended with %q, Ready is %+v", last, ready)
+	}
+}
+
+// What could not be read looks as if it were not there: nothing may be made of it.
+func TestABlindPlanWritesNothing(t *testing.T) {
+	pods := planner.Hold{Gate: planner.GateUnknown, Subject: "Pods of namespace plant", Why: "forbidden: grant list on pods"}
+	copies := planner.Hold{Gate: planner.GateUnknown, Subject: "ConfigMaps of namespace line", Why: "the API server did not answer"}
+	blind := planner.Plan{
+		Blind: true, Decisive: true, Holds: []planner.Hold{pods},
+		Rollovers: []planner.Rollover{distributing("not known", pods, copies)},
+		Gates:     []planner.Gate{{Name: "soak", Since: epoch}},
+	}
+	const why = "nothing is written, for not everything could be read: Pods of namespace plant: forbidden: grant list on pods; " +
+		"ConfigMaps of namespace line: the API server did not answer: see that the API server answers and that the controller's role grants get, list and watch on it"
+	for name, test := range map[string]struct {
+		set    func(*world)
+		reason string
+		words  string
+	}{
+		"of a good snapshot": {func(*world) {}, ReasonObserveFailed, "nothing is written"},
+		"of the last good snapshot": {
+			func(w *world) { w.pullErr = errors.New("no route to git.example") }, ReasonGitOperationFailed,
+			"no route to git.example; and revision main@sha1:aaaa could not be kept in force: nothing is written",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.turn()
+			w.told()
+			w.plan = blind
+			test.set(w)
+			w.now = epoch.Add(wholeTurnEvery)
+			result := w.turn()
+			if last := w.calls[len(w.calls)-1]; last != "plan" || result.RequeueAfter != 20*time.Second {
+				t.Errorf("the turn ended with %q, the next comes after %s; want it to end with its plan and be tried again after retryInterval", last, result.RequeueAfter)
+			}
+			status := w.domain().Status
+			ready := apimeta.FindStatusCondition(status.Conditions, meta.ReadyCondition)
+			if ready.Status != metav1.ConditionFalse || ready.Reason != test.reason || !strings.HasPrefix(ready.Message, test.words) || !strings.HasSuffix(ready.Message, why) {
+				t.Errorf("Ready is %+v, want False, %s, %q … %q", ready, test.reason, test.words, why)
+			}
+			if len(status.Gates) != 1 || status.Rollovers[0].Phase != "Distribute" || status.LastAppliedRevision != "main@sha1:aaaa" {
+				t.Errorf("the status does not tell of the plan: %+v", status)
+			}
+			if told := w.told(); len(told) != 2 || !strings.HasPrefix(told[0], "Normal Distribute ") || !strings.HasPrefix(told[1], "Warning "+test.reason) {
+				t.Errorf("told %q, want the phase, and what could not be read once", told)
+			}
+		})
+	}
+}
+
+// An observation at the API server may see less than the cache.
+func TestADecisivePlanThatIsBlindWritesNothing(t *testing.T) {
+	w := newWorld(t)
+	plans := []planner.Plan{{Decisive: true}, {Decisive: true, Blind: true}}
+	w.reconciler.Parts.Plan = func(planner.Desired, planner.Observed, time.Time) planner.Plan {
+		w.plan, plans = plans[0], plans[1:]
+		return w.next(planner.Desired{}, planner.Observed{}, w.now)
+	}
+	w.turn()
+	expectCalls(t, w, "pull", "check site/kustomization.yaml", "load site", "observe cached", "plan", "observe uncached", "plan")
+}
+
+// A restart that was not asked for must not be waited for.
+func TestGatesOfRestartsThatWereNotAskedForAreDropped(t *testing.T) {
+	action := func(kind, name string) planner.Action {
+		return planner.Action{Kind: planner.ActionRestart, Workload: kind, Subject: planner.Ref{Namespace: "plant", Name: name}}
+	}
+	gates := []planner.Gate{
+		{Name: "restart Deployment plant/broker 0123456789ab", Since: epoch},
+		{Name: "restart Deployment plant/broker-2 0123456789ab", Since: epoch},
+		{Name: "restart StatefulSet plant/earlier 0123456789ab", Since: epoch.Add(-time.Minute)},
+		{Name: "soak", Since: epoch},
+	}
+	for name, test := range map[string]struct {
+		set  func(*world)
+		want []string
+	}{
+		"all were asked for": {
+			func(w *world) { w.acted = w.plan.Actions },
+			[]string{"restart Deployment plant/broker 0123456789ab", "restart Deployment plant/broker-2 0123456789ab", "restart StatefulSet plant/earlier 0123456789ab", "soak"},
+		},
+		"one failed": {
+			func(w *world) {
+				w.acted, w.actErr = w.plan.Actions[:1], errors.New("Restart plant/broker-2: forbidden")
+			},
+			[]string{"restart Deployment plant/broker 0123456789ab", "restart StatefulSet plant/earlier 0123456789ab", "soak"},
+		},
+		"none was reached": {
+			func(w *world) { w.applyErr = errors.New("apply Bundle trust: forbidden") },
+			[]string{"restart StatefulSet plant/earlier 0123456789ab", "soak"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.plan.Gates, w.plan.Actions = gates[2:3], []planner.Action{action("StatefulSet", "earlier")}
+			w.acted = w.plan.Actions
+			w.turn()
+			w.restart()
+			w.plan.Gates, w.plan.Actions = gates, []planner.Action{action("Deployment", "broker"), action("Deployment", "broker-2")}
+			w.acted = nil
+			test.set(w)
+			w.turn()
+			var got []string
+			for _, gate := range w.domain().Status.Gates {
+				got = append(got, gate.Name)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("the status holds\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(test.want, "\n\t"))
+			}
+		})
+	}
 }
 
 // A failure ends the turn where it happens, is told with its reason, and the next
@@ -349,6 +531,32 @@ func TestPhasesAndHoldsAreToldOnce(t *testing.T) {
 		w.turn()
 		if told := bare(w.told()); !slices.Equal(told, step.want) {
 			t.Errorf("%s: told %q, want %q", step.rollover.Progress, told, step.want)
+		}
+	}
+}
+
+// Holds that are no authority's are told as those of rollovers are: by gate, once.
+func TestHoldsOfNoAuthorityAreToldOnce(t *testing.T) {
+	w := newWorld(t)
+	w.reconciler.Options.DisableEarlyExit = true
+	w.turn()
+	w.told()
+	bundle := func(name string) planner.Hold {
+		return planner.Hold{Gate: "bundle", Subject: "Bundle " + name, Why: "its target was changed in Git"}
+	}
+	for _, step := range []struct {
+		holds []planner.Hold
+		want  []string
+	}{
+		{[]planner.Hold{bundle("a"), bundle("b")}, []string{"Normal Held bundle: Bundle a: its target was changed in Git"}},
+		{[]planner.Hold{bundle("b")}, nil},
+		{nil, nil},
+		{[]planner.Hold{bundle("b")}, []string{"Normal Held bundle: Bundle b: its target was changed in Git"}},
+	} {
+		w.plan.Holds = step.holds
+		w.turn()
+		if told := bare(w.told()); !slices.Equal(told, step.want) {
+			t.Errorf("%v: told %q, want %q", step.holds, told, step.want)
 		}
 	}
 }

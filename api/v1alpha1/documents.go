@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -38,6 +40,12 @@ type Authority struct {
 	Metadata Metadata `json:"metadata"`
 	// Spec says what its certificates are like and where its keys shall end.
 	Spec AuthoritySpec `json:"spec"`
+}
+
+// Leaving reports whether the authority is on its way out: each of its keys is
+// Retired. It stays declared until the last one is drained.
+func (a *Authority) Leaving() bool {
+	return len(a.Spec.Keys) > 0 && !slices.ContainsFunc(a.Spec.Keys, func(key AuthorityKey) bool { return key.State != KeyRetired })
 }
 
 // AuthoritySpec says what the authority's certificates are like and where each

@@ -153,6 +153,11 @@ type TrustDomainStatus struct {
 	// +listMapKey=authority
 	// +optional
 	Rollovers []RolloverStatus `json:"rollovers,omitempty"`
+	// Holds that are no single authority's say what is waited for, with evidence:
+	// the first ten.
+	// +listType=atomic
+	// +optional
+	Holds []string `json:"holds,omitempty"`
 	// Gates is the planner's only memory: since when a condition that must have
 	// held for a while has been seen to hold. Losing it restarts a soak.
 	// +listType=map

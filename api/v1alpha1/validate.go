@@ -132,6 +132,9 @@ func (v *validator) binding(document Document, binding *IssuerBinding) {
 	if !found {
 		return
 	}
+	if authority.Leaving() {
+		v.refuse(document, "spec.authority", "every key of Authority %s is Retired, so nothing is left to sign with: take the binding out, or bind it under another name to another authority", authority.Metadata.Name)
+	}
 	namespace := authority.Metadata.Namespace
 	if binding.Spec.Scope == ScopeCluster {
 		v.claim(document, "metadata.name", "ClusterIssuer "+name, "the issuer of IssuerBinding "+name)

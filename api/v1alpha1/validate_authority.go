@@ -109,8 +109,8 @@ func (v *validator) keys(document Document, authority *Authority) {
 		}
 	}
 	switch {
-	case len(signing) == 0:
-		v.refuse(document, "spec.keys", "no key is Signing: exactly one must be")
+	case len(signing) == 0 && !authority.Leaving():
+		v.refuse(document, "spec.keys", "no key is Signing: exactly one must be, or every key Retired for an authority that goes")
 	case len(signing) > 1:
 		v.refuse(document, "spec.keys", "the keys %s are all Signing: exactly one must be, make the others Trusted or Retired", list(signing, "and"))
 	}

@@ -89,8 +89,9 @@ func TestValidateErrors(t *testing.T) {
 			authority(inPKI, "commonName: "+long[:63], signing, ""),
 			[]string{fmt.Sprintf(`f.yaml:6: spec.keys[0].name: the certificate's common name "%s…" has 65 bytes, more than the 64 that X.509 allows: shorten spec.subject.commonName`, long[:40])},
 		},
-		"no keys":        {authority(inPKI, named, "", ""), []string{`f.yaml:6: spec.keys: no key is Signing: exactly one must be`}},
-		"no signing key": {authority(inPKI, named, "{name: a, state: Retired}", ""), []string{`f.yaml:6: spec.keys: no key is Signing: exactly one must be`}},
+		"no keys":        {authority(inPKI, named, "", ""), []string{`f.yaml:6: spec.keys: no key is Signing: exactly one must be, or every key Retired for an authority that goes`}},
+		"no signing key": {authority(inPKI, named, "{name: a, state: Retired}, {name: b, state: Trusted}", ""), []string{`f.yaml:6: spec.keys: no key is Signing: exactly one must be, or every key Retired for an authority that goes`}},
+		"a leaving authority": {authority(inPKI, named, "{name: a, state: Retired}", ""), nil},
 		"three signing keys": {
 			authority(inPKI, named, "{name: a, state: Signing}, {name: b, state: Signing}, {name: c, state: Signing}", ""),
 			[]string{`f.yaml:6: spec.keys: the keys a, b and c are all Signing: exactly one must be, make the others Trusted or Retired`},
@@ -132,6 +133,10 @@ func TestValidateErrors(t *testing.T) {
 				`f.yaml:7: spec.rollover.skew: -1m0s is negative`,
 				`f.yaml:7: spec.rollover.soak: -1s is negative`,
 			},
+		},
+		"binding of a leaving authority": {
+			authority(inPKI, named, "{name: a, state: Retired}", "") + separator + binding("name: b", "scope: Namespace, authority: root"),
+			[]string{`f.yaml:11: spec.authority: every key of Authority root is Retired, so nothing is left to sign with: take the binding out, or bind it under another name to another authority`},
 		},
 		"references to nowhere": {
 			root + separator + binding("name: b", "scope: Cluster, authority: rooot") + separator + trustBundle("t", "fleet-issuing", "configMap: {key: ca.crt}"),

@@ -466,6 +466,11 @@ func (in *TrustDomainStatus) DeepCopyInto(out *TrustDomainStatus) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.Holds != nil {
+		in, out := &in.Holds, &out.Holds
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Gates != nil {
 		in, out := &in.Gates, &out.Gates
 		*out = make([]Gate, len(*in))

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -28,7 +29,7 @@ func parts(cluster client.Client, flags controllerFlags) reconciler.Parts {
 			return load(files, folder, flags.clusterResourceNamespace)
 		},
 		Observe: func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (planner.Observed, error) {
-			observer := applier.Observer{Reader: reader, ClusterResourceNamespace: flags.clusterResourceNamespace}
+			observer := applier.Observer{Reader: reader, ClusterResourceNamespace: flags.clusterResourceNamespace, Now: time.Now}
 			return observer.Observe(ctx, domain, desired, since)
 		},
 		Plan:      planner.Next,
@@ -132,12 +133,12 @@ func (h hand) Apply(ctx context.Context, domain planner.Ref, manifests []*unstru
 }
 
 // Act carries out the actions and tells which of them wrote something.
-func (h hand) Act(ctx context.Context, domain planner.Ref, actions []planner.Action) ([]string, error) {
-	outcomes, err := h.Applier.Act(ctx, domain, actions)
-	var acted []string
+func (h hand) Act(ctx context.Context, domain planner.Ref, actions []planner.Action, now time.Time) ([]planner.Action, error) {
+	outcomes, err := h.Applier.Act(ctx, domain, actions, now)
+	var acted []planner.Action
 	for _, outcome := range outcomes {
 		if outcome.Done {
-			acted = append(acted, outcome.Action.String())
+			acted = append(acted, outcome.Action)
 		}
 	}
 	return acted, err

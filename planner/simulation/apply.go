@@ -16,6 +16,9 @@ type write struct {
 // writes is what leads from the world as it is to the plan's target, and its
 // actions.
 func (w *World) writes(plan planner.Plan) []write {
+	if plan.Blind {
+		return nil
+	}
 	writes := append(w.keyWrites(plan.Target.Keys), w.issuerWrites(plan.Target.Issuers)...)
 	writes = append(writes, w.bundleWrites(plan.Target.Bundles)...)
 	for _, action := range plan.Actions {
@@ -88,7 +91,7 @@ func (w *World) bundleWrites(targets []planner.TargetBundle) []write {
 	wanted := map[string]bool{}
 	for _, target := range targets {
 		wanted[target.Name] = true
-		next := planner.Bundle(target)
+		next := planner.Bundle{Name: target.Name, Anchors: target.Anchors, Target: target.Target}
 		standing, stands := w.bundles[target.Name]
 		if stands && standing.Anchors.Equal(next.Anchors) && reflect.DeepEqual(standing.Target, next.Target) {
 			continue

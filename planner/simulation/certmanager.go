@@ -40,6 +40,8 @@ type issuer struct {
 	authority  planner.Ref
 	generation int64
 	canary     planner.Canary
+	// proof is the newest canary that came back.
+	proof planner.Canary
 }
 
 // leaf is a declared end-entity Certificate and its Secret.
@@ -93,6 +95,7 @@ func (w *World) answerCanaries() {
 		issuer.canary.State = planner.CanarySigned
 		issuer.canary.Certificate = w.sign("canary", time.Hour, secret)
 		issuer.canary.CA = secret.certificate
+		issuer.proof = issuer.canary
 	}
 }
 

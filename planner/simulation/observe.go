@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/reanchor/reanchor/planner"
@@ -12,14 +13,16 @@ func (w *World) Observe() planner.Observed {
 	w.observeKeys(&observed)
 	for _, ref := range sortedKeys(w.issuers) {
 		i := w.issuers[ref]
-		observed.Issuers = append(observed.Issuers, planner.Issuer{Ref: ref, Exists: true, SecretName: i.secretName, Generation: i.generation, Canary: i.canary})
+		observed.Issuers = append(observed.Issuers, planner.Issuer{Ref: ref, Exists: true, SecretName: i.secretName, Generation: i.generation, Canary: i.canary, Proof: i.proof})
 	}
 	for _, ref := range sortedKeys(w.leaves) {
 		l := w.leaves[ref]
 		observed.Leaves = append(observed.Leaves, planner.Leaf{Ref: l.ref, Issuer: l.issuer, SecretName: l.secret, Chain: l.chain, Issuing: l.issuing})
 	}
 	for _, name := range w.bundleNames() {
-		observed.Bundles = append(observed.Bundles, w.bundles[name])
+		standing := w.bundles[name]
+		standing.Seen = standing.Anchors.Equal(w.seen[name])
+		observed.Bundles = append(observed.Bundles, standing)
 	}
 	w.observeCopies(&observed)
 	for _, workload := range w.workloads {
@@ -27,6 +30,26 @@ func (w *World) Observe() planner.Observed {
 		seen.Pods, seen.Started, seen.Bearing, seen.Rolling = len(workload.pods), len(workload.pods), workload.bearing(), workload.rolling()
 		observed.Workloads = append(observed.Workloads, seen)
 	}
+	return observed
+}
+
+// observe is what a turn sees: under disorder, now and then, a list is refused.
+func (w *World) observe() planner.Observed {
+	observed := w.Observe()
+	if !w.Disorder || w.random.IntN(8) != 0 {
+		return observed
+	}
+	refused := []func(){
+		func() { observed.Keys = nil },
+		func() { observed.Issuers = nil },
+		func() { observed.Leaves = nil },
+		func() { observed.Bundles = nil },
+		func() { observed.Copies = nil },
+		func() { observed.Workloads = nil },
+	}
+	list := w.random.IntN(len(refused))
+	refused[list]()
+	observed.Unknown = []planner.Unknown{{Subject: fmt.Sprintf("list %d", list), Why: "it was refused"}}
 	return observed
 }
 
@@ -61,9 +84,9 @@ func (w *World) observeCopies(observed *planner.Observed) {
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		for _, namespace := range w.namespaces {
-			seen := planner.Copy{Bundle: name, Namespace: namespace, Problem: "there is no such ConfigMap yet"}
+			seen := planner.Copy{Bundle: name, Namespace: namespace, Missing: true, Problem: "there is no such ConfigMap yet"}
 			if c := w.copies[copyID{name, namespace}]; c != nil {
-				seen.Problem, seen.Anchors, seen.Digest = "", c.anchors, c.anchors.SHA256()
+				seen.Missing, seen.Problem, seen.Anchors, seen.Digest = false, "", c.anchors, c.anchors.SHA256()
 			}
 			observed.Copies = append(observed.Copies, seen)
 		}

@@ -135,3 +135,43 @@ func failUnlessReached(t *rapid.T, world *simulation.World) {
 		}
 	}
 }
+
+// TestRevertWhileTheBundleShrinks: Git goes back to a key while the Bundle without its
+// anchor is on its way to the copies. Copies that still hold it are no reason to sign
+// with it.
+func TestRevertWhileTheBundleShrinks(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		world := simulation.New(rapid.Uint64().Draw(t, "seed"), fleet(signing("2025")), plant())
+		if log, err := world.Settle(200); err != nil {
+			t.Fatalf("%v\n%s", err, log)
+		}
+		world.Desired = fleet(retired("2025"), signing("2026"))
+		for !shrinking(world) {
+			world.Turn()
+			failOnViolation(t, world)
+		}
+		world.Disorder = true
+		world.Desired = fleet(signing("2025"))
+		for range 60 {
+			world.Turn()
+			failOnViolation(t, world)
+		}
+		world.Disorder = false
+		if log, err := world.Settle(400); err != nil {
+			t.Fatalf("%v\n%s", err, log)
+		}
+	})
+}
+
+// shrinking reports whether a Bundle has lost an anchor that its copies still hold.
+func shrinking(world *simulation.World) bool {
+	observed := world.Observe()
+	for _, standing := range observed.Bundles {
+		for _, held := range observed.Copies {
+			if held.Bundle == standing.Name && len(held.Anchors.Minus(standing.Anchors)) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}

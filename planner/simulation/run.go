@@ -13,7 +13,7 @@ func (w *World) Turn() planner.Plan {
 	w.Now = w.Now.Add(tick)
 	w.neighbours()
 	w.checkPairs()
-	plan := planner.Next(w.Desired, w.Observe(), w.Now)
+	plan := planner.Next(w.Desired, w.observe(), w.Now)
 	w.since = plan.Gates
 	writes := w.writes(plan)
 	if w.Disorder {

@@ -3,7 +3,8 @@ package simulation
 import "slices"
 
 // syncCopies copies each bundle to its namespaces, one after the other, and takes
-// away copies whose bundle is gone.
+// away copies whose bundle is gone. What it copies is the bundle as it last saw it: it
+// may write what the bundle said before.
 func (w *World) syncCopies() {
 	for _, id := range w.sortedCopies() {
 		if _, stands := w.bundles[id.bundle]; !stands {
@@ -11,6 +12,9 @@ func (w *World) syncCopies() {
 		}
 	}
 	for _, name := range w.bundleNames() {
+		if !w.lazy() {
+			w.seen[name] = w.bundles[name].Anchors
+		}
 		for _, namespace := range w.namespaces {
 			w.syncCopy(copyID{name, namespace})
 		}
@@ -18,8 +22,8 @@ func (w *World) syncCopies() {
 }
 
 func (w *World) syncCopy(id copyID) {
-	anchors := w.bundles[id.bundle].Anchors
-	if held := w.copies[id]; (held != nil && held.anchors.Equal(anchors)) || w.lazy() {
+	anchors := w.seen[id.bundle]
+	if held := w.copies[id]; len(anchors) == 0 || (held != nil && held.anchors.Equal(anchors)) || w.lazy() {
 		return
 	}
 	w.copies[id] = &bundleCopy{anchors: anchors, changed: w.Now}

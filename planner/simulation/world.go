@@ -43,6 +43,8 @@ type World struct {
 	issuers    map[planner.Ref]*issuer
 	bundles    map[string]planner.Bundle
 	copies     map[copyID]*bundleCopy
+	// seen are the anchors of each bundle as trust-manager last saw it.
+	seen       map[string]pki.Anchors
 	leaves     map[planner.Ref]*leaf
 	workloads  []*workload
 	since      []planner.Gate
@@ -76,6 +78,7 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		issuers:    map[planner.Ref]*issuer{},
 		bundles:    map[string]planner.Bundle{},
 		copies:     map[copyID]*bundleCopy{},
+		seen:       map[string]pki.Anchors{},
 		leaves:     map[planner.Ref]*leaf{},
 		verified:   map[verdictID]error{},
 	}
