@@ -82,6 +82,9 @@ func ParsePEM(data []byte) ([]Certificate, error) {
 		if block == nil {
 			break
 		}
+		if err := wholeBlock(data[:len(data)-len(rest)]); err != nil {
+			return nil, fmt.Errorf("PEM block %d %w", number, err)
+		}
 		if block.Type != certificateBlock {
 			return nil, fmt.Errorf("PEM block %d is a %s, not a CERTIFICATE", number, block.Type)
 		}
@@ -99,6 +102,15 @@ func ParsePEM(data []byte) ([]Certificate, error) {
 		return nil, ErrNoCertificate
 	}
 	return certificates, nil
+}
+
+// wholeBlock refuses what the decoder passed over on its way to the block that it
+// found: others that read the same file may stop there.
+func wholeBlock(text []byte) error {
+	if bytes.Count(text, []byte("-----BEGIN")) != 1 || bytes.Count(text, []byte("-----END")) != 1 {
+		return errors.New("is malformed, or follows one that is")
+	}
+	return nil
 }
 
 // IsZero reports whether there is no certificate.

@@ -135,7 +135,7 @@ func TestAnAuthorityGoneFromGit(t *testing.T) {
 				strangers, inAnHour,
 			},
 			// Nobody refers to the issuer, so that it is no longer among what shall be there.
-			targets: append([]string{"key fleet-root 2025 Certificate Issuer", "key press-root 2025 Certificate Issuer"}, append(fleet, "bundle fleet-trust 2025 press-2025")...),
+			targets: append([]string{"key fleet-root 2025 Certificate Issuer", "key press-root 2025 Certificate Issuer"}, append(fleet, "bundle fleet-trust 2025 press-2025", "decisive")...),
 		},
 		"a leaf still refers to its issuer": {
 			site: twoRoots(),

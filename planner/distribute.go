@@ -155,8 +155,13 @@ func (c *course) rememberDistribution() {
 // anchor. A copy that is not there at all holds the rollover, but unsettles nothing:
 // a namespace that is added in the middle of a soak does not begin it anew.
 func (c *course) forgets(k *key) bool {
+	for _, declared := range c.bundles {
+		if standing, _ := c.turn.standing(declared.Metadata.Name); !standing.Anchors.Has(k.seen.Certificate) {
+			return true
+		}
+	}
 	_, lacking := c.copiesOf(k)
-	return len(c.bundleHolds(k)) > 0 || slices.ContainsFunc(lacking, func(bundleCopy Copy) bool { return !bundleCopy.Missing })
+	return slices.ContainsFunc(lacking, func(bundleCopy Copy) bool { return !bundleCopy.Missing })
 }
 
 // soakGate lets a complete distribution stand for a while before signing moves.

@@ -81,7 +81,13 @@ func (c *course) settledProgress() string {
 	if c.to == nil {
 		return "nothing of it is left"
 	}
-	return fmt.Sprintf("%s signs; %s", c.to.name, counted(len(c.issued()), "leaf chains", "leaves chain")+" to it")
+	chaining := 0
+	for _, leaf := range c.leaves {
+		if c.turn.signed(c.to, leaf) {
+			chaining++
+		}
+	}
+	return fmt.Sprintf("%s signs; %s to it", c.to.name, counted(chaining, "leaf chains", "leaves chain"))
 }
 
 // rollover says where the course stands.

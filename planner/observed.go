@@ -1,6 +1,8 @@
 package planner
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
@@ -32,6 +34,29 @@ type Observed struct {
 	// Unknown names what could not be read. While there is any, nothing is written
 	// at all: what was not read looks as if it were not there.
 	Unknown []Unknown `json:"unknown,omitempty"`
+}
+
+// sorted is the same in one order, whatever order it was gathered in.
+func (o Observed) sorted() Observed {
+	o.Keys = sortedBy(o.Keys, func(a, b Key) int { return cmp.Or(a.Authority.Compare(b.Authority), cmp.Compare(a.Name, b.Name)) })
+	o.Issuers = sortedBy(o.Issuers, func(a, b Issuer) int { return a.Ref.Compare(b.Ref) })
+	o.Leaves = sortedBy(o.Leaves, func(a, b Leaf) int { return a.Ref.Compare(b.Ref) })
+	o.Bundles = sortedBy(o.Bundles, func(a, b Bundle) int { return cmp.Compare(a.Name, b.Name) })
+	o.Copies = sortedBy(o.Copies, func(a, b Copy) int {
+		return cmp.Or(cmp.Compare(a.Bundle, b.Bundle), cmp.Compare(a.Namespace, b.Namespace))
+	})
+	o.Workloads = sortedBy(o.Workloads, func(a, b Workload) int {
+		return cmp.Or(a.Ref.Compare(b.Ref), cmp.Compare(a.Kind, b.Kind))
+	})
+	o.Unknown = sortedBy(o.Unknown, func(a, b Unknown) int { return cmp.Compare(a.Subject, b.Subject) })
+	return o
+}
+
+func sortedBy[T any](items []T, compare func(a, b T) int) []T {
+	if slices.IsSortedFunc(items, compare) {
+		return items
+	}
+	return slices.SortedStableFunc(slices.Values(items), compare)
 }
 
 // Key is one key of an authority as the cluster holds it.

@@ -37,10 +37,11 @@ func (c *course) reissue(k *key) step {
 // issued are the leaves that there are, or may be: one of which nothing was ever
 // issued, and nothing is being, will be signed by whatever its issuer names.
 func (c *course) issued() []Leaf {
-	return slices.DeleteFunc(slices.Clone(c.leaves), func(leaf Leaf) bool {
-		return len(leaf.Chain) == 0 && leaf.Unknown == "" && !leaf.Issuing
-	})
+	return slices.DeleteFunc(slices.Clone(c.leaves), Leaf.unissued)
 }
+
+// unissued reports that nothing was ever issued for the leaf, and nothing is being.
+func (l Leaf) unissued() bool { return len(l.Chain) == 0 && l.Unknown == "" && !l.Issuing }
 
 // reissueRetry is how long a leaf whose issuance failed is left to cert-manager
 // before it is asked for again.
@@ -100,7 +101,7 @@ func (c *course) presentGate(k *key) (r reload) {
 }
 
 func (c *course) presents(workload Workload) bool {
-	for _, mine := range c.leaves {
+	for _, mine := range c.issued() {
 		for _, mount := range workload.Secrets {
 			if mine.Ref.Namespace == workload.Ref.Namespace && mine.SecretName == mount.Name {
 				return true

@@ -58,7 +58,7 @@ func TestReissue(t *testing.T) {
 		},
 		"its chain is not known, and there is no other key that it could be of": {
 			site: settled(), change: func(s *site) { s.leaf().Chain, s.leaf().Unknown = nil, "its CertificateRequest is gone" },
-			want: []string{"fleet-root none → 2025: Settled: 2025 signs; 1 leaf chains to it", inAnHour},
+			want: []string{"fleet-root none → 2025: Settled: 2025 signs; 0 leaves chain to it", inAnHour},
 		},
 		"one that was never issued holds nobody up: it will be signed by whatever its issuer names": {
 			site: reissued(),

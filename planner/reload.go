@@ -221,6 +221,9 @@ func bundleNames(w Workload) []string {
 func (t *turn) leavesDigest(w Workload) (digest, unknown string) {
 	signers := map[string]pki.Fingerprint{}
 	for _, leaf := range t.leavesOf(w) {
+		if leaf.unissued() {
+			continue
+		}
 		signer, found := t.signerOf(leaf)
 		if !found {
 			return "", fmt.Sprintf("presents %s, of which it is not known which key signed it", leaf.Ref)

@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/reanchor/reanchor/pki"
 )
@@ -41,7 +42,7 @@ func (c *course) retire(k *key) step {
 
 // anchored reports whether a bundle or a copy still holds the key's anchor.
 func (c *course) anchored(k *key) bool {
-	if !k.known() {
+	if !k.known() || c.turn.wantedElsewhere(k) {
 		return false
 	}
 	for _, bundle := range c.turn.observed.Bundles {
@@ -51,6 +52,16 @@ func (c *course) anchored(k *key) bool {
 	}
 	holding, _ := c.copiesOf(k)
 	return len(holding) > 0
+}
+
+// wantedElsewhere reports whether the very certificate is also that of another key,
+// which is not to go: the Secret was copied, say. Then its anchor stays.
+func (t *turn) wantedElsewhere(k *key) bool {
+	return slices.ContainsFunc(t.courses, func(other *course) bool {
+		return slices.ContainsFunc(other.keys, func(o *key) bool {
+			return o != k && o.known() && !o.going() && o.seen.Certificate.Equal(k.seen.Certificate)
+		})
+	})
 }
 
 func (c *course) leavingHolds(k *key, holding []Copy) []Hold {

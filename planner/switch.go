@@ -54,9 +54,9 @@ func (c *course) canaryHold(k *key, issuer Issuer) *Hold {
 	switch {
 	case canary.Name == "" || canary.Generation != issuer.Generation:
 		hold.Why = "no canary has come back since it was last changed"
-	case canary.State == CanaryPending:
+	case canary.State == CanaryPending, canary.State == CanarySigned && canary.Certificate.IsZero():
 		hold.Why = "canary " + canary.Name + " has not come back" + because(canary.Problem)
-	case canary.State == CanaryFailed:
+	case canary.State != CanarySigned:
 		hold.Why = "canary " + canary.Name + " failed" + because(canary.Problem)
 	case canary.Certificate.SignedBy(k.seen.Certificate):
 		return nil
@@ -113,7 +113,7 @@ func (c *course) proofDue(k *key, issuer Issuer) string {
 		return fmt.Sprintf("it is not proved that %s signs with %s", issuerName(issuer), k.name)
 	case canary.State == CanaryPending:
 		return ""
-	case canary.State == CanaryFailed:
+	case canary.State != CanarySigned || canary.Certificate.IsZero():
 		return c.dueAfter(canary, failedCanaryRetry, "the last canary failed")
 	case c.canaryHold(k, issuer) != nil:
 		return c.dueAfter(canary, canaryRetry, "the last canary did not come back signed by "+k.name)
@@ -180,6 +180,7 @@ func (t *turn) planUnbound(issuer Issuer) {
 	}
 	user := slices.IndexFunc(t.observed.Leaves, func(leaf Leaf) bool { return leaf.Issuer == issuer.Ref })
 	if user < 0 || !issuer.Exists {
+		t.plan.Decisive = t.plan.Decisive || issuer.Exists
 		return
 	}
 	if t.keepIssuer(issuer) {

@@ -221,7 +221,7 @@ func TestUndeclaredIssuers(t *testing.T) {
 				s.leaf().Issuer.Name = "press"
 			},
 			want:    []string{"fleet-root none → 2025: Settled: 2025 signs; 1 leaf chains to it", inAnHour},
-			targets: []string{"key fleet-root 2025 Certificate Issuer", "issuer press signs with 2025 of fleet-root", "bundle fleet-trust 2025"},
+			targets: []string{"key fleet-root 2025 Certificate Issuer", "issuer press signs with 2025 of fleet-root", "bundle fleet-trust 2025", "decisive"},
 		},
 		"it keeps the key that it signs with": {
 			site: drained(),

@@ -67,7 +67,7 @@ func (k *key) going() bool { return k.state == v1alpha1.KeyRetired }
 func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 	t := &turn{
 		desired:    desired,
-		observed:   observed,
+		observed:   observed.sorted(),
 		now:        now,
 		memory:     newMemory(observed.Since, now),
 		anchors:    map[string]pki.Anchors{},
@@ -108,7 +108,7 @@ func (t *turn) newCourse(ref Ref) *course {
 	c.gatherIssuers()
 	c.gatherLeaves()
 	for _, bundle := range t.desired.Bundles {
-		if slices.Contains(bundle.Spec.Authorities, ref.Name) {
+		if c.declared && slices.Contains(bundle.Spec.Authorities, ref.Name) {
 			c.bundles = append(c.bundles, bundle)
 		}
 	}
@@ -144,7 +144,7 @@ func (c *course) gatherKeys() {
 // there yet has Exists false.
 func (c *course) gatherIssuers() {
 	for _, binding := range c.turn.desired.Bindings {
-		if binding.Spec.Authority != c.ref.Name {
+		if !c.declared || binding.Spec.Authority != c.ref.Name {
 			continue
 		}
 		issuer := Issuer{Ref: BindingRef(binding)}

@@ -89,8 +89,8 @@ func TestValidateErrors(t *testing.T) {
 			authority(inPKI, "commonName: "+long[:63], signing, ""),
 			[]string{fmt.Sprintf(`f.yaml:6: spec.keys[0].name: the certificate's common name "%s…" has 65 bytes, more than the 64 that X.509 allows: shorten spec.subject.commonName`, long[:40])},
 		},
-		"no keys":        {authority(inPKI, named, "", ""), []string{`f.yaml:6: spec.keys: no key is Signing: exactly one must be, or every key Retired for an authority that goes`}},
-		"no signing key": {authority(inPKI, named, "{name: a, state: Retired}, {name: b, state: Trusted}", ""), []string{`f.yaml:6: spec.keys: no key is Signing: exactly one must be, or every key Retired for an authority that goes`}},
+		"no keys":             {authority(inPKI, named, "", ""), []string{`f.yaml:6: spec.keys: no key is Signing: exactly one must be, or every key Retired for an authority that goes`}},
+		"no signing key":      {authority(inPKI, named, "{name: a, state: Retired}, {name: b, state: Trusted}", ""), []string{`f.yaml:6: spec.keys: no key is Signing: exactly one must be, or every key Retired for an authority that goes`}},
 		"a leaving authority": {authority(inPKI, named, "{name: a, state: Retired}", ""), nil},
 		"three signing keys": {
 			authority(inPKI, named, "{name: a, state: Signing}, {name: b, state: Signing}, {name: c, state: Signing}", ""),
