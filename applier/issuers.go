@@ -23,7 +23,9 @@ func (w *world) bindingIssuers() []planner.Issuer {
 		ref := refOf(issuer)
 		_, named := found[ref]
 		if named || belongs(issuer, w.domain) && issuer.GetLabels()[v1alpha1.LabelBinding] != "" {
-			found[ref] = w.readIssuer(issuer)
+			read := w.readIssuer(issuer)
+			read.Ours = belongs(issuer, w.domain)
+			found[ref] = read
 		}
 	}
 	issuers := make([]planner.Issuer, 0, len(found))

@@ -204,7 +204,7 @@ func TestIssuersAndTheirCanaries(t *testing.T) {
 	}
 	want := []planner.Issuer{
 		{Ref: planner.Ref{Name: "fleet"}, Exists: true, SecretName: "root-2026", Generation: 3, Canary: proof, Proof: proof},
-		{Ref: planner.Ref{Namespace: "plant", Name: "left"}, Exists: true},
+		{Ref: planner.Ref{Namespace: "plant", Name: "left"}, Exists: true, Ours: true},
 		{Ref: planner.Ref{Namespace: "plant", Name: "missing"}},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -92,6 +92,8 @@ type Issuer struct {
 	Ref Ref `json:"ref"`
 	// Exists reports that it is there; the rest is meaningful only then.
 	Exists bool `json:"exists,omitempty"`
+	// Ours reports that it bears the domain's labels.
+	Ours bool `json:"ours,omitempty"`
 	// SecretName of spec.ca; empty when the issuer is not a CA issuer.
 	SecretName string `json:"secretName,omitempty"`
 	// Generation of the issuer's spec.

@@ -68,8 +68,19 @@ type TargetKey struct {
 type TargetIssuer struct {
 	// Ref has no namespace for a ClusterIssuer.
 	Ref       Ref    `json:"ref"`
-	Authority Ref    `json:"authority"`
-	Key       string `json:"key"`
+	Authority Ref    `json:"authority,omitzero"`
+	Key       string `json:"key,omitempty"`
+	// Foreign is the Secret that an issuer of ours is left with that somebody pointed
+	// to none of our keys; Authority and Key are empty then.
+	Foreign string `json:"foreign,omitempty"`
+}
+
+// SecretName is the Secret that the issuer signs with.
+func (t TargetIssuer) SecretName() string {
+	if t.Foreign != "" {
+		return t.Foreign
+	}
+	return KeyObjectName(t.Authority.Name, t.Key)
 }
 
 // TargetBundle is a bundle and its anchors.

@@ -15,6 +15,19 @@ func has(lines []string, part string) bool {
 	return slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, part) })
 }
 
+// Somebody pointed an issuer of ours to a Secret of nobody's: it is left so, and told of,
+// for as long as a Certificate refers to it.
+func TestAnIssuerPointedElsewhereIsNotPruned(t *testing.T) {
+	s := settled()
+	s.desired.Bindings = nil
+	s.issuer().SecretName, s.issuer().Ours = "by-hand", true
+	plan := s.next()
+	want := []planner.TargetIssuer{{Ref: planner.Ref{Name: "fleet"}, Foreign: "by-hand"}}
+	if got := tell(plan, s.now); !slices.Equal(plan.Target.Issuers, want) || !has(got, "ClusterIssuer fleet: Git no longer declares it") {
+		t.Errorf("the target has %v, want %v; the plan says %q", plan.Target.Issuers, want, got)
+	}
+}
+
 // A canary that is Signed, or of no state, comes without its certificate.
 func TestACanaryWithoutACertificateProvesNothing(t *testing.T) {
 	for _, state := range []planner.CanaryState{planner.CanarySigned, ""} {

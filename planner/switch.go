@@ -188,14 +188,19 @@ func (t *turn) planUnbound(issuer Issuer) {
 	}
 }
 
-// keepIssuer leaves an issuer with the key that it signs with now, and reports
-// whether that is one of ours.
+// keepIssuer leaves an issuer with what it signs with now, and reports whether there is
+// anything to leave: an issuer that is not ours is not touched at all.
 func (t *turn) keepIssuer(issuer Issuer) bool {
-	c := t.courseOf(issuer)
-	if c == nil {
+	target := TargetIssuer{Ref: issuer.Ref}
+	switch c := t.courseOf(issuer); {
+	case c != nil:
+		target.Authority, target.Key = c.ref, c.keyOf(issuer).name
+	case issuer.Ours && issuer.SecretName != "":
+		target.Foreign = issuer.SecretName
+	default:
 		return false
 	}
-	t.plan.Target.Issuers = append(t.plan.Target.Issuers, TargetIssuer{Ref: issuer.Ref, Authority: c.ref, Key: c.keyOf(issuer).name})
+	t.plan.Target.Issuers = append(t.plan.Target.Issuers, target)
 	return true
 }
 

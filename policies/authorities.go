@@ -21,8 +21,7 @@ func changedAuthorities(target planner.Target, manifests objects) []Violation {
 func changedIssuers(target planner.Target, manifests objects) []Violation {
 	var violations []Violation
 	for _, planned := range target.Issuers {
-		secret := planner.KeyObjectName(planned.Authority.Name, planned.Key)
-		violations = append(violations, changedSpec(issuerID(planned.Ref), signingSpec(secret), manifests, signingExtras...)...)
+		violations = append(violations, changedSpec(issuerID(planned.Ref), signingSpec(planned.SecretName()), manifests, signingExtras...)...)
 	}
 	return violations
 }

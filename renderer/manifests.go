@@ -125,7 +125,7 @@ func (l *Loaded) issuer(issuer planner.TargetIssuer) *unstructured.Unstructured 
 		kind = "ClusterIssuer"
 	}
 	labels := labelsOf(l.binding(issuer.Ref), v1alpha1.LabelBinding, issuer.Ref.Name)
-	spec := signsWith(planner.KeyObjectName(issuer.Authority.Name, issuer.Key))
+	spec := signsWith(issuer.SecretName())
 	return manifest(certManager, kind, issuer.Ref.Namespace, issuer.Ref.Name, labels, spec)
 }
 

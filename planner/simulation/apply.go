@@ -58,7 +58,7 @@ func (w *World) issuerWrites(targets []planner.TargetIssuer) []write {
 	wanted := map[planner.Ref]bool{}
 	for _, target := range targets {
 		wanted[target.Ref] = true
-		secret := planner.KeyObjectName(target.Authority.Name, target.Key)
+		secret := target.SecretName()
 		if i := w.issuers[target.Ref]; i != nil && i.secretName == secret {
 			continue
 		}

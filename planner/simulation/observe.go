@@ -13,7 +13,7 @@ func (w *World) Observe() planner.Observed {
 	w.observeKeys(&observed)
 	for _, ref := range sortedKeys(w.issuers) {
 		i := w.issuers[ref]
-		observed.Issuers = append(observed.Issuers, planner.Issuer{Ref: ref, Exists: true, SecretName: i.secretName, Generation: i.generation, Canary: i.canary, Proof: i.proof})
+		observed.Issuers = append(observed.Issuers, planner.Issuer{Ref: ref, Exists: true, Ours: true, SecretName: i.secretName, Generation: i.generation, Canary: i.canary, Proof: i.proof})
 	}
 	for _, ref := range sortedKeys(w.leaves) {
 		l := w.leaves[ref]
