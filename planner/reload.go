@@ -24,42 +24,47 @@ func (r *reload) hold(w Workload, why string) {
 	r.holds = append(r.holds, Hold{Gate: "reload", Subject: w.String(), Why: why})
 }
 
+// load is something that a workload must have loaded: what it mounts of it, the digest
+// that its pods then bear and the one that its pod template asks for.
+type load struct {
+	mounts        []Mount
+	digest, asked string
+	// unknown says why there is no digest yet.
+	unknown string
+	// since is when it became what it is.
+	since time.Time
+	// why it is not known to have been loaded.
+	why string
+}
+
 // askVerifier asks whether a workload has loaded its bundles as they have been
 // since the time given.
 func (t *turn) askVerifier(r *reload, w Workload, since time.Time, key string) {
-	r.asked++
-	if reloadsByItself(w, w.Bundles) {
-		t.waitForReload(r, w, since)
-		return
-	}
-	digest, stale := t.copiesDigest(w)
-	if stale != "" {
-		r.hold(w, stale)
-		return
-	}
-	if startedSince(w, since) {
-		return
-	}
-	t.askPods(r, w, w.BundleDigest == digest, fmt.Sprintf("not all of its pods are known to have started since the copies hold %s", key))
+	l := load{mounts: w.Bundles, asked: w.BundleDigest, since: since}
+	l.digest, l.unknown = t.copiesDigest(w)
+	l.why = "not all of its pods are known to have started since the copies hold " + key
+	t.ask(r, w, l)
 }
 
 // askPresenter asks whether a workload has loaded its leaves as they have been
 // since the time given.
 func (t *turn) askPresenter(r *reload, w Workload, since time.Time, key string) {
+	l := load{mounts: w.Secrets, asked: w.LeavesDigest, since: since}
+	l.digest, l.unknown = t.leavesDigest(w)
+	l.why = "not all of its pods are known to have started since its leaves chain to " + key
+	t.ask(r, w, l)
+}
+
+func (t *turn) ask(r *reload, w Workload, l load) {
 	r.asked++
-	if reloadsByItself(w, w.Secrets) {
-		t.waitForReload(r, w, since)
-		return
+	switch {
+	case reloadsByItself(w, l.mounts):
+		t.waitForReload(r, w, l.since)
+	case l.unknown != "":
+		r.hold(w, l.unknown)
+	case !startedSince(w, l.since):
+		t.askPods(r, w, l.asked == l.digest, l.why)
 	}
-	digest, unknown := t.leavesDigest(w)
-	if unknown != "" {
-		r.hold(w, unknown)
-		return
-	}
-	if startedSince(w, since) {
-		return
-	}
-	t.askPods(r, w, w.LeavesDigest == digest, fmt.Sprintf("not all of its pods are known to have started since its leaves chain to %s", key))
 }
 
 // reloadsByItself reports whether the workload's owner says so and the kubelet
