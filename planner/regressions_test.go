@@ -171,3 +171,16 @@ func TestThePlanDoesNotDependOnTheOrderOfWhatIsObserved(t *testing.T) {
 		})
 	}
 }
+
+// A bundle that is declared in the middle of a rollover holds the key that is on its way
+// out too, for as long as leaves chain to it.
+func TestANewBundleHoldsWhatIsDependedOn(t *testing.T) {
+	s := settled()
+	s.commit("2025 Retired", "2026 Signing")
+	late := s.desired.Bundles[0]
+	late.Metadata.Name = "late-trust"
+	s.desired.Bundles = append(s.desired.Bundles, late)
+	if got := targets(s.next()); !has(got, "bundle late-trust 2025") {
+		t.Errorf("the new bundle does not hold the anchor of every leaf:\n\t%s", strings.Join(got, "\n\t"))
+	}
+}
