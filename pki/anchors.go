@@ -28,6 +28,12 @@ func (a Anchors) Has(certificate Certificate) bool {
 	return found
 }
 
+// HasAny reports whether the sets have a certificate in common.
+func (a Anchors) HasAny(other Anchors) bool { return slices.ContainsFunc(other, a.Has) }
+
+// Common is the set of what is in both.
+func (a Anchors) Common(other Anchors) Anchors { return a.Minus(a.Minus(other)) }
+
 // Contains reports whether every certificate of the other set is in this one.
 func (a Anchors) Contains(other Anchors) bool {
 	return !slices.ContainsFunc(other, func(c Certificate) bool { return !a.Has(c) })

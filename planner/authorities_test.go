@@ -32,8 +32,10 @@ func twoRoots() *site {
 }
 
 func (s *site) hasPress(name string, certificate entity) {
+	spec := caSpec
+	spec.CommonName = "Press Root " + name
 	s.observed.Keys = append(s.observed.Keys, planner.Key{
-		Authority: pressRoot, Name: name, HasCertificate: true, HasIssuer: true, Issued: true, Spec: caSpec, Certificate: certificate.Certificate,
+		Authority: pressRoot, Name: name, HasCertificate: true, HasIssuer: true, Issued: true, Spec: spec, Certificate: certificate.Certificate,
 	})
 }
 

@@ -99,7 +99,7 @@ func (t *turn) holdStrangers(standing Bundle) {
 
 func (t *turn) accountsFor(bundle string, anchor pki.Certificate) bool {
 	return slices.ContainsFunc(t.courses, func(c *course) bool {
-		return c.distributes(bundle) && slices.ContainsFunc(c.keys, func(k *key) bool { return k.known() && k.seen.Certificate.Equal(anchor) })
+		return c.distributes(bundle) && slices.ContainsFunc(c.keys, func(k *key) bool { return c.anchorsOf(k).Has(anchor) })
 	})
 }
 

@@ -49,5 +49,5 @@ func BindingRef(binding v1alpha1.IssuerBinding) Ref {
 }
 
 // KeyObjectName is the name of the Certificate, the Secret and the internal
-// issuer of an authority's key.
+// issuer of an authority's key pair.
 func KeyObjectName(authority, key string) string { return authority + "-" + key }

@@ -8,12 +8,17 @@ import (
 	"github.com/reanchor/reanchor/pki"
 )
 
-// distribute: everyone who verifies with the authority's bundles trusts the key.
+// distribute: everyone who verifies with the authority's bundles trusts the key. An
+// intermediate is trusted through its root, whose turn came before.
 func (c *course) distribute(k *key) step {
 	s := step{phase: Distribute, key: k.name}
+	if c.isIntermediate() {
+		return s
+	}
 	holding, lacking := c.copiesOf(k)
 	s.progress = fmt.Sprintf("%d of %s %s", len(holding), counted(len(holding)+len(lacking), "copy holds", "copies hold"), k.name)
 	if s.holds = append(c.bundleHolds(k), c.lackingHolds(k, lacking)...); len(s.holds) > 0 {
+		s.holds = append(s.holds, c.ownCAHolds(k)...)
 		return s
 	}
 	if c.inUse(k) {
@@ -24,16 +29,19 @@ func (c *course) distribute(k *key) step {
 	}
 	if reloads := c.reloadGate(k); len(reloads.holds) > 0 {
 		s.progress += "; " + reloads.progress("verifiers have")
-		s.holds, s.actions = reloads.holds, reloads.actions
+		s.holds, s.actions = append(reloads.holds, c.ownCAHolds(k)...), reloads.actions
 		return s
 	}
-	return c.soakGate(k, s)
+	s = c.soakGate(k, s)
+	s.holds = append(s.holds, c.ownCAHolds(k)...)
+	return s
 }
 
-// inUse reports that trust in the key is proved by use: every issuer signs with
-// it and every leaf that is known chains to it.
+// inUse reports that trust in the key is proved by use: it is what signs, by an issuer
+// or for the authorities below, every issuer signs with it, and every leaf that is known
+// chains to it.
 func (c *course) inUse(k *key) bool {
-	if k != c.to || len(c.issuers) == 0 {
+	if k != c.to || len(c.issuers) == 0 && len(c.pairsUnder(k)) == 0 {
 		return false
 	}
 	for _, issuer := range c.issuers {
@@ -41,19 +49,27 @@ func (c *course) inUse(k *key) bool {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(c.leaves, func(leaf Leaf) bool { return len(leaf.Chain) > 0 && !c.turn.signed(k, leaf) })
+	return !slices.ContainsFunc(c.familyLeaves(), func(leaf Leaf) bool { return len(leaf.Chain) > 0 && !c.turn.passes(leaf, k) })
 }
 
 // copiesOf splits the copies of the authority's bundles by whether they hold the
 // key's anchor.
 func (c *course) copiesOf(k *key) (holding, lacking []Copy) {
+	if !k.known() {
+		return c.copiesWith(nil)
+	}
+	return c.copiesWith(pki.NewAnchors(k.seen.Certificate))
+}
+
+// copiesWith splits the copies of the authority's bundles by whether they hold any of
+// the anchors.
+func (c *course) copiesWith(anchors pki.Anchors) (holding, lacking []Copy) {
 	for _, bundleCopy := range c.turn.observed.Copies {
-		if !c.distributes(bundleCopy.Bundle) {
-			continue
-		}
-		if k.known() && bundleCopy.Anchors.Has(k.seen.Certificate) {
+		switch {
+		case !c.distributes(bundleCopy.Bundle):
+		case bundleCopy.Anchors.HasAny(anchors):
 			holding = append(holding, bundleCopy)
-		} else {
+		default:
 			lacking = append(lacking, bundleCopy)
 		}
 	}
@@ -177,6 +193,47 @@ func (c *course) soakGate(k *key, s step) step {
 	return s
 }
 
+// ownCAHolds name the workloads that seem to verify with the ca.crt of a leaf's own
+// Secret: when the leaf is reissued, that becomes the new root alone.
+func (c *course) ownCAHolds(k *key) []Hold {
+	if k != c.to || c.isFirst(k) {
+		return nil
+	}
+	var holds []Hold
+	for _, workload := range c.turn.observed.Workloads {
+		if why := c.trustsOwnCA(workload); why != "" {
+			holds = append(holds, Hold{Gate: "own-ca", Subject: workload.String(), Why: why})
+		}
+	}
+	return holds
+}
+
+// trustsOwnCA says why a workload seems to verify with a leaf Secret's ca.crt; empty if
+// it does not.
+func (c *course) trustsOwnCA(w Workload) string {
+	if w.OwnCAUnused {
+		return ""
+	}
+	const remedy = "when that leaf is reissued it becomes the new root alone: mount the bundle and verify with that, or annotate the workload " +
+		v1alpha1.AnnotationOwnCA + ": " + v1alpha1.OwnCAUnused
+	bundled := slices.ContainsFunc(w.Bundles, func(m Mount) bool { return c.distributes(m.Name) })
+	for _, mount := range w.Secrets {
+		switch mine := c.isFamilySecret(w.Ref.Namespace, mount.Name); {
+		case mine && mount.OwnCA == OwnCANamed:
+			return fmt.Sprintf("its pod template names the ca.crt of the Secret %s; %s", mount.Name, remedy)
+		case mine && mount.OwnCA == OwnCAVisible && !bundled:
+			return fmt.Sprintf("it mounts the Secret %s with its ca.crt and no bundle that holds %s; %s, or mount tls.crt and tls.key alone", mount.Name, c.ref.Name, remedy)
+		}
+	}
+	return ""
+}
+
+// isFamilySecret reports whether a leaf of the authority, or of one below it, is written
+// to the Secret.
+func (c *course) isFamilySecret(namespace, secret string) bool {
+	return slices.ContainsFunc(c.familyLeaves(), func(leaf Leaf) bool { return leaf.Ref.Namespace == namespace && leaf.SecretName == secret })
+}
+
 // isFirst reports that nothing is signed by another key of the authority and
 // nothing signs with one: there is nobody to be careful for.
 func (c *course) isFirst(k *key) bool {
@@ -185,12 +242,16 @@ func (c *course) isFirst(k *key) bool {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(c.leaves, func(leaf Leaf) bool { return len(leaf.Chain) > 0 && !c.turn.signed(k, leaf) })
+	return !slices.ContainsFunc(c.familyLeaves(), func(leaf Leaf) bool { return len(leaf.Chain) > 0 && !c.turn.passes(leaf, k) })
 }
 
 // introducedAnchors are the anchors of the course that bundles may learn of: those
 // of wanted keys that passed Introduce, and those that somebody depends on.
+// Intermediates never enter a bundle.
 func (c *course) introducedAnchors() pki.Anchors {
+	if c.isIntermediate() {
+		return nil
+	}
 	var certificates []pki.Certificate
 	for _, k := range c.keys {
 		wanted := !k.going() && !c.spec.Rollover.Paused && k.known() && len(c.introduceHolds(k)) == 0
@@ -201,12 +262,13 @@ func (c *course) introducedAnchors() pki.Anchors {
 	return pki.NewAnchors(certificates...)
 }
 
-// dependedOn reports that an issuer signs with the key or a live leaf chains to it.
+// dependedOn reports that an issuer signs with the key, an intermediate stands under it,
+// or a live leaf chains to it.
 func (c *course) dependedOn(k *key) bool {
 	if !k.known() {
 		return false
 	}
-	return c.signsAlready(k) || slices.ContainsFunc(c.leaves, func(leaf Leaf) bool {
-		return c.turn.signed(k, leaf) && c.turn.now.Before(leaf.Chain[0].NotAfter())
+	return c.signsAlready(k) || len(c.pairsUnder(k)) > 0 || slices.ContainsFunc(c.familyLeaves(), func(leaf Leaf) bool {
+		return c.turn.passes(leaf, k) && c.turn.live(leaf)
 	})
 }

@@ -336,7 +336,7 @@ func TestGatesAreKeyedByFingerprint(t *testing.T) {
 	s.rest(9 * time.Minute)
 	replaced := newRoot("replaced", "Fleet Root 2026")
 	s.has("2026", replaced)
-	s.distribute(key2025, key2026, replaced)
+	s.distribute(key2025, replaced)
 	s.reload()
 	soaksUntil(t, s, "2026-03-01T12:19:00Z")
 

@@ -3,7 +3,10 @@ package planner
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
 )
 
 // introduce: the key's certificate exists and may be used.
@@ -14,7 +17,7 @@ func (c *course) introduce(k *key) step {
 		progress: fmt.Sprintf("%s is being made", k.name),
 		holds:    c.introduceHolds(k),
 	}
-	if k.seen.Adopted {
+	if k.seen.Adopted && len(c.past(k)) == 0 {
 		s.actions = []Action{{Kind: ActionReissue, Subject: c.keyObject(k), Why: "it took over a Secret that was there before it; issued anew by the same key, it is known what that is"}}
 	}
 	return s
@@ -23,9 +26,18 @@ func (c *course) introduce(k *key) step {
 // introduceHolds is the checklist of a certificate before anyone hears of it.
 func (c *course) introduceHolds(k *key) []Hold {
 	if !k.known() {
+		if hold := c.mustNotBeMade(k); hold != nil {
+			return []Hold{*hold}
+		}
 		return []Hold{c.notIssued(k)}
 	}
-	checks := []func(*key) *Hold{c.isRoot, c.hasOwnIdentity, c.pastSkew, c.coversLeaves}
+	checks := []func(*key) *Hold{
+		c.spentName, c.parentFirst, c.changed, c.rightIssuer, c.hasOwnIdentity, c.pastSkew, c.coversLeaves, c.withinParent, c.unrecorded,
+	}
+	return holdsOf(k, checks)
+}
+
+func holdsOf(k *key, checks []func(*key) *Hold) []Hold {
 	var holds []Hold
 	for _, check := range checks {
 		if hold := check(k); hold != nil {
@@ -33,6 +45,46 @@ func (c *course) introduceHolds(k *key) []Hold {
 		}
 	}
 	return holds
+}
+
+// mustNotBeMade says why no certificate may be asked for under the key's name; nil if
+// one may.
+func (c *course) mustNotBeMade(k *key) *Hold {
+	for _, check := range []func(*key) *Hold{c.spentName, c.parentFirst, c.lost, c.tooLate} {
+		if hold := check(k); hold != nil {
+			return hold
+		}
+	}
+	return nil
+}
+
+// spentName refuses a key whose name was retired before.
+func (c *course) spentName(k *key) *Hold {
+	if !k.spent {
+		return nil
+	}
+	retired := c.recordOf(k, true).Path()
+	return &Hold{Gate: "name", Subject: "Certificate " + c.keyObject(k).String(), Why: k.name + " was retired, as " + retired + " says: a key's name is used once; declare a key of another name"}
+}
+
+// parentFirst lets an intermediate wait until its parent's issuers sign with the key
+// that shall sign its certificate, and everyone trusts that.
+func (c *course) parentFirst(k *key) *Hold {
+	if !c.isIntermediate() || c.inUse(k) {
+		return nil
+	}
+	hold := &Hold{Gate: "parent", Subject: "Authority " + c.spec.IssuedBy.Name}
+	switch parent := c.parent; {
+	case parent == nil || parent.to == nil:
+		hold.Why = "Git declares no key of it that signs"
+	case parent.spec.Rollover.Paused:
+		hold.Why = "it is paused: unset its spec.rollover.paused to go on"
+	case !parent.reached(Reissue):
+		hold.Why = fmt.Sprintf("signs with %s first: it is at %s", parent.to.name, parent.current.phase)
+	default:
+		return nil
+	}
+	return hold
 }
 
 func (c *course) notIssued(k *key) Hold {
@@ -46,15 +98,26 @@ func (c *course) notIssued(k *key) Hold {
 	return Hold{Gate: "issue", Subject: "Certificate " + c.keyObject(k).String(), Why: why}
 }
 
-func (c *course) keyObject(k *key) Ref {
-	return Ref{Namespace: c.ref.Namespace, Name: KeyObjectName(c.ref.Name, k.name)}
-}
-
-func (c *course) isRoot(k *key) *Hold {
-	if k.seen.Certificate.IsCA() && k.seen.Certificate.SelfSigned() {
+// rightIssuer demands that the certificate is a CA's, signed by itself or by the key of
+// the parent that it is to stand under.
+func (c *course) rightIssuer(k *key) *Hold {
+	certificate := k.seen.Certificate
+	if !c.isIntermediate() {
+		if certificate.IsCA() && certificate.SelfSigned() {
+			return nil
+		}
+		return c.about(k, "certificate", "it is not a self-signed CA certificate: name a new key")
+	}
+	parent := c.parentPair(k.name)
+	if certificate.IsCA() && parent != nil && parent.known() && certificate.SignedBy(parent.seen.Certificate) {
 		return nil
 	}
-	return c.about(k, "certificate", "it is not a self-signed CA certificate: name a new key")
+	return c.about(k, "certificate", fmt.Sprintf("it is not a CA certificate that %s of %s signed: name a new key", orNone(parentName(k)), c.spec.IssuedBy.Name))
+}
+
+func parentName(k *key) string {
+	_, parent := v1alpha1.SplitKey(k.name)
+	return parent
 }
 
 // hasOwnIdentity demands a subject key identifier that no other key has: without
@@ -84,6 +147,16 @@ func (c *course) pastSkew(k *key) *Hold {
 		instant(k.seen.Certificate.NotBefore()), c.skew(), instant(usable)))
 }
 
+// withinParent demands that an intermediate ends before its parent's certificate does.
+func (c *course) withinParent(k *key) *Hold {
+	parent := c.parentPair(k.name)
+	if parent == nil || !parent.known() || !k.seen.Certificate.NotAfter().After(parent.seen.Certificate.NotAfter()) {
+		return nil
+	}
+	return c.about(k, "lifetime", fmt.Sprintf("it ends at %s, after %s, which signed it, does at %s: give %s a new key, or this one a shorter duration under a new name",
+		instant(k.seen.Certificate.NotAfter()), parent.seen.Certificate, instant(parent.seen.Certificate.NotAfter()), c.spec.IssuedBy.Name))
+}
+
 // coversLeaves demands that a leaf issued now would end before its CA does.
 func (c *course) coversLeaves(k *key) *Hold {
 	if k != c.to || c.inUse(k) {
@@ -91,16 +164,21 @@ func (c *course) coversLeaves(k *key) *Hold {
 	}
 	left := k.seen.Certificate.NotAfter().Sub(c.turn.now)
 	for _, leaf := range c.leaves {
-		if len(leaf.Chain) == 0 {
-			continue
-		}
-		life := leaf.Chain[0].NotAfter().Sub(leaf.Chain[0].NotBefore())
-		if life > left {
-			return c.about(k, "lifetime", fmt.Sprintf("it ends at %s, before a leaf such as %s (%s) would: name a new key or shorten the leaves",
-				instant(k.seen.Certificate.NotAfter()), leaf.Ref, life))
+		if life := leaf.life(); life+c.need() > left {
+			return c.about(k, "lifetime", fmt.Sprintf("it ends at %s, before a leaf such as %s (%s) would that it signs after skew and soak (%s): name a new key or shorten the leaves",
+				instant(k.seen.Certificate.NotAfter()), leaf.Ref, life, c.need()))
 		}
 	}
 	return nil
+}
+
+// life is how long the leaf lives, from its first second to its last; 0 if nothing was
+// issued.
+func (l Leaf) life() time.Duration {
+	if len(l.Chain) == 0 {
+		return 0
+	}
+	return l.Chain[0].NotAfter().Sub(l.Chain[0].NotBefore())
 }
 
 func (c *course) about(k *key, gate, why string) *Hold {
@@ -124,12 +202,13 @@ func (c *course) soak() time.Duration {
 // planKeys says which objects of each key shall be there.
 func (c *course) planKeys() {
 	for _, k := range c.keys {
-		target := TargetKey{Authority: c.ref, Name: k.name, Certificate: k.seen.HasCertificate, Issuer: k.present()}
+		target := TargetKey{Authority: c.ref, Name: k.name, Certificate: k.seen.HasCertificate, Issuer: k.seen.HasIssuer}
 		switch {
-		case c.current.phase == Introduce && c.current.key == k.name && !c.spec.Rollover.Paused, !k.going() && k.present():
-			target.Certificate, target.Issuer = true, true
 		case c.current.phase == Retire && c.current.key == k.name && !c.spec.Rollover.Paused:
 			c.planRetiredKey(k, &target)
+		case k.going() || c.mustNotBeMade(k) != nil:
+		case k.present(), c.current.phase == Introduce && c.current.key == k.name && !c.spec.Rollover.Paused:
+			target.Certificate, target.Issuer = true, true
 		}
 		if !target.Certificate && !target.Issuer {
 			continue
@@ -137,8 +216,20 @@ func (c *course) planKeys() {
 		if target.Certificate {
 			target.Spec = c.caSpec(k)
 		}
+		target.ClusterIssuer = target.Issuer && c.servesElsewhere(k)
 		c.turn.plan.Target.Keys = append(c.turn.plan.Target.Keys, target)
 	}
+}
+
+// servesElsewhere reports whether the key signs intermediates in other namespaces, or is
+// about to: an Issuer serves its own namespace alone.
+func (c *course) servesElsewhere(k *key) bool {
+	for _, pair := range c.pairsUnder(k) {
+		if pair.Authority.Namespace != c.ref.Namespace {
+			return true
+		}
+	}
+	return k == c.to && c.reached(Reissue) && slices.ContainsFunc(c.children, func(child *course) bool { return child.ref.Namespace != c.ref.Namespace })
 }
 
 // caSpec is what the key's certificate is like. Once something was issued it is
@@ -154,11 +245,26 @@ func (c *course) caSpec(k *key) CASpec {
 		Countries:           c.spec.Subject.Countries,
 		Algorithm:           c.spec.PrivateKey.Algorithm,
 		Size:                c.spec.PrivateKey.Size,
+		SignedBy:            c.signedBy(k),
 	}
 	if c.spec.Duration != nil {
 		spec.Duration = c.spec.Duration.Duration
 	}
 	return spec
+}
+
+// signedBy is the internal issuer that signs the key's certificate: that of its
+// parent's key, which a namespace other than the parent's reaches as a ClusterIssuer.
+func (c *course) signedBy(k *key) Ref {
+	parent := c.parentPair(k.name)
+	if parent == nil {
+		return Ref{}
+	}
+	issuer := c.parent.keyObject(parent)
+	if issuer.Namespace != c.ref.Namespace {
+		issuer.Namespace = ""
+	}
+	return issuer
 }
 
 // instant prints a time for people and for golden files.

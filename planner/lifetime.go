@@ -5,37 +5,100 @@ import (
 	"time"
 )
 
+// closing is how long before its end a key's issuers are taken away at the latest:
+// cert-manager goes on signing, and its issuer stays Ready, past the end of the CA.
+const closing = time.Minute
+
+// isEnding reports that the key's certificate ends within its skew, or has ended.
+func (c *course) isEnding(k *key) bool {
+	return k.known() && !c.turn.now.Before(c.closes(k))
+}
+
+// closes is when the key's issuers are taken away.
+func (c *course) closes(k *key) time.Time {
+	return k.seen.Certificate.NotAfter().Add(-max(closing, c.skew()))
+}
+
+// need is how long a rollover of the authority takes at least, once everything that is
+// waited for has come.
+func (c *course) need() time.Duration { return c.skew() + c.soak() }
+
+// tooLate says that a key that is to give way ends before another can take over; nil if
+// there is time, or if it is over already.
+func (c *course) tooLate(k *key) *Hold {
+	if k != c.to || k.seen.HasCertificate || c.isIntermediate() {
+		return nil
+	}
+	for _, old := range c.keys {
+		if old == k || !old.known() || !c.dependedOn(old) {
+			continue
+		}
+		ends := old.seen.Certificate.NotAfter()
+		if left := ends.Sub(c.turn.now); left > 0 && left < c.need() {
+			c.turn.lookAt(ends)
+			return &Hold{Gate: "lifetime", Subject: old.seen.Certificate.String(), Why: fmt.Sprintf(
+				"it ends at %s, in %s, and %s takes over after skew and soak, %s, at the earliest: shorten spec.rollover.soak",
+				instant(ends), left.Round(time.Second), k.name, c.need())}
+		}
+	}
+	return nil
+}
+
 // watchLifetimes says of every signing key when it will be too late for it: from when
-// on a leaf that it signs would outlive it. cert-manager goes on signing, and its
-// issuer stays Ready, past that and past the end of the CA itself.
+// on a leaf that it signs would outlive it.
 func (t *turn) watchLifetimes() {
 	for _, c := range t.courses {
-		if c.to != nil && c.to.known() {
+		if c.to != nil && c.dependedOn(c.to) {
 			c.watchLifetime(c.to)
 		}
+		c.watchLeaves()
 	}
 }
 
 func (c *course) watchLifetime(k *key) {
-	ends, longest := k.seen.Certificate.NotAfter(), c.longestLeaf()
-	tooLate := ends.Add(-longest)
+	ends, longest := k.seen.Certificate.NotAfter(), c.longestLife()
+	tooLate := ends.Add(-longest - c.need())
 	if c.turn.now.Before(tooLate) {
 		c.turn.lookAt(tooLate)
 		return
 	}
-	c.turn.plan.Holds = append(c.turn.plan.Holds, Hold{
-		Gate: "lifetime", Subject: k.seen.Certificate.String(),
-		Why: fmt.Sprintf("it ends at %s, and its leaves live up to %s: a leaf that it signs now would outlive it; add a key", instant(ends), longest),
-	})
+	hold := Hold{Gate: "lifetime", Subject: k.seen.Certificate.String()}
+	if c.isEnding(k) {
+		hold.Alarm = true
+		hold.Why = fmt.Sprintf("it ends at %s: its issuers are taken away, for cert-manager would sign with it past that; add a key", instant(ends))
+	} else {
+		c.turn.lookAt(c.closes(k))
+		hold.Why = fmt.Sprintf("it ends at %s, a new key needs %s to take over, and what it signs lives up to %s: that would outlive it; add a key", instant(ends), c.need(), longest)
+	}
+	c.turn.plan.Holds = append(c.turn.plan.Holds, hold)
 }
 
-// longestLeaf is the longest life of the authority's leaves.
-func (c *course) longestLeaf() time.Duration {
+// longestLife is the longest life of what the authority signs: leaves, and the
+// certificates of authorities below it.
+func (c *course) longestLife() time.Duration {
 	var longest time.Duration
 	for _, leaf := range c.issued() {
-		if len(leaf.Chain) > 0 {
-			longest = max(longest, leaf.Chain[0].NotAfter().Sub(leaf.Chain[0].NotBefore()))
+		longest = max(longest, leaf.life())
+	}
+	for _, child := range c.children {
+		if child.spec.Duration != nil {
+			longest = max(longest, child.spec.Duration.Duration)
 		}
 	}
 	return longest
+}
+
+// watchLeaves names the leaves that end after the key that signed them: nothing that
+// cert-manager signs is cut to its CA's end.
+func (c *course) watchLeaves() {
+	for _, leaf := range c.leaves {
+		for _, k := range c.keys {
+			if !c.turn.signed(k, leaf) || !leaf.Chain[0].NotAfter().After(k.seen.Certificate.NotAfter()) {
+				continue
+			}
+			c.turn.plan.Holds = append(c.turn.plan.Holds, Hold{Gate: "lifetime", Subject: "Certificate " + leaf.Ref.String(), Why: fmt.Sprintf(
+				"it ends at %s, after %s, which signed it, does at %s: from then on everyone refuses it; give it a shorter duration, or %s a new key",
+				instant(leaf.Chain[0].NotAfter()), k.seen.Certificate, instant(k.seen.Certificate.NotAfter()), c.ref.Name)})
+		}
+	}
 }

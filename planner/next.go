@@ -8,33 +8,50 @@ import (
 	"github.com/reanchor/reanchor/api/v1alpha1"
 )
 
-// CanaryInterval is how long a canary is proof of the key that an issuer signs
-// with; after that, another is sent.
-const CanaryInterval = time.Hour
-
 // Next plans the next safe step from what is desired and what is observed, at the
 // time now. It never fails: what is missing or unknown becomes a Hold. Equal input
 // gives an equal plan.
 func Next(desired Desired, observed Observed, now time.Time) Plan {
 	t := newTurn(desired, observed, now)
 	for _, c := range t.courses {
-		c.run()
+		c.advance()
+	}
+	for _, c := range slices.Backward(t.courses) {
+		c.retireKeys()
+	}
+	for _, c := range t.courses {
+		c.plan()
 	}
 	t.planIssuers()
 	t.planBundles()
 	t.watchLifetimes()
+	t.raiseAlarms()
 	return t.finish()
 }
 
-// run walks to the first step that is not done and takes its actions.
-func (c *course) run() {
+// advance walks to the first step that is not done of bringing keys in, parents first:
+// what an intermediate waits for is where its parent stands.
+func (c *course) advance() {
 	c.rememberDistribution()
-	c.current = c.firstOpenStep()
+	c.current, c.advanced = c.firstOpenStep()
+}
+
+// retireKeys walks on to the first step that is not done of taking keys out, children
+// first: a root's key waits until those below it have moved.
+func (c *course) retireKeys() {
+	if c.advanced {
+		c.current = c.firstOpenRetirement()
+	}
+}
+
+// plan takes the actions of the step that the course has come to.
+func (c *course) plan() {
 	if c.spec.Rollover.Paused && c.current.phase != Settled {
 		c.current.holds = append(c.current.holds, Hold{Gate: "paused", Why: "spec.rollover.paused is true: unset it to go on"})
 		c.current.actions = nil
 	}
 	c.planKeys()
+	c.planRecord()
 	c.turn.plan.Actions = append(c.turn.plan.Actions, c.proofs()...)
 	c.turn.plan.Actions = append(c.turn.plan.Actions, c.current.actions...)
 	c.turn.plan.Drops = append(c.turn.plan.Drops, c.drops()...)
@@ -52,23 +69,27 @@ type step struct {
 
 func (s step) done() bool { return len(s.holds) == 0 }
 
-// firstOpenStep walks the course's steps in order: the signing key all the way,
-// then the keys that are only trusted, then what is to be retired.
-func (c *course) firstOpenStep() step {
+// firstOpenStep walks the steps of bringing keys in, in their order: the signing key all
+// the way, then the keys that are only trusted. It reports whether all are done.
+func (c *course) firstOpenStep() (open step, done bool) {
 	if c.to != nil {
 		for _, look := range []func(*key) step{c.introduce, c.distribute, c.switchOver, c.reissue} {
 			if s := look(c.to); !s.done() {
-				return s
+				return s, false
 			}
 		}
 	}
 	for _, k := range c.inState(v1alpha1.KeyTrusted) {
 		for _, look := range []func(*key) step{c.introduce, c.distribute} {
 			if s := look(k); !s.done() {
-				return s
+				return s, false
 			}
 		}
 	}
+	return step{}, true
+}
+
+func (c *course) firstOpenRetirement() step {
 	for _, k := range c.inState(v1alpha1.KeyRetired) {
 		if s := c.retire(k); !s.done() {
 			return s
@@ -87,7 +108,7 @@ func (c *course) settledProgress() string {
 			chaining++
 		}
 	}
-	return fmt.Sprintf("%s signs; %s to it", c.to.name, counted(chaining, "leaf chains", "leaves chain"))
+	return fmt.Sprintf("%s signs; %s to it", c.to.name, counted(chaining, "leaf chains", "leaves chain")) + foreignIn(c.issued())
 }
 
 // rollover says where the course stands.
@@ -114,11 +135,22 @@ func (c *course) reached(phase Phase) bool {
 	if c.spec.Rollover.Paused || c.to == nil {
 		return false
 	}
-	if c.current.key != c.to.name {
+	if c.advanced || c.current.key != c.to.name {
 		return true
 	}
-	order := []Phase{Introduce, Distribute, Switch, Reissue, Retire, Settled}
+	order := []Phase{Introduce, Distribute, Switch, Reissue}
 	return slices.Index(order, c.current.phase) >= slices.Index(order, phase)
+}
+
+// raiseAlarms tells of what no phase tells of already.
+func (t *turn) raiseAlarms() {
+	for _, c := range t.courses {
+		for _, alarm := range c.alarms() {
+			if !slices.Contains(c.current.holds, alarm) {
+				t.plan.Holds = append(t.plan.Holds, alarm)
+			}
+		}
+	}
 }
 
 // finish sorts what was gathered, so that equal input gives equal bytes.
@@ -127,8 +159,10 @@ func (t *turn) finish() Plan {
 	plan.Gates = t.memory.gates()
 	plan.LookAgain = t.lookAgain
 	if holds := t.unknownHolds(); len(holds) > 0 {
-		plan.Blind, plan.Actions, plan.Holds = true, nil, append(holds, plan.Holds...)
+		plan.Blind, plan.Actions, plan.Record, plan.Holds = true, nil, nil, append(holds, plan.Holds...)
 	}
+	slices.SortFunc(plan.Rollovers, func(a, b Rollover) int { return a.Authority.Compare(b.Authority) })
+	slices.SortFunc(plan.Record, RecordedKey.Compare)
 	slices.SortFunc(plan.Target.Keys, func(a, b TargetKey) int {
 		return orElse(a.Authority.Compare(b.Authority), a.Name, b.Name)
 	})

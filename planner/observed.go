@@ -29,6 +29,8 @@ type Observed struct {
 	Copies []Copy `json:"copies,omitempty"`
 	// Workloads that verify with a copy or present a leaf.
 	Workloads []Workload `json:"workloads,omitempty"`
+	// Record is what Git remembers of the keys that came to be.
+	Record Record `json:"record,omitzero"`
 	// Since is the memory of earlier turns: Plan.Gates as it was last stored.
 	Since []Gate `json:"since,omitempty"`
 	// Unknown names what could not be read. While there is any, nothing is written
@@ -59,14 +61,23 @@ func sortedBy[T any](items []T, compare func(a, b T) int) []T {
 	return slices.SortedStableFunc(slices.Values(items), compare)
 }
 
-// Key is one key of an authority as the cluster holds it.
+// Key is one key pair of an authority as the cluster holds it.
 type Key struct {
-	Authority Ref    `json:"authority"`
-	Name      string `json:"name"`
+	Authority Ref `json:"authority"`
+	// Name as [v1alpha1.KeyUnder] has it: "2025" of a root, "a.2025" of an intermediate.
+	Name string `json:"name"`
 	// HasCertificate reports that its cert-manager Certificate exists.
 	HasCertificate bool `json:"hasCertificate,omitempty"`
 	// HasIssuer reports that its internal issuer exists.
 	HasIssuer bool `json:"hasIssuer,omitempty"`
+	// HasClusterIssuer reports that its internal issuer exists as a ClusterIssuer too,
+	// for intermediates in other namespaces.
+	HasClusterIssuer bool `json:"hasClusterIssuer,omitempty"`
+	// Generation of the internal issuer's spec, and the canaries that were sent through
+	// it: the newest, and the newest that came back signed.
+	Generation int64  `json:"generation,omitempty"`
+	Canary     Canary `json:"canary,omitzero"`
+	Proof      Canary `json:"proof,omitzero"`
 	// SecretGone reports that the internal issuer says that its Secret is not
 	// there; false means that it is there or that nobody knows.
 	SecretGone bool `json:"secretGone,omitempty"`
@@ -125,7 +136,7 @@ type Canary struct {
 	State      CanaryState `json:"state,omitempty"`
 	// Certificate that came back, when Signed.
 	Certificate pki.Certificate `json:"certificate,omitzero"`
-	// CA that came back with it (status.ca); zero when the issuer gives none.
+	// CA that came back with it as its signer; zero when the issuer gives none.
 	CA pki.Certificate `json:"ca,omitzero"`
 	// Problem in cert-manager's words, when Failed or Pending.
 	Problem string `json:"problem,omitempty"`
@@ -143,6 +154,9 @@ type Leaf struct {
 	Chain []pki.Certificate `json:"chain,omitempty"`
 	// Unknown says why the chain is not known; empty when it is.
 	Unknown string `json:"unknown,omitempty"`
+	// Foreign reports that the repository does not declare it: ingress-shim, an operator
+	// or a person made it.
+	Foreign bool `json:"foreign,omitempty"`
 	// Issuing reports that a reissue is under way (the Issuing condition).
 	Issuing bool `json:"issuing,omitempty"`
 	// FailedAt is when the last issuance failed; zero if it did not.
@@ -194,7 +208,26 @@ type Mount struct {
 	// Name of the bundle, or of the Secret.
 	Name string    `json:"name"`
 	Kind MountKind `json:"kind"`
+	// OwnCA says what the pod template shows of a Secret's own ca.crt; empty for a
+	// bundle.
+	OwnCA OwnCA `json:"ownCA,omitempty"`
 }
+
+// OwnCA says what a pod template shows of the ca.crt of a leaf's Secret. It is no
+// bundle: when the leaf is reissued it becomes the new root alone.
+type OwnCA string
+
+// What a pod template may show of it.
+const (
+	// OwnCAHidden: the pod does not get it.
+	OwnCAHidden OwnCA = ""
+	// OwnCAVisible: the pod gets it with the rest of the Secret, and nothing in the
+	// template says whether it is used.
+	OwnCAVisible OwnCA = "Visible"
+	// OwnCANamed: the template asks for that very key, or an argument or a variable
+	// names its path.
+	OwnCANamed OwnCA = "Named"
+)
 
 // Workload is a Deployment, StatefulSet, DaemonSet or a bare Pod that verifies
 // with a bundle or presents a leaf.
@@ -207,6 +240,9 @@ type Workload struct {
 	Bundles []Mount `json:"bundles,omitempty"`
 	// Secrets of leaves that it mounts: it presents them. Sorted.
 	Secrets []Mount `json:"secrets,omitempty"`
+	// OwnCAUnused reports that its owner says that it verifies with no leaf Secret's
+	// ca.crt.
+	OwnCAUnused bool `json:"ownCAUnused,omitempty"`
 	// Reloads is the time within which it loads a changed volume by itself; 0: it
 	// must be restarted.
 	Reloads time.Duration `json:"reloads,omitempty"`

@@ -20,6 +20,8 @@ type Plan struct {
 	// Holds that are no single authority's: a bundle that Git no longer declares
 	// and that somebody still mounts, say.
 	Holds []Hold `json:"holds,omitempty"`
+	// Record says what the record in Git shall newly say, in order of authority and key.
+	Record []RecordedKey `json:"record,omitempty"`
 	// Drops names who would lose trust if what is to be retired went now.
 	Drops []Drop `json:"drops,omitempty"`
 	// Gates is what the next turn must be given as Observed.Since.
@@ -50,6 +52,9 @@ type CASpec struct {
 	Algorithm           v1alpha1.KeyAlgorithm `json:"algorithm"`
 	Size                int                   `json:"size,omitempty"`
 	Duration            time.Duration         `json:"duration"`
+	// SignedBy is the internal issuer of the parent's key that signs the certificate: a
+	// ClusterIssuer if it has no namespace. Zero: a root, which signs itself.
+	SignedBy Ref `json:"signedBy,omitzero"`
 }
 
 // TargetKey is a key's objects: all are named KeyObjectName(Authority.Name, Name)
@@ -62,6 +67,9 @@ type TargetKey struct {
 	Spec        CASpec `json:"spec,omitzero"`
 	// Issuer says that its internal issuer shall exist.
 	Issuer bool `json:"issuer,omitempty"`
+	// ClusterIssuer says that a ClusterIssuer of the same name shall exist beside it, for
+	// intermediates in other namespaces.
+	ClusterIssuer bool `json:"clusterIssuer,omitempty"`
 }
 
 // TargetIssuer is a binding's issuer and the key that it signs with.
@@ -179,6 +187,8 @@ type Hold struct {
 	Subject string `json:"subject,omitempty"`
 	// Why, with its numbers, ending in what to do where something can be done.
 	Why string `json:"why"`
+	// Alarm reports that trust is at risk already, not only progress.
+	Alarm bool `json:"alarm,omitempty"`
 }
 
 // String is the hold in one line.

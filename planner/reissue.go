@@ -24,7 +24,7 @@ func (c *course) reissue(k *key) step {
 			s.actions = append(s.actions, *action)
 		}
 	}
-	s.progress = fmt.Sprintf("%d of %s to %s", moved, counted(len(issued), "leaf chains", "leaves chain"), k.name)
+	s.progress = fmt.Sprintf("%d of %s to %s", moved, counted(len(issued), "leaf chains", "leaves chain"), k.name) + foreignIn(issued)
 	if s.done() && c.hasOthers(k) {
 		if reloads := c.presentGate(k); len(reloads.holds) > 0 {
 			s.progress += "; " + reloads.progress("presenters have")
@@ -32,6 +32,20 @@ func (c *course) reissue(k *key) step {
 		}
 	}
 	return s
+}
+
+// foreignIn counts the leaves that Git does not declare; empty if there are none.
+func foreignIn(leaves []Leaf) string {
+	foreign := 0
+	for _, leaf := range leaves {
+		if leaf.Foreign {
+			foreign++
+		}
+	}
+	if foreign == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d of the %d foreign)", foreign, len(leaves))
 }
 
 // issued are the leaves that there are, or may be: one of which nothing was ever

@@ -7,50 +7,77 @@ import (
 	"github.com/reanchor/reanchor/pki"
 )
 
-// retire: the key's anchor is in no copy, and then its Certificate, its Secret and
-// its internal issuer are gone, in that order: while the Certificate is there
-// cert-manager makes a Secret that is deleted anew, and while the internal issuer
-// is there it tells that the Secret is gone, without anyone reading it.
+// retire: the key's anchor is in no copy, no intermediate stands under it, and then its
+// Certificate, its Secret and its internal issuer are gone, in that order: while the
+// Certificate is there cert-manager makes a Secret that is deleted anew, and while the
+// internal issuer is there it tells that the Secret is gone, without anyone reading it.
+// At last the record says so.
 func (c *course) retire(k *key) step {
 	s := step{phase: Retire, key: k.name, progress: fmt.Sprintf("%s has nothing left", k.name)}
-	if !k.present() && !c.anchored(k) {
+	if !k.present() && !c.anchored(k) && k.recorded.IsZero() {
 		return s
 	}
 	if s.holds = c.drainHolds(k); len(s.holds) > 0 {
 		s.progress = fmt.Sprintf("%s is not drained", k.name)
 		return s
 	}
-	holding, lacking := c.copiesOf(k)
+	object := c.keyObject(k).String()
 	switch {
 	case c.anchored(k):
+		holding, lacking := c.copiesWith(c.anchorsOf(k))
 		s.progress = fmt.Sprintf("%d of %s without %s", len(lacking), counted(len(holding)+len(lacking), "copy is", "copies are"), k.name)
 		s.holds = c.leavingHolds(k, holding)
+	case len(c.pairsUnder(k)) > 0:
+		s.progress = fmt.Sprintf("what %s signed goes first", k.name)
+		s.holds = c.pairHolds(k)
 	case k.seen.HasCertificate:
 		s.progress = fmt.Sprintf("no copy holds %s; its Certificate goes", k.name)
-		s.holds = []Hold{{Gate: "removal", Subject: "Certificate " + c.keyObject(k).String(), Why: "being removed"}}
-	case !k.seen.SecretGone:
+		s.holds = []Hold{{Gate: "removal", Subject: "Certificate " + object, Why: "being removed"}}
+	case k.seen.HasIssuer && !k.seen.SecretGone:
 		s.progress = fmt.Sprintf("the Certificate of %s is gone; its Secret goes", k.name)
-		s.holds = []Hold{{Gate: "removal", Subject: "Secret " + c.keyObject(k).String(), Why: "being removed; the internal issuer still finds it"}}
+		s.holds = []Hold{{Gate: "removal", Subject: "Secret " + object, Why: "being removed; the internal issuer still finds it"}}
 		s.actions = []Action{{Kind: ActionDeleteSecret, Subject: c.keyObject(k), Why: k.name + " is retired and its Certificate is gone"}}
 		c.turn.plan.Decisive = true
-	default:
+	case k.present():
 		s.progress = fmt.Sprintf("the Secret of %s is gone; its internal issuer goes", k.name)
-		s.holds = []Hold{{Gate: "removal", Subject: "Issuer " + c.keyObject(k).String(), Why: "being removed"}}
+		s.holds = []Hold{{Gate: "removal", Subject: "Issuer " + object, Why: "being removed"}}
+	default:
+		s.progress = fmt.Sprintf("nothing is left of %s; the record says so next", k.name)
+		s.holds = []Hold{c.unretired(k)}
 	}
 	return s
 }
 
-// anchored reports whether a bundle or a copy still holds the key's anchor.
+// unretired says that the record does not tell yet that the key was retired.
+func (c *course) unretired(k *key) Hold {
+	why := "moves to " + c.recordOf(k, true).Path() + " in Git"
+	if problem := c.turn.observed.Record.Problem; problem != "" {
+		why += ": " + problem
+	}
+	return Hold{Gate: "record", Subject: c.recordOf(k, false).Path(), Why: why}
+}
+
+// pairHolds name the intermediates' key pairs that the key signed and that are there.
+func (c *course) pairHolds(k *key) []Hold {
+	var holds []Hold
+	for _, pair := range c.pairsUnder(k) {
+		holds = append(holds, Hold{Gate: "intermediate", Subject: "Certificate " + Ref{Namespace: pair.Authority.Namespace, Name: KeyObjectName(pair.Authority.Name, pair.Name)}.String(), Why: "signed by " + k.name + ", it goes first"})
+	}
+	return holds
+}
+
+// anchored reports whether a bundle or a copy still holds an anchor of the key.
 func (c *course) anchored(k *key) bool {
-	if !k.known() || c.turn.wantedElsewhere(k) {
+	if c.turn.wantedElsewhere(k) {
 		return false
 	}
+	anchors := c.anchorsOf(k)
 	for _, bundle := range c.turn.observed.Bundles {
-		if bundle.Anchors.Has(k.seen.Certificate) {
+		if bundle.Anchors.HasAny(anchors) {
 			return true
 		}
 	}
-	holding, _ := c.copiesOf(k)
+	holding, _ := c.copiesWith(anchors)
 	return len(holding) > 0
 }
 
@@ -59,26 +86,26 @@ func (c *course) anchored(k *key) bool {
 func (t *turn) wantedElsewhere(k *key) bool {
 	return slices.ContainsFunc(t.courses, func(other *course) bool {
 		return slices.ContainsFunc(other.keys, func(o *key) bool {
-			return o != k && o.known() && !o.going() && o.seen.Certificate.Equal(k.seen.Certificate)
+			return k.known() && o != k && o.known() && !o.going() && o.seen.Certificate.Equal(k.seen.Certificate)
 		})
 	})
 }
 
 func (c *course) leavingHolds(k *key, holding []Copy) []Hold {
-	holds := []Hold{}
+	anchors, holds := c.anchorsOf(k), []Hold{}
 	for _, bundleCopy := range holding {
-		holds = append(holds, Hold{Gate: "anchors", Subject: bundleCopy.subject(), Why: "still holds " + k.seen.Certificate.String()})
+		holds = append(holds, Hold{Gate: "anchors", Subject: bundleCopy.subject(), Why: "still holds " + bundleCopy.Anchors.Common(anchors)[0].String()})
 	}
 	for _, bundle := range c.turn.observed.Bundles {
-		if len(holding) == 0 && bundle.Anchors.Has(k.seen.Certificate) {
-			holds = append(holds, Hold{Gate: "anchors", Subject: "TrustBundle " + bundle.Name, Why: "still holds " + k.seen.Certificate.String()})
+		if left := bundle.Anchors.Common(anchors); len(holding) == 0 && len(left) > 0 {
+			holds = append(holds, Hold{Gate: "anchors", Subject: "TrustBundle " + bundle.Name, Why: "still holds " + left[0].String()})
 		}
 	}
 	return holds
 }
 
 // drainHolds says who still needs the key. Nobody does when no issuer signs with
-// it and every live chain verifies against what stays.
+// it, everything below has moved, and every live chain verifies against what stays.
 func (c *course) drainHolds(k *key) []Hold {
 	holds := c.turn.unknownHolds()
 	for _, issuer := range c.turn.observed.Issuers {
@@ -92,16 +119,49 @@ func (c *course) drainHolds(k *key) []Hold {
 	if k.seen.Issued && !k.known() {
 		holds = append(holds, c.notIssued(k))
 	}
+	holds = append(holds, c.familyHolds(k)...)
 	staying := c.stayingWithout(k)
-	for _, leaf := range c.leaves {
+	for _, leaf := range c.familyLeaves() {
 		if why := c.needs(leaf, k, staying); why != "" {
 			holds = append(holds, Hold{Gate: "drain", Subject: "Certificate " + leaf.Ref.String(), Why: why})
 		}
+	}
+	if hold := c.keptForTheWayBack(k); hold != nil {
+		holds = append(holds, *hold)
 	}
 	if c.to != nil {
 		holds = append(holds, c.freshProofHolds()...)
 	}
 	return holds
+}
+
+// familyHolds name the authorities below that have not moved yet to a pair under the key
+// that signs: their leaves may be reissued, and still be presented as they were.
+func (c *course) familyHolds(k *key) []Hold {
+	var holds []Hold
+	for _, member := range c.family() {
+		if member != c && !member.advanced && len(c.pairsUnder(k)) > 0 {
+			holds = append(holds, Hold{Gate: "intermediate", Subject: "Authority " + member.ref.String(), Why: fmt.Sprintf("is at %s of %s", member.current.phase, member.current.key)})
+		}
+	}
+	return holds
+}
+
+// keptForTheWayBack keeps a pair that goes only because its parent's key does, for as
+// long as bundles hold the anchor that it chains to: until then one can go back.
+func (c *course) keptForTheWayBack(k *key) *Hold {
+	if !c.lists(k.name) {
+		return nil
+	}
+	top, above := c, k
+	for top.parent != nil && above != nil {
+		above = top.parentPair(above.name)
+		top = top.parent
+	}
+	if above == nil || !top.anchored(above) {
+		return nil
+	}
+	return &Hold{Gate: "intermediate", Subject: "Authority " + top.ref.String(), Why: "bundles hold " + above.name + ": until they do not any more, one can go back to it"}
 }
 
 // stayingWithout are the authority's anchors that stay when the key goes.
@@ -118,11 +178,15 @@ func (c *course) stayingWithout(k *key) pki.Anchors {
 // needs says why the leaf still needs the key; empty when it does not.
 func (c *course) needs(leaf Leaf, k *key, staying pki.Anchors) string {
 	switch {
-	case leaf.Issuer == c.keyObject(k):
+	case c.issuesAs(k, leaf.Issuer):
 		return "refers to the internal issuer of " + k.name + ": point it at a binding's issuer"
 	case leaf.Unknown != "":
 		return "its chain is not known: " + leaf.Unknown
-	case len(leaf.Chain) == 0 || c.turn.now.After(leaf.Chain[0].NotAfter()):
+	case !c.turn.live(leaf):
+		return ""
+	case c.isIntermediate() && c.turn.passes(leaf, k):
+		return "chains to " + k.name
+	case c.isIntermediate():
 		return ""
 	}
 	if err := pki.Verify(leaf.Chain, staying, c.turn.now); err != nil {
@@ -135,9 +199,9 @@ func (c *course) needs(leaf Leaf, k *key, staying pki.Anchors) string {
 // with.
 func (c *course) freshProofHolds() []Hold {
 	var holds []Hold
-	for _, issuer := range c.issuers {
-		if c.turn.now.Sub(issuer.Canary.At) > CanaryInterval {
-			holds = append(holds, Hold{Gate: "canary", Subject: issuerName(issuer), Why: fmt.Sprintf("the last proof is older than %s", CanaryInterval)})
+	for _, issuer := range c.proved() {
+		if c.turn.now.Sub(issuer.Canary.At) > c.canaryInterval() && !c.isEnding(c.to) {
+			holds = append(holds, Hold{Gate: "canary", Subject: issuerName(issuer), Why: fmt.Sprintf("the last proof is older than %s", c.canaryInterval())})
 		}
 	}
 	return holds
@@ -149,6 +213,7 @@ func (c *course) planRetiredKey(k *key, target *TargetKey) {
 	case len(c.drainHolds(k)) > 0:
 	case c.anchored(k):
 		c.release(k)
+	case len(c.pairsUnder(k)) > 0:
 	case k.seen.HasCertificate:
 		target.Certificate = false
 		c.turn.plan.Decisive = true
@@ -157,9 +222,9 @@ func (c *course) planRetiredKey(k *key, target *TargetKey) {
 	}
 }
 
-// release takes the key's anchor out of the authority's bundles.
+// release takes the key's anchors out of the authority's bundles.
 func (c *course) release(k *key) {
-	gone := pki.NewAnchors(k.seen.Certificate)
+	gone := c.anchorsOf(k)
 	for _, bundle := range c.bundles {
 		c.turn.anchors[bundle.Metadata.Name] = c.turn.anchors[bundle.Metadata.Name].Minus(gone)
 	}
@@ -173,8 +238,8 @@ func (c *course) drops() []Drop {
 		if !k.going() || !k.known() {
 			continue
 		}
-		for _, leaf := range c.leaves {
-			if c.turn.signed(k, leaf) {
+		for _, leaf := range c.familyLeaves() {
+			if c.turn.passes(leaf, k) {
 				drops = append(drops, Drop{Authority: c.ref, Key: k.name, Who: "Certificate " + leaf.Ref.String(), Why: "chains to " + k.name})
 			}
 		}

@@ -173,7 +173,6 @@ func TestRetireHolds(t *testing.T) {
 			},
 			want: held(
 				"- issue: Certificate cert-manager/fleet-root-2025: its CertificateRequest is gone",
-				"hold bundle: TrustBundle fleet-trust: it holds Fleet Root 2025 with fingerprint ##2025, which is no key of its authorities; it stays until it is taken out by hand",
 				inAnHour,
 			),
 			targets: stays,
@@ -342,17 +341,21 @@ func TestABlindPlanDoesNothing(t *testing.T) {
 // cert-manager signs past the end of the CA, and its issuer stays Ready: it is said in
 // time, which is when a leaf that is signed then would outlive the CA.
 func TestLifetimes(t *testing.T) {
-	ends := key2025.NotAfter()
+	ends, late := key2025.NotAfter(), 2160*time.Hour+15*time.Minute
 	for name, test := range map[string]struct {
 		now   time.Time
 		look  time.Time
 		holds []string
 	}{
 		"in time":      {now: noon, look: noon.Add(time.Hour)},
-		"a day before": {now: ends.Add(-2160 * time.Hour).Add(-24 * time.Hour), look: ends.Add(-2160 * time.Hour)},
+		"a day before": {now: ends.Add(-late).Add(-24 * time.Hour), look: ends.Add(-late)},
 		"too late": {
-			now:   ends.Add(-2160 * time.Hour).Add(time.Second),
-			holds: []string{"lifetime: Fleet Root 2025 (#2025): it ends at 2036-02-27T12:00:00Z, and its leaves live up to 2160h0m0s: a leaf that it signs now would outlive it; add a key"},
+			now: ends.Add(-late).Add(time.Second), look: ends.Add(-5 * time.Minute),
+			holds: []string{"lifetime: Fleet Root 2025 (#2025): it ends at 2036-02-27T12:00:00Z, a new key needs 15m0s to take over, and what it signs lives up to 2160h0m0s: that would outlive it; add a key"},
+		},
+		"its end is near": {
+			now:   ends.Add(-5 * time.Minute),
+			holds: []string{"lifetime: Fleet Root 2025 (#2025): it ends at 2036-02-27T12:00:00Z: its issuers are taken away, for cert-manager would sign with it past that; add a key"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

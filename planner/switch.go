@@ -4,14 +4,17 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
 )
 
 // How long to wait before another canary is sent: when one came back signed by a key
-// that the issuer no longer names, which cert-manager's cache did for a moment, and
-// when one failed.
+// that the issuer no longer names, which cert-manager's cache did for a moment, when one
+// was signed by a key that nobody knows, and when one failed.
 const (
-	canaryRetry       = 5 * time.Second
-	failedCanaryRetry = 5 * time.Minute
+	canaryRetry        = 5 * time.Second
+	strangeCanaryRetry = time.Minute
+	failedCanaryRetry  = 5 * time.Minute
 )
 
 // switchOver: every issuer of the authority signs with the key, and a canary has
@@ -19,7 +22,7 @@ const (
 func (c *course) switchOver(k *key) step {
 	s := step{phase: Switch, key: k.name}
 	proved := 0
-	for _, issuer := range c.issuers {
+	for _, issuer := range c.proved() {
 		hold := c.switchHold(k, issuer)
 		if hold == nil {
 			proved++
@@ -27,7 +30,7 @@ func (c *course) switchOver(k *key) step {
 		}
 		s.holds = append(s.holds, *hold)
 	}
-	s.progress = fmt.Sprintf("%d of %s with %s", proved, counted(len(c.issuers), "issuer signs", "issuers sign"), k.name)
+	s.progress = fmt.Sprintf("%d of %s with %s", proved, counted(len(c.proved()), "issuer signs", "issuers sign"), k.name)
 	return s
 }
 
@@ -38,6 +41,8 @@ func (c *course) switchHold(k *key, issuer Issuer) *Hold {
 		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: fmt.Sprintf("it signs with a key of %s, whose verifiers may not know %s: give the binding another name", c.turn.courseOf(issuer).ref, c.ref)}
 	case issuer.Exists && at == nil:
 		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: fmt.Sprintf("it signs with the Secret %q, which is no key of %s: delete the issuer, or give the binding another name", issuer.SecretName, c.ref)}
+	case c.isEnding(k):
+		return &Hold{Gate: "lifetime", Subject: issuerName(issuer), Why: fmt.Sprintf("taken away, for %s ends at %s and cert-manager would sign with it past that: add a key", k.name, instant(k.seen.Certificate.NotAfter()))}
 	case at != k:
 		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: "moves to " + k.name + " now"}
 	}
@@ -47,7 +52,7 @@ func (c *course) switchHold(k *key, issuer Issuer) *Hold {
 // canaryHold says why it is not proved that the issuer signs with the key.
 func (c *course) canaryHold(k *key, issuer Issuer) *Hold {
 	canary := issuer.Canary
-	if canary.State == CanaryPending && issuer.Proof.Generation == issuer.Generation && c.turn.now.Sub(issuer.Proof.At) < 2*CanaryInterval {
+	if canary.State == CanaryPending && issuer.Proof.Generation == issuer.Generation && c.turn.now.Sub(issuer.Proof.At) < 2*c.canaryInterval() {
 		canary = issuer.Proof // the next proof is on its way
 	}
 	hold := &Hold{Gate: "canary", Subject: issuerName(issuer)}
@@ -60,10 +65,21 @@ func (c *course) canaryHold(k *key, issuer Issuer) *Hold {
 		hold.Why = "canary " + canary.Name + " failed" + because(canary.Problem)
 	case canary.Certificate.SignedBy(k.seen.Certificate):
 		return nil
+	case c.strangeProof(issuer) != nil:
+		return c.strangeProof(issuer)
 	default:
 		hold.Why = fmt.Sprintf("canary %s came back signed by %s, not by %s", canary.Name, c.signerName(canary), k.seen.Certificate)
 	}
 	return hold
+}
+
+// canaryInterval is how long a canary is proof of the key that an issuer signs with;
+// after that, another is sent.
+func (c *course) canaryInterval() time.Duration {
+	if c.spec.Rollover.CanaryInterval == nil {
+		return v1alpha1.DefaultCanaryInterval
+	}
+	return c.spec.Rollover.CanaryInterval.Duration
 }
 
 func because(problem string) string {
@@ -82,7 +98,7 @@ func (c *course) signerName(canary Canary) string {
 		}
 	}
 	if canary.CA.IsZero() {
-		return "a key that is none of " + c.ref.String() + "'s"
+		return "a strange key, of which nothing more is known"
 	}
 	return fmt.Sprintf("a strange key, %s with fingerprint %s", canary.CA.CommonName(), canary.CA.Fingerprint())
 }
@@ -94,14 +110,30 @@ func (c *course) proofs() []Action {
 		return nil
 	}
 	var actions []Action
-	for _, issuer := range c.issuers {
-		if at := c.keyOf(issuer); at != nil && at.known() {
-			if why := c.proofDue(at, issuer); why != "" {
-				actions = append(actions, Action{Kind: ActionProve, Subject: issuer.Ref, Generation: issuer.Generation, Why: why})
-			}
+	for _, issuer := range c.toProve() {
+		k := c.keyOf(issuer)
+		if k == nil || !k.known() && len(c.past(k)) == 0 {
+			continue
+		}
+		if why := c.proofDue(k, issuer); why != "" {
+			actions = append(actions, Action{Kind: ActionProve, Subject: issuer.Ref, Generation: issuer.Generation, Why: why})
 		}
 	}
 	return actions
+}
+
+// toProve are the issuers to send canaries through: those that sign, and the internal
+// ones of keys that a canary alone can tell of any more.
+func (c *course) toProve() []Issuer {
+	issuers := slices.Clone(c.proved())
+	for _, k := range c.keys {
+		internal := c.internalIssuer(k)
+		known := slices.ContainsFunc(issuers, func(i Issuer) bool { return i.Ref == internal.Ref })
+		if !k.known() && k.seen.HasIssuer && !k.going() && len(c.namers(k)) == 0 && !known {
+			issuers = append(issuers, internal)
+		}
+	}
+	return issuers
 }
 
 // proofDue says why a canary is due; empty when it is not. It remembers when one
@@ -115,10 +147,14 @@ func (c *course) proofDue(k *key, issuer Issuer) string {
 		return ""
 	case canary.State != CanarySigned || canary.Certificate.IsZero():
 		return c.dueAfter(canary, failedCanaryRetry, "the last canary failed")
+	case !k.known():
+		return c.dueAfter(canary, min(c.canaryInterval(), strangeCanaryRetry), "it is not known whether "+k.name+" is still what it was")
+	case c.strangeProof(issuer) != nil:
+		return c.dueAfter(canary, min(c.canaryInterval(), strangeCanaryRetry), "the last canary came back signed by a strange key")
 	case c.canaryHold(k, issuer) != nil:
 		return c.dueAfter(canary, canaryRetry, "the last canary did not come back signed by "+k.name)
 	}
-	return c.dueAfter(canary, CanaryInterval, fmt.Sprintf("the last proof is %s old", CanaryInterval))
+	return c.dueAfter(canary, c.canaryInterval(), fmt.Sprintf("the last proof is %s old", c.canaryInterval()))
 }
 
 func (c *course) dueAfter(canary Canary, wait time.Duration, why string) string {
@@ -162,6 +198,10 @@ func (c *course) planIssuer(issuer Issuer) {
 		return
 	}
 	if shall == nil {
+		return
+	}
+	if c.isEnding(shall) {
+		c.turn.plan.Decisive = c.turn.plan.Decisive || issuer.Exists
 		return
 	}
 	if shall != at {

@@ -15,7 +15,10 @@ const (
 	DefaultSoak      = 10 * time.Minute
 	DefaultConfirm   = ConfirmWorkloads
 	DefaultSkew      = 5 * time.Minute
-	DefaultVia       = ViaBundle
+	// DefaultCanaryInterval bounds how long a key that changed behind an issuer's back
+	// goes unseen.
+	DefaultCanaryInterval = time.Hour
+	DefaultVia            = ViaBundle
 )
 
 // Default fills in what the document leaves out. [Decode] has done it already.
@@ -45,6 +48,7 @@ func (k *PrivateKey) Default() {
 func (r *Rollover) Default() {
 	defaultDuration(&r.Soak, DefaultSoak)
 	defaultDuration(&r.Skew, DefaultSkew)
+	defaultDuration(&r.CanaryInterval, DefaultCanaryInterval)
 	if r.Confirm == "" {
 		r.Confirm = DefaultConfirm
 	}

@@ -29,10 +29,14 @@ type Metadata struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
-// Authority is one certificate authority, a self-signed root, through all its keys.
+// Authority is one certificate authority, a self-signed root or an intermediate,
+// through all its keys.
 //
 // Its keys' Certificates, Secrets and internal issuers are named
-// "<authority>-<key>" and lie in the authority's namespace.
+// "<authority>-<key>" and lie in the authority's namespace. An intermediate has a
+// key pair for each of its keys and each signing key of its parent, so that a parent
+// moves on with all that is below it; the name of such a key pair is
+// "<key>.<parent's key>".
 type Authority struct {
 	metav1.TypeMeta `json:",inline"`
 
@@ -59,11 +63,21 @@ type AuthoritySpec struct {
 	// Duration of the authority's certificates in hours, minutes and seconds, 1h at
 	// least; 87600h (ten years) when absent.
 	Duration *metav1.Duration `json:"duration,omitempty"`
+	// IssuedBy names the authority that signs this one's certificates; absent: a
+	// self-signed root. It lies in the same namespace, or in cert-manager's cluster
+	// resource namespace.
+	IssuedBy *AuthorityReference `json:"issuedBy,omitempty"`
 	// Keys are the end states; the planner finds the safe way there. A key that
 	// is gone from the list counts as Retired.
 	Keys []AuthorityKey `json:"keys"`
 	// Rollover says how carefully a new key is brought in.
 	Rollover Rollover `json:"rollover,omitzero"`
+}
+
+// AuthorityReference names an authority of the same repository.
+type AuthorityReference struct {
+	// Name of the authority.
+	Name string `json:"name"`
 }
 
 // Subject is the part of an X.501 name that an authority sets (RFC 5280,
@@ -156,6 +170,9 @@ type Rollover struct {
 	// Skew is how long after a certificate's notBefore it is not yet used, for
 	// verifiers whose clocks are behind; 5m when absent.
 	Skew *metav1.Duration `json:"skew,omitempty"`
+	// CanaryInterval is how long a canary is proof of the key that an issuer signs
+	// with, after which another is sent; 1h when absent, 10s at least.
+	CanaryInterval *metav1.Duration `json:"canaryInterval,omitempty"`
 	// Paused stops the rollover where it is; nothing that is distributed is
 	// taken back.
 	Paused bool `json:"paused,omitempty"`

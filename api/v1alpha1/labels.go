@@ -38,7 +38,15 @@ const (
 	// in lower-case hex, of the leaves that its pods load at their start. See
 	// planner.LeavesDigest.
 	AnnotationLeavesSHA256 = "reanchor.dev/leaves-sha256"
+	// AnnotationOwnCA is set by a workload's owner, on the workload or its pod
+	// template. "Unused" says that the workload does not verify with the ca.crt of the
+	// leaf Secrets that it mounts. Without it, a workload that seems to holds a rollover
+	// before Switch: at its reissue a leaf's ca.crt becomes the new root alone.
+	AnnotationOwnCA = "reanchor.dev/own-ca"
 	// AnnotationIssuerGeneration is set on a canary: the issuer's generation that
 	// it was sent through.
 	AnnotationIssuerGeneration = "reanchor.dev/issuer-generation"
 )
+
+// OwnCAUnused is the value of [AnnotationOwnCA] that waives the check.
+const OwnCAUnused = "Unused"

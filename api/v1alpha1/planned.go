@@ -14,7 +14,6 @@ const kindTrustDomain = "TrustDomain"
 var plannedKinds = []string{"Device", "DeviceGroup", "Policy"}
 
 var plannedFields = map[reflect.Type][]string{
-	reflect.TypeFor[AuthoritySpec]():     {"issuedBy"},
 	reflect.TypeFor[AuthorityKey]():      {"certificate", "issuer", "secret"},
 	reflect.TypeFor[Rollover]():          {"waitForOffline", "waves", "windows"},
 	reflect.TypeFor[IssuerBindingSpec](): {"references"},

@@ -58,8 +58,10 @@ type TrustDomainSpec struct {
 	Timeout metav1.Duration `json:"timeout,omitempty"`
 	// Source is the repository.
 	Source Source `json:"source"`
-	// WriteBack says what the program itself puts into Git.
-	WriteBack WriteBack `json:"writeBack"`
+	// WriteBack says how the program itself writes to Git.
+	// +kubebuilder:default={mode: "Enabled"}
+	// +optional
+	WriteBack WriteBack `json:"writeBack,omitempty"`
 	// Prune deletes what is gone from the repository.
 	// +kubebuilder:default=true
 	// +optional
@@ -114,17 +116,50 @@ type LocalReference struct {
 }
 
 // WriteBackMode says whether the program writes to Git.
-// +kubebuilder:validation:Enum=Disabled
+// +kubebuilder:validation:Enum=Enabled;Disabled
 type WriteBackMode string
 
-// WriteBackDisabled leaves the repository as it is: no record of anchors is kept
-// there.
-const WriteBackDisabled WriteBackMode = "Disabled"
+// The modes of writing back.
+const (
+	// WriteBackEnabled records in Git the certificate of every key that came to be.
+	WriteBackEnabled WriteBackMode = "Enabled"
+	// WriteBackDisabled leaves the repository as it is: no record of anchors is kept
+	// there, so that a restored or swapped cluster is recognised by its bundles alone.
+	WriteBackDisabled WriteBackMode = "Disabled"
+)
 
-// WriteBack says what the program itself puts into Git.
+// WriteBack says how the program itself writes to Git: the record of anchors, in
+// the folder anchors below spec.source.path.
 type WriteBack struct {
-	// Mode must be Disabled.
-	Mode WriteBackMode `json:"mode"`
+	// Mode is Enabled or Disabled.
+	// +kubebuilder:default=Enabled
+	// +optional
+	Mode WriteBackMode `json:"mode,omitempty"`
+	// Branch that is written to; it must exist. The source's branch when absent. From
+	// another branch only the record is read.
+	// +kubebuilder:validation:MaxLength=255
+	// +optional
+	Branch string `json:"branch,omitempty"`
+	// Author and committer of the commits.
+	// +kubebuilder:default={}
+	// +optional
+	Author CommitAuthor `json:"author,omitempty"`
+}
+
+// CommitAuthor is who commits are by.
+type CommitAuthor struct {
+	// Name of the author.
+	// +kubebuilder:default=reanchor
+	// +kubebuilder:validation:Pattern="^[^<>\\n\\r]+$"
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	Name string `json:"name,omitempty"`
+	// Email of the author.
+	// +kubebuilder:default=noreply@reanchor.dev
+	// +kubebuilder:validation:Pattern="^[^<>\\n\\r ]+$"
+	// +kubebuilder:validation:MaxLength=254
+	// +optional
+	Email string `json:"email,omitempty"`
 }
 
 // TrustDomainStatus says how far the domain has come. Nothing in it grows with

@@ -24,7 +24,20 @@ func (w *World) writes(plan planner.Plan) []write {
 	for _, action := range plan.Actions {
 		writes = append(writes, write{action.String(), func() { w.act(action) }})
 	}
+	for _, recorded := range plan.Record {
+		writes = append(writes, write{"record " + recorded.Path(), func() { w.note(recorded) }})
+	}
 	return writes
+}
+
+// note commits one entry of the record.
+func (w *World) note(recorded planner.RecordedKey) {
+	if recorded.Retired {
+		before := recorded
+		before.Retired = false
+		delete(w.record, before.Path())
+	}
+	w.record[recorded.Path()] = recorded
 }
 
 func (w *World) keyWrites(targets []planner.TargetKey) []write {
@@ -36,9 +49,10 @@ func (w *World) keyWrites(targets []planner.TargetKey) []write {
 		if target.Certificate && w.cas[ref] == nil {
 			writes = append(writes, write{"create Certificate " + ref.String(), func() { w.cas[ref] = &caObject{target: target} }})
 		}
-		if _, has := w.internal[ref]; target.Issuer && !has {
-			writes = append(writes, write{"create Issuer " + ref.String(), func() { w.internal[ref] = target }})
+		if target.Issuer && w.internal[ref] == nil {
+			writes = append(writes, write{"create Issuer " + ref.String(), func() { w.internal[ref] = &internalIssuer{target: target} }})
 		}
+		writes = append(writes, w.clusterIssuerWrites(ref, target)...)
 	}
 	for _, ref := range sortedKeys(w.cas) {
 		if !certificates[ref] {
@@ -51,6 +65,19 @@ func (w *World) keyWrites(targets []planner.TargetKey) []write {
 		}
 	}
 	return writes
+}
+
+// clusterIssuerWrites keep the ClusterIssuer of a key, beside its internal Issuer.
+func (w *World) clusterIssuerWrites(ref planner.Ref, target planner.TargetKey) []write {
+	internal := w.internal[ref]
+	if internal == nil || internal.cluster == target.ClusterIssuer {
+		return nil
+	}
+	what := "delete ClusterIssuer " + ref.Name
+	if target.ClusterIssuer {
+		what = "create ClusterIssuer " + ref.Name
+	}
+	return []write{{what, func() { internal.cluster = target.ClusterIssuer }}}
 }
 
 func (w *World) issuerWrites(targets []planner.TargetIssuer) []write {
@@ -97,7 +124,7 @@ func (w *World) bundleWrites(targets []planner.TargetBundle) []write {
 			continue
 		}
 		writes = append(writes, write{fmt.Sprintf("write Bundle %s with %s", target.Name, names(next.Anchors)), func() {
-			w.checkShrink(next)
+			w.checkBundle(next)
 			w.bundles[next.Name] = next
 		}})
 	}
@@ -115,9 +142,12 @@ func (w *World) bundleWrites(targets []planner.TargetBundle) []write {
 func (w *World) act(action planner.Action) {
 	switch action.Kind {
 	case planner.ActionProve:
+		w.serial++
+		canary := planner.Canary{Name: fmt.Sprintf("canary-%d", w.serial), At: w.Now, Generation: action.Generation, State: planner.CanaryPending}
 		if i := w.issuers[action.Subject]; i != nil {
-			w.serial++
-			i.canary = planner.Canary{Name: fmt.Sprintf("canary-%d", w.serial), At: w.Now, Generation: action.Generation, State: planner.CanaryPending}
+			i.canary = canary
+		} else if i := w.internal[action.Subject]; i != nil {
+			i.canary = canary
 		}
 	case planner.ActionReissue:
 		if ca := w.cas[action.Subject]; ca != nil {

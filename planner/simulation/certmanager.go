@@ -32,6 +32,19 @@ func (c *caObject) adopted(secret *caSecret) bool {
 type caSecret struct {
 	private     ed25519.PrivateKey
 	certificate pki.Certificate
+	// above is what is presented with what the key signs: its own certificate and those
+	// of the intermediates above it. Nothing for a root.
+	above []pki.Certificate
+	// root that the chain ends in: what cert-manager writes as ca.crt.
+	root pki.Certificate
+}
+
+// internalIssuer is the issuer of a key of its own, with its newest canary.
+type internalIssuer struct {
+	target planner.TargetKey
+	// cluster reports that there is a ClusterIssuer of its name too.
+	cluster       bool
+	canary, proof planner.Canary
 }
 
 // issuer is a binding's issuer with its newest canary.
@@ -44,32 +57,49 @@ type issuer struct {
 	proof planner.Canary
 }
 
-// leaf is a declared end-entity Certificate and its Secret.
+// leaf is an end-entity Certificate, whoever made it, and its Secret.
 type leaf struct {
 	ref     planner.Ref
 	issuer  planner.Ref
 	secret  string
 	chain   []pki.Certificate
+	root    pki.Certificate
+	foreign bool
 	issuing bool
+	// lost: the request that told what was issued is gone.
+	lost bool
 }
 
 const leafLife = 90 * 24 * time.Hour
 
 // issueCAs makes what a CA's Certificate asks for. A Secret that is gone while its
 // Certificate is there is made anew with another key, as cert-manager does; one that
-// is there is taken over as it is, and kept through a reissue.
+// is there is taken over as it is, and kept through a reissue. An intermediate waits for
+// the issuer that its Certificate names.
 func (w *World) issueCAs() {
 	for _, ref := range sortedKeys(w.cas) {
 		ca, secret := w.cas[ref], w.secrets[ref]
-		if (secret != nil && !ca.issuing) || w.lazy() {
+		parent := w.parentSecret(ca.target.Spec.SignedBy)
+		waits := ca.target.Spec.SignedBy != planner.Ref{} && parent == nil
+		if (secret != nil && !ca.issuing) || waits || w.lazy() {
 			continue
 		}
 		if secret == nil {
 			secret = &caSecret{private: w.newKey()}
 		}
-		w.secrets[ref] = &caSecret{private: secret.private, certificate: w.root(ca.target, secret.private)}
+		w.secrets[ref] = w.issueCA(ca.target, secret.private, parent)
 		ca.issued, ca.issuing = w.secrets[ref].certificate, false
 	}
+}
+
+// parentSecret is what an internal issuer signs with; nil if it is not there.
+func (w *World) parentSecret(signedBy planner.Ref) *caSecret {
+	for _, ref := range sortedKeys(w.internal) {
+		if signedBy == ref || signedBy == (planner.Ref{Name: ref.Name}) && w.internal[ref].cluster {
+			return w.secrets[ref]
+		}
+	}
+	return nil
 }
 
 // issueLeaves signs what is to be issued with whatever key the issuer names now.
@@ -80,23 +110,30 @@ func (w *World) issueLeaves() {
 		if !leaf.issuing || secret == nil || w.lazy() {
 			continue
 		}
-		leaf.chain = []pki.Certificate{w.sign(leaf.ref.String(), leafLife, secret)}
-		leaf.issuing = false
+		signed := w.sign(leaf.ref.String(), w.leafLife, secret)
+		leaf.chain, leaf.root = append([]pki.Certificate{signed}, secret.above...), secret.root
+		leaf.issuing, leaf.lost = false, false
+		w.checkLifetime(leaf, secret)
 	}
 }
 
 func (w *World) answerCanaries() {
 	for _, ref := range sortedKeys(w.issuers) {
-		issuer := w.issuers[ref]
-		secret := w.signingSecret(ref)
-		if issuer.canary.State != planner.CanaryPending || secret == nil || w.lazy() {
-			continue
-		}
-		issuer.canary.State = planner.CanarySigned
-		issuer.canary.Certificate = w.sign("canary", time.Hour, secret)
-		issuer.canary.CA = secret.certificate
-		issuer.proof = issuer.canary
+		w.answer(&w.issuers[ref].canary, &w.issuers[ref].proof, w.signingSecret(ref))
 	}
+	for _, ref := range sortedKeys(w.internal) {
+		w.answer(&w.internal[ref].canary, &w.internal[ref].proof, w.secrets[ref])
+	}
+}
+
+func (w *World) answer(canary, proof *planner.Canary, secret *caSecret) {
+	if canary.State != planner.CanaryPending || secret == nil || w.lazy() {
+		return
+	}
+	canary.State = planner.CanarySigned
+	canary.Certificate = w.sign("canary", time.Hour, secret)
+	canary.CA = secret.certificate
+	*proof = *canary
 }
 
 // signingSecret is what an issuer signs with at this moment; nil if it cannot.
@@ -108,8 +145,8 @@ func (w *World) signingSecret(ref planner.Ref) *caSecret {
 	return w.secrets[planner.Ref{Namespace: issuer.authority.Namespace, Name: issuer.secretName}]
 }
 
-// root makes a self-signed root of a key.
-func (w *World) root(target planner.TargetKey, private ed25519.PrivateKey) pki.Certificate {
+// issueCA makes the certificate of a key: signed by itself, or by its parent.
+func (w *World) issueCA(target planner.TargetKey, private ed25519.PrivateKey, parent *caSecret) *caSecret {
 	w.serial++
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(w.serial),
@@ -120,7 +157,12 @@ func (w *World) root(target planner.TargetKey, private ed25519.PrivateKey) pki.C
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
 	}
-	return create(template, template, private.Public(), private)
+	if parent == nil {
+		made := create(template, template, private.Public(), private)
+		return &caSecret{private: private, certificate: made, root: made}
+	}
+	made := create(template, parent.certificate.X509(), private.Public(), parent.private)
+	return &caSecret{private: private, certificate: made, above: append([]pki.Certificate{made}, parent.above...), root: parent.root}
 }
 
 func (w *World) sign(name string, life time.Duration, ca *caSecret) pki.Certificate {

@@ -1,52 +1,123 @@
 package simulation
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 )
 
-// Violations are the invariants that were seen broken, each with its evidence.
-func (w *World) Violations() []string { return w.violations }
+// Invariant is one of the promises that no state of a world may break.
+type Invariant string
 
-func (w *World) violate(format string, args ...any) {
-	w.violations = append(w.violations, fmt.Sprintf(format, args...))
+// The invariants that are asked in every world, after every write.
+const (
+	TrustBeforeUse       Invariant = "trust before use"
+	DrainBeforeRetire    Invariant = "drain before retire"
+	PairwiseSafety       Invariant = "pairwise safety"
+	BundlesOnlyGrow      Invariant = "bundles only grow"
+	Lifetimes            Invariant = "lifetimes"
+	Skew                 Invariant = "skew"
+	RestartsAreBounded   Invariant = "restarts are bounded"
+	NoIntermediateAnchor Invariant = "intermediates never enter a bundle"
+	OwnCAIsNoBundle      Invariant = "a leaf's own ca.crt is no bundle"
+	NothingIsAdopted     Invariant = "nothing is adopted silently"
+)
+
+// Violation is an invariant that was seen broken, with its evidence.
+type Violation struct {
+	Invariant Invariant
+	Evidence  string
+}
+
+// String is the violation in one line.
+func (v Violation) String() string { return string(v.Invariant) + ": " + v.Evidence }
+
+// Violations are the invariants that were seen broken.
+func (w *World) Violations() []Violation { return w.violations }
+
+func (w *World) violate(invariant Invariant, format string, args ...any) {
+	w.violations = append(w.violations, Violation{invariant, fmt.Sprintf(format, args...)})
 }
 
 // checkTrustBeforeUse is asked when an issuer is about to move: every copy and
-// every running verifier holds the key's anchor.
+// every running verifier holds the anchor that the key chains to, and its skew is over.
 func (w *World) checkTrustBeforeUse(authority planner.Ref, secretName string) {
 	secret := w.secrets[planner.Ref{Namespace: authority.Namespace, Name: secretName}]
 	if secret == nil {
-		w.violate("trust before use: an issuer moves to %s, of which there is no Secret", secretName)
+		w.violate(TrustBeforeUse, "an issuer moves to %s, of which there is no Secret", secretName)
 		return
+	}
+	if usable := secret.certificate.NotBefore().Add(w.skewOf(authority)); w.Now.Before(usable) {
+		w.violate(Skew, "an issuer moves to %s at %s, before %s", secretName, w.Now, usable)
 	}
 	for _, name := range w.bundlesOf(authority) {
 		for _, namespace := range w.namespaces {
-			if c := w.copies[copyID{name, namespace}]; c == nil || !c.anchors.Has(secret.certificate) {
-				w.violate("trust before use: an issuer moves to %s, which the copy of %s in %s does not hold", secretName, name, namespace)
+			if c := w.copies[copyID{name, namespace}]; c == nil || !c.anchors.Has(secret.root) {
+				w.violate(TrustBeforeUse, "an issuer moves to %s, which the copy of %s in %s does not hold", secretName, name, namespace)
 			}
 		}
 		w.eachVerifier(name, func(who string, anchors pki.Anchors) {
-			if !anchors.Has(secret.certificate) {
-				w.violate("trust before use: an issuer moves to %s, which %s has not loaded", secretName, who)
+			if !anchors.Has(secret.root) {
+				w.violate(TrustBeforeUse, "an issuer moves to %s, which %s has not loaded", secretName, who)
 			}
 		})
 	}
+	w.checkOwnCA(authority, secret)
 }
 
-// checkShrink is asked when a bundle is about to be written: it loses an anchor
-// only if that key is to be retired and every live chain verifies without it.
-func (w *World) checkShrink(next planner.Bundle) {
+// checkOwnCA is asked when an issuer is about to move to another root: nobody verifies
+// with what its leaf's Secret says of the old one alone.
+func (w *World) checkOwnCA(authority planner.Ref, secret *caSecret) {
+	for _, workload := range w.workloads {
+		for _, p := range workload.pods {
+			for name, anchors := range p.own {
+				if l := w.leafOf(workload.Ref.Namespace, name); l != nil && w.rootOf(w.authorityOf(l)) == w.rootOf(authority) && !anchors.Has(secret.root) {
+					w.violate(OwnCAIsNoBundle, "an issuer moves to %s while %s verifies with the ca.crt of %s", secret.certificate, workload, name)
+				}
+			}
+		}
+	}
+}
+
+// skewOf is how long after its notBefore a key of the authority is not used.
+func (w *World) skewOf(ref planner.Ref) time.Duration {
+	for _, authority := range w.Desired.Authorities {
+		if planner.AuthorityRef(authority) == ref && authority.Spec.Rollover.Skew != nil {
+			return authority.Spec.Rollover.Skew.Duration
+		}
+	}
+	return 0
+}
+
+// checkLifetime is asked when a leaf was issued: it does not outlive what signed it.
+func (w *World) checkLifetime(l *leaf, by *caSecret) {
+	if l.chain[0].NotAfter().After(by.certificate.NotAfter()) {
+		w.violate(Lifetimes, "Certificate %s ends at %s, and %s, which signed it, at %s", l.ref, l.chain[0].NotAfter(), by.certificate, by.certificate.NotAfter())
+	}
+}
+
+// checkBundle is asked when a bundle is about to be written. It holds roots alone. It
+// loses an anchor only if that key is to be retired and every live chain verifies
+// without it.
+func (w *World) checkBundle(next planner.Bundle) {
+	for _, anchor := range next.Anchors {
+		if !anchor.SelfSigned() {
+			w.violate(NoIntermediateAnchor, "%s is to hold %s, which %s signed", next.Name, anchor, anchor.X509().Issuer.CommonName)
+		}
+	}
+	w.checkOrder(next)
 	gone := w.bundles[next.Name].Anchors.Minus(next.Anchors)
 	for _, anchor := range gone {
 		if !w.retired(anchor) {
-			w.violate("bundles only grow: %s loses %s, which is not to be retired", next.Name, anchor)
+			w.violate(BundlesOnlyGrow, "%s loses %s, which is not to be retired", next.Name, anchor)
 		}
 	}
 	if len(gone) == 0 {
@@ -54,9 +125,19 @@ func (w *World) checkShrink(next planner.Bundle) {
 	}
 	w.eachPresenter(next.Name, func(who string, chain []pki.Certificate) {
 		if err := w.verify(chain, next.Anchors); err != nil {
-			w.violate("drain before retire: %s loses %s while %s needs it: %v", next.Name, names(gone), who, err)
+			w.violate(DrainBeforeRetire, "%s loses %s while %s needs it: %v", next.Name, names(gone), who, err)
 		}
 	})
+}
+
+// checkOrder is asked with it: equal sets of anchors are equal bytes.
+func (w *World) checkOrder(next planner.Bundle) {
+	if !bytes.Equal(next.Anchors.PEM(), pki.NewAnchors(next.Anchors...).PEM()) {
+		w.violate(BundlesOnlyGrow, "%s is written in an order of its own, or with an anchor twice", next.Name)
+	}
+	if standing, stands := w.bundles[next.Name]; stands && !reflect.DeepEqual(standing.Target, next.Target) {
+		w.violate(BundlesOnlyGrow, "the target of %s changes, and its old copies go before the new ones are there", next.Name)
+	}
 }
 
 // verify is pki.Verify, remembered: no certificate of a world ends while it lasts.
@@ -81,16 +162,18 @@ func digest(anchors pki.Anchors) (id pki.Fingerprint) {
 	return id
 }
 
-// retired reports whether Git lets the key of that anchor go.
+// retired reports whether Git lets the key of that anchor go: one that its Certificate
+// was issued, now or before.
 func (w *World) retired(anchor pki.Certificate) bool {
 	for _, ca := range w.cas {
-		if ca.issued.Equal(anchor) {
+		if ca.target.Spec.CommonName == anchor.CommonName() {
 			return !w.wanted(ca.target)
 		}
 	}
 	return false
 }
 
+// wanted reports whether Git keeps a root's key.
 func (w *World) wanted(target planner.TargetKey) bool {
 	return slices.ContainsFunc(w.Desired.Authorities, func(a v1alpha1.Authority) bool {
 		return planner.AuthorityRef(a) == target.Authority && slices.ContainsFunc(a.Spec.Keys, func(k v1alpha1.AuthorityKey) bool {
@@ -106,10 +189,27 @@ func (w *World) checkPairs() {
 		w.eachVerifier(bundle.Metadata.Name, func(verifier string, anchors pki.Anchors) {
 			w.eachPresenter(bundle.Metadata.Name, func(presenter string, chain []pki.Certificate) {
 				if err := w.verify(chain, anchors); err != nil {
-					w.violate("pairwise safety: %s refuses %s: %v", verifier, presenter, err)
+					w.violate(PairwiseSafety, "%s refuses %s: %v", verifier, presenter, err)
 				}
 			})
 		})
+	}
+	w.checkOwnPairs()
+}
+
+// checkOwnPairs asks the same of those who verify with a leaf Secret's ca.crt.
+func (w *World) checkOwnPairs() {
+	for _, workload := range w.workloads {
+		for _, p := range workload.pods {
+			for name, anchors := range p.own {
+				l := w.leafOf(workload.Ref.Namespace, name)
+				w.eachLeafOf(w.rootOf(w.authorityOf(l)), func(presenter string, chain []pki.Certificate) {
+					if err := w.verify(chain, anchors); err != nil {
+						w.violate(OwnCAIsNoBundle, "pod %d of %s, with the ca.crt of %s, refuses %s: %v", p.ordinal, workload, name, presenter, err)
+					}
+				})
+			}
+		}
 	}
 }
 
@@ -118,14 +218,14 @@ func (w *World) checkPairs() {
 func (w *World) checkOneRestart(action planner.Action) {
 	restarted := w.workload(action.Workload, action.Subject)
 	for _, other := range w.workloads {
-		if other != restarted && len(other.pods) > 0 && other.rolling() && sharesBundle(restarted, other) {
-			w.violate("restarts are bounded: %s is restarted while %s is rolling", restarted, other)
+		if other != restarted && other.Kind != "Pod" && len(other.pods) > 0 && other.rolling() && sharesBundle(restarted, other) {
+			w.violate(RestartsAreBounded, "%s is restarted while %s is rolling", restarted, other)
 		}
 	}
 	for _, mount := range restarted.Bundles {
 		c := w.copies[copyID{mount.Name, restarted.Ref.Namespace}]
 		if action.BundleDigest != "" && (c == nil || !c.anchors.Contains(w.bundles[mount.Name].Anchors)) {
-			w.violate("restarts are bounded: %s is restarted before its copy of %s is current", restarted, mount.Name)
+			w.violate(RestartsAreBounded, "%s is restarted before its copy of %s is current", restarted, mount.Name)
 		}
 	}
 }
@@ -133,7 +233,7 @@ func (w *World) checkOneRestart(action planner.Action) {
 // checkBundleUnused is asked when a bundle is about to be deleted.
 func (w *World) checkBundleUnused(name string) {
 	w.eachVerifier(name, func(who string, _ pki.Anchors) {
-		w.violate("drain before retire: Bundle %s is deleted while %s verifies with it", name, who)
+		w.violate(DrainBeforeRetire, "Bundle %s is deleted while %s verifies with it", name, who)
 	})
 }
 
@@ -141,7 +241,7 @@ func (w *World) checkBundleUnused(name string) {
 func (w *World) checkIssuerUnused(ref planner.Ref) {
 	for _, leaf := range sortedKeys(w.leaves) {
 		if w.leaves[leaf].issuer == ref {
-			w.violate("drain before retire: issuer %s is deleted while Certificate %s refers to it", ref, leaf)
+			w.violate(DrainBeforeRetire, "issuer %s is deleted while Certificate %s refers to it", ref, leaf)
 		}
 	}
 }
@@ -150,11 +250,11 @@ func (w *World) checkIssuerUnused(ref planner.Ref) {
 // signs with it, and no Certificate is there that would make it anew.
 func (w *World) checkSecretUnused(ref planner.Ref) {
 	if w.cas[ref] != nil {
-		w.violate("drain before retire: Secret %s is deleted while its Certificate is there", ref)
+		w.violate(DrainBeforeRetire, "Secret %s is deleted while its Certificate is there", ref)
 	}
 	for name, i := range w.issuers {
 		if i.secretName == ref.Name && i.authority.Namespace == ref.Namespace {
-			w.violate("drain before retire: Secret %s is deleted while issuer %s signs with it", ref, name)
+			w.violate(DrainBeforeRetire, "Secret %s is deleted while issuer %s signs with it", ref, name)
 		}
 	}
 }
@@ -170,14 +270,33 @@ func sharesBundle(a, b *workload) bool {
 	})
 }
 
+// bundlesOf are the bundles that distribute the root of the authority.
 func (w *World) bundlesOf(authority planner.Ref) []string {
+	root := w.rootOf(authority)
 	var found []string
 	for _, bundle := range w.Desired.Bundles {
-		if slices.Contains(bundle.Spec.Authorities, authority.Name) {
+		if slices.Contains(bundle.Spec.Authorities, root.Name) {
 			found = append(found, bundle.Metadata.Name)
 		}
 	}
 	return found
+}
+
+// rootOf is the root at the top of the authority's chain.
+func (w *World) rootOf(ref planner.Ref) planner.Ref {
+	for range w.Desired.Authorities {
+		at := slices.IndexFunc(w.Desired.Authorities, func(a v1alpha1.Authority) bool { return planner.AuthorityRef(a) == ref })
+		if at < 0 || w.Desired.Authorities[at].Spec.IssuedBy == nil {
+			return ref
+		}
+		parent := w.Desired.Authorities[at].Spec.IssuedBy.Name
+		at = slices.IndexFunc(w.Desired.Authorities, func(a v1alpha1.Authority) bool { return a.Metadata.Name == parent })
+		if at < 0 {
+			return ref
+		}
+		ref = planner.AuthorityRef(w.Desired.Authorities[at])
+	}
+	return ref
 }
 
 func (w *World) eachVerifier(bundle string, visit func(who string, anchors pki.Anchors)) {
@@ -193,9 +312,23 @@ func (w *World) eachVerifier(bundle string, visit func(who string, anchors pki.A
 // eachPresenter visits everything that verifiers of a bundle may be shown: what
 // running pods loaded, and what pods that start would load.
 func (w *World) eachPresenter(bundle string, visit func(who string, chain []pki.Certificate)) {
+	for _, declared := range w.Desired.Bundles {
+		if declared.Metadata.Name != bundle {
+			continue
+		}
+		for _, authority := range w.Desired.Authorities {
+			if slices.Contains(declared.Spec.Authorities, authority.Metadata.Name) {
+				w.eachLeafOf(planner.AuthorityRef(authority), visit)
+			}
+		}
+	}
+}
+
+// eachLeafOf visits the leaves of a root's whole family, in their Secrets and in pods.
+func (w *World) eachLeafOf(root planner.Ref, visit func(who string, chain []pki.Certificate)) {
 	for _, ref := range sortedKeys(w.leaves) {
 		l := w.leaves[ref]
-		if !slices.Contains(w.bundlesOf(w.authorityOf(l)), bundle) {
+		if w.rootOf(w.authorityOf(l)) != root {
 			continue
 		}
 		if len(l.chain) > 0 {

@@ -205,8 +205,8 @@ func TestNaiveRolloversAreCaught(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := rolling(t)
 			test.drive(t, w)
-			if broken := w.Violations(); len(broken) == 0 || !strings.HasPrefix(broken[0], test.want) {
-				t.Errorf("the violations are\n\t%s\nwant first\n\t%s", strings.Join(broken, "\n\t"), test.want)
+			if broken := w.Violations(); len(broken) == 0 || !strings.HasPrefix(broken[0].String(), test.want) {
+				t.Errorf("the violations are\n\t%v\nwant first\n\t%s", broken, test.want)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/reanchor/reanchor/planner"
@@ -9,7 +10,7 @@ import (
 
 // Observe is what the applier would see of this world.
 func (w *World) Observe() planner.Observed {
-	observed := planner.Observed{Since: w.since}
+	observed := planner.Observed{Since: w.since, Record: w.Record()}
 	w.observeKeys(&observed)
 	for _, ref := range sortedKeys(w.issuers) {
 		i := w.issuers[ref]
@@ -17,7 +18,7 @@ func (w *World) Observe() planner.Observed {
 	}
 	for _, ref := range sortedKeys(w.leaves) {
 		l := w.leaves[ref]
-		observed.Leaves = append(observed.Leaves, planner.Leaf{Ref: l.ref, Issuer: l.issuer, SecretName: l.secret, Chain: l.chain, Issuing: l.issuing})
+		observed.Leaves = append(observed.Leaves, l.observe())
 	}
 	for _, name := range w.bundleNames() {
 		standing := w.bundles[name]
@@ -28,14 +29,51 @@ func (w *World) Observe() planner.Observed {
 	for _, workload := range w.workloads {
 		seen := workload.Workload
 		seen.Pods, seen.Started, seen.Bearing, seen.Rolling = len(workload.pods), len(workload.pods), workload.bearing(), workload.rolling()
+		seen.OldestStart = workload.oldest()
 		observed.Workloads = append(observed.Workloads, seen)
 	}
 	return observed
 }
 
-// observe is what a turn sees: under disorder, now and then, a list is refused.
-func (w *World) observe() planner.Observed {
-	observed := w.Observe()
+func (l *leaf) observe() planner.Leaf {
+	seen := planner.Leaf{Ref: l.ref, Issuer: l.issuer, SecretName: l.secret, Foreign: l.foreign, Chain: l.chain, Issuing: l.issuing}
+	if l.lost {
+		seen.Chain, seen.Unknown = nil, "the CertificateRequest of revision 1 is gone; a reissue makes it known"
+	}
+	return seen
+}
+
+// Record is what Git remembers.
+func (w *World) Record() planner.Record {
+	record := planner.Record{Enabled: w.record != nil}
+	for _, path := range slices.Sorted(maps.Keys(w.record)) {
+		record.Keys = append(record.Keys, w.record[path])
+	}
+	slices.SortFunc(record.Keys, planner.RecordedKey.Compare)
+	return record
+}
+
+// howStale is how many turns a cache lags behind at most.
+const howStale = 4
+
+// observeStale is what a turn sees in its cache: under disorder, now and then, what was a
+// few turns ago, and now and then a list is refused.
+func (w *World) observeStale() planner.Observed {
+	now := w.Observe()
+	w.seenLately = append(w.seenLately, now)[max(0, len(w.seenLately)+1-howStale):]
+	if !w.Disorder {
+		return now
+	}
+	seen := now
+	if w.random.IntN(4) == 0 {
+		seen = w.seenLately[w.random.IntN(len(w.seenLately))]
+		seen.Since, seen.Record = now.Since, now.Record
+	}
+	return w.refuse(seen)
+}
+
+// refuse hides, now and then under disorder, one of the lists.
+func (w *World) refuse(observed planner.Observed) planner.Observed {
 	if !w.Disorder || w.random.IntN(8) != 0 {
 		return observed
 	}
@@ -62,8 +100,13 @@ func (w *World) observeKeys(observed *planner.Observed) {
 }
 
 func (w *World) observeKey(ref planner.Ref) planner.Key {
-	target, hasIssuer := w.internal[ref]
-	key := planner.Key{HasIssuer: hasIssuer, SecretGone: hasIssuer && w.secrets[ref] == nil}
+	var target planner.TargetKey
+	key := planner.Key{}
+	if internal := w.internal[ref]; internal != nil {
+		target = internal.target
+		key.HasIssuer, key.HasClusterIssuer, key.SecretGone = true, internal.cluster, w.secrets[ref] == nil
+		key.Generation, key.Canary, key.Proof = 1, internal.canary, internal.proof
+	}
 	if ca := w.cas[ref]; ca != nil {
 		target = ca.target
 		key.HasCertificate, key.Spec = true, target.Spec

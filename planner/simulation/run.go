@@ -9,23 +9,41 @@ import (
 
 // Turn lets the neighbours act, plans, and carries the plan out: all of it, or
 // under disorder any part in any order.
-func (w *World) Turn() planner.Plan {
+func (w *World) Turn() planner.Plan { return w.TurnUpTo(anyWrite) }
+
+// anyWrite lets a turn make all its writes.
+const anyWrite = -1
+
+// TurnUpTo is a turn that ends after so many of its writes, as a crash would end it.
+func (w *World) TurnUpTo(writes int) planner.Plan {
 	w.Now = w.Now.Add(tick)
 	w.neighbours()
 	w.checkPairs()
-	plan := planner.Next(w.Desired, w.observe(), w.Now)
+	plan, todo := w.planned()
 	w.since = plan.Gates
-	writes := w.writes(plan)
-	if w.Disorder {
-		w.random.Shuffle(len(writes), func(i, j int) { writes[i], writes[j] = writes[j], writes[i] })
-		writes = writes[:w.random.IntN(len(writes)+1)]
+	switch {
+	case writes != anyWrite:
+		todo = todo[:min(writes, len(todo))]
+	case w.Disorder:
+		w.random.Shuffle(len(todo), func(i, j int) { todo[i], todo[j] = todo[j], todo[i] })
+		todo = todo[:w.random.IntN(len(todo)+1)]
 	}
-	w.tell(plan, writes)
-	for _, write := range writes {
+	w.tell(plan, todo)
+	for _, write := range todo {
 		write.do()
 		w.checkPairs()
 	}
 	return plan
+}
+
+// planned is the plan of a turn and the writes that lead to it. It is made from what the
+// cache holds, and once more from the cluster itself if there is anything to write.
+func (w *World) planned() (planner.Plan, []write) {
+	plan := planner.Next(w.Desired, w.observeStale(), w.Now)
+	if len(w.writes(plan)) > 0 {
+		plan = planner.Next(w.Desired, w.refuse(w.Observe()), w.Now)
+	}
+	return plan, w.writes(plan)
 }
 
 // Settle takes turns until every rollover is settled and nothing is written any

@@ -1,16 +1,17 @@
 package simulation
 
 import (
+	"slices"
 	"time"
 
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 )
 
-// replicas is how many pods every workload has.
+// replicas is how many pods every workload has, but for a bare Pod.
 const replicas = 2
 
-// workload is a Deployment: a pod template's annotations and its pods.
+// workload is something that runs pods: a pod template's annotations and its pods.
 type workload struct {
 	planner.Workload
 	pods []*pod
@@ -21,7 +22,10 @@ type pod struct {
 	bundleDigest, leavesDigest string
 	anchors                    map[string]pki.Anchors
 	chains                     map[string][]pki.Certificate
-	ordinal                    int
+	// own are the anchors that it took from leaf Secrets' ca.crt, by Secret.
+	own     map[string]pki.Anchors
+	created time.Time
+	ordinal int
 }
 
 func newWorkload(declared planner.Workload) *workload {
@@ -46,30 +50,54 @@ func (w *workload) bearing() int {
 	return n
 }
 
-func (w *workload) rolling() bool { return w.bearing() < replicas || len(w.pods) > replicas }
+// wanted is how many pods there shall be.
+func (w *workload) wanted() int {
+	if w.Kind == "Pod" {
+		return 1
+	}
+	return replicas
+}
 
-// roll brings the pods one step nearer to the pod template: a new one first, then
-// an old one goes, as a rolling update with maxUnavailable 0 does.
+func (w *workload) rolling() bool {
+	return w.Kind != "Pod" && (w.bearing() < w.wanted() || len(w.pods) > w.wanted())
+}
+
+// oldest is when the oldest pod was created.
+func (w *workload) oldest() time.Time {
+	var oldest time.Time
+	for _, p := range w.pods {
+		if oldest.IsZero() || p.created.Before(oldest) {
+			oldest = p.created
+		}
+	}
+	return oldest
+}
+
+// roll brings the pods one step nearer to the pod template: a Deployment starts a new
+// one first, then an old one goes; a StatefulSet and a DaemonSet take the old one away
+// first. A bare Pod is made anew by its owner, now and then, or never.
 func (w *World) roll(workload *workload) {
 	if w.lazy() {
 		return
 	}
-	if workload.bearing() < replicas {
+	if workload.Kind == "Pod" && len(workload.pods) == 1 && w.Recreate && w.random.IntN(6) == 0 {
+		workload.pods = nil
+	}
+	old := slices.IndexFunc(workload.pods, func(p *pod) bool { return !workload.current(p) })
+	surge := workload.Kind == "Deployment" || len(workload.pods) < workload.wanted()
+	if workload.bearing() < workload.wanted() && surge {
 		if p := w.start(workload); p != nil {
 			workload.pods = append(workload.pods, p)
 		}
 	}
-	for i, p := range workload.pods {
-		if !workload.current(p) && len(workload.pods) > replicas {
-			workload.pods = append(workload.pods[:i], workload.pods[i+1:]...)
-			return
-		}
+	if old >= 0 && (len(workload.pods) > workload.wanted() || !surge) {
+		workload.pods = slices.Delete(workload.pods, old, old+1)
 	}
 }
 
 // start loads what the pod mounts; a pod whose mounts are not there does not start.
 func (w *World) start(workload *workload) *pod {
-	p := &pod{bundleDigest: workload.BundleDigest, leavesDigest: workload.LeavesDigest, ordinal: len(workload.pods)}
+	p := &pod{bundleDigest: workload.BundleDigest, leavesDigest: workload.LeavesDigest, created: w.Now, ordinal: len(workload.pods)}
 	if !w.load(workload, p) {
 		return nil
 	}
@@ -77,7 +105,7 @@ func (w *World) start(workload *workload) *pod {
 }
 
 func (w *World) load(workload *workload, p *pod) bool {
-	anchors, chains := map[string]pki.Anchors{}, map[string][]pki.Certificate{}
+	anchors, chains, own := map[string]pki.Anchors{}, map[string][]pki.Certificate{}, map[string]pki.Anchors{}
 	for _, mount := range workload.Bundles {
 		c := w.copies[copyID{mount.Name, workload.Ref.Namespace}]
 		if c == nil {
@@ -91,8 +119,11 @@ func (w *World) load(workload *workload, p *pod) bool {
 			return false
 		}
 		chains[mount.Name] = l.chain
+		if mount.OwnCA == planner.OwnCANamed && !workload.OwnCAUnused {
+			own[mount.Name] = pki.NewAnchors(l.root)
+		}
 	}
-	p.anchors, p.chains = anchors, chains
+	p.anchors, p.chains, p.own = anchors, chains, own
 	return true
 }
 
@@ -108,7 +139,8 @@ func (w *World) leafOf(namespace, secret string) *leaf {
 // reload lets the pods of a workload that reloads by itself do so: each as late as
 // the workload's owner says it may, the first pod at once.
 func (w *World) reload(workload *workload) {
-	if workload.Reloads == 0 {
+	mounts := slices.Concat(workload.Bundles, workload.Secrets)
+	if workload.Reloads == 0 || slices.ContainsFunc(mounts, func(m planner.Mount) bool { return m.Kind != planner.MountVolume }) {
 		return
 	}
 	for i, p := range workload.pods {

@@ -21,9 +21,13 @@ const tick = 10 * time.Second
 type Users struct {
 	// Namespaces that every bundle is copied to.
 	Namespaces []string
-	// Leaves that are declared: their Ref, Issuer and SecretName.
+	// Leaves that are declared or foreign: their Ref, Issuer, SecretName and Foreign.
 	Leaves []planner.Leaf
-	// Workloads: their Kind, Ref, Bundles, Secrets and Reloads; each has two pods.
+	// LeafLife is how long leaves live; ninety days if 0.
+	LeafLife time.Duration
+	// Workloads: their Kind, Ref, Bundles, Secrets and Reloads; each has two pods, but
+	// for a bare Pod, which is one. One of which a Secret's OwnCA is named verifies with
+	// that too, unless OwnCAUnused.
 	Workloads []planner.Workload
 }
 
@@ -31,25 +35,31 @@ type Users struct {
 type World struct {
 	Desired planner.Desired
 	Now     time.Time
-	// Disorder makes the neighbours slow and the writes partial and shuffled.
+	// Disorder makes the neighbours slow, the writes partial and shuffled, and what is
+	// observed stale or refused now and then.
 	Disorder bool
+	// Recreate lets the owners of bare Pods make them anew now and then.
+	Recreate bool
 
 	random     *rand.Rand
 	serial     int64
 	namespaces []string
 	cas        map[planner.Ref]*caObject
 	secrets    map[planner.Ref]*caSecret
-	internal   map[planner.Ref]planner.TargetKey
+	internal   map[planner.Ref]*internalIssuer
 	issuers    map[planner.Ref]*issuer
+	record     map[string]planner.RecordedKey // by path; nil: there is none
 	bundles    map[string]planner.Bundle
 	copies     map[copyID]*bundleCopy
 	// seen are the anchors of each bundle as trust-manager last saw it.
 	seen       map[string]pki.Anchors
 	leaves     map[planner.Ref]*leaf
 	workloads  []*workload
+	leafLife   time.Duration
 	since      []planner.Gate
+	seenLately []planner.Observed
 	log        []string
-	violations []string
+	violations []Violation
 	// verified remembers the verdict on a chain and a set of anchors.
 	verified map[verdictID]error
 }
@@ -74,21 +84,29 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		namespaces: users.Namespaces,
 		cas:        map[planner.Ref]*caObject{},
 		secrets:    map[planner.Ref]*caSecret{},
-		internal:   map[planner.Ref]planner.TargetKey{},
+		internal:   map[planner.Ref]*internalIssuer{},
 		issuers:    map[planner.Ref]*issuer{},
 		bundles:    map[string]planner.Bundle{},
 		copies:     map[copyID]*bundleCopy{},
 		seen:       map[string]pki.Anchors{},
 		leaves:     map[planner.Ref]*leaf{},
 		verified:   map[verdictID]error{},
+		leafLife:   cmp.Or(users.LeafLife, leafLife),
 	}
 	for _, declared := range users.Leaves {
-		w.leaves[declared.Ref] = &leaf{ref: declared.Ref, issuer: declared.Issuer, secret: declared.SecretName, issuing: true}
+		w.leaves[declared.Ref] = &leaf{ref: declared.Ref, issuer: declared.Issuer, secret: declared.SecretName, foreign: declared.Foreign, issuing: true}
 	}
 	for _, declared := range users.Workloads {
 		w.workloads = append(w.workloads, newWorkload(declared))
 	}
 	return w
+}
+
+// KeepRecord begins a record in Git, as it is when spec.writeBack is enabled.
+func (w *World) KeepRecord() {
+	if w.record == nil {
+		w.record = map[string]planner.RecordedKey{}
+	}
 }
 
 // neighbours lets everyone but reanchor do some of what they have to do.

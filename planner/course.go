@@ -1,0 +1,371 @@
+package planner
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
+)
+
+// course is one authority on its way.
+type course struct {
+	turn *turn
+	ref  Ref
+	spec v1alpha1.AuthoritySpec
+	// declared reports that Git declares the authority, be it to retire it.
+	declared bool
+	// parent issues the authority's certificates; nil for a root.
+	parent *course
+	// children are the authorities that this one issues, as Git declares them.
+	children []*course
+	// keys declared, seen or recorded, in the order of their names.
+	keys []*key
+	// to is the key that shall sign; nil when the authority is going.
+	to *key
+	// issuers that bindings of this authority name.
+	issuers []Issuer
+	// leaves that were signed through them or through an internal issuer.
+	leaves []Leaf
+	// bundles that distribute the authority; none of an intermediate.
+	bundles []v1alpha1.TrustBundle
+	// advanced reports that nothing is left to do but to retire keys.
+	advanced bool
+	current  step
+}
+
+// key is one key pair: what Git says, what the cluster shows and what is on record.
+type key struct {
+	name  string
+	state v1alpha1.KeyState
+	seen  Key
+	// recorded is what Git remembers of it; zero if it does not.
+	recorded pki.Certificate
+	// spent reports that Git remembers that it was retired: its name is used up.
+	spent bool
+}
+
+// known reports whether the key's certificate is known.
+func (k *key) known() bool { return !k.seen.Certificate.IsZero() }
+
+// present reports whether any object of the key is there.
+func (k *key) present() bool {
+	return k.seen.HasCertificate || k.seen.HasIssuer || k.seen.HasClusterIssuer
+}
+
+// going reports whether the key is on its way out.
+func (k *key) going() bool { return k.state == v1alpha1.KeyRetired }
+
+// gatherCourses joins what Git declares and what the cluster holds, parents first: what
+// becomes of an intermediate's keys follows from its parent's.
+func (t *turn) gatherCourses() {
+	for _, ref := range t.authorities() {
+		t.courses = append(t.courses, t.newCourse(ref))
+	}
+	for _, c := range t.courses {
+		c.parent = t.parentOf(c)
+		if c.parent != nil {
+			c.parent.children = append(c.parent.children, c)
+		}
+	}
+	slices.SortStableFunc(t.courses, func(a, b *course) int { return cmp.Compare(a.depth(), b.depth()) })
+	for _, c := range t.courses {
+		c.gatherKeys()
+		c.gatherIssuers()
+		c.recogniseKeys()
+	}
+}
+
+// authorities are those that Git declares and those that left keys behind, sorted.
+func (t *turn) authorities() []Ref {
+	var refs []Ref
+	for _, authority := range t.desired.Authorities {
+		refs = append(refs, AuthorityRef(authority))
+	}
+	for _, k := range t.observed.Keys {
+		refs = append(refs, k.Authority)
+	}
+	slices.SortFunc(refs, Ref.Compare)
+	return slices.Compact(refs)
+}
+
+func (t *turn) newCourse(ref Ref) *course {
+	c := &course{turn: t, ref: ref}
+	for _, authority := range t.desired.Authorities {
+		if AuthorityRef(authority) == ref {
+			c.spec, c.declared = authority.Spec, true
+		}
+	}
+	for _, bundle := range t.desired.Bundles {
+		if c.declared && !c.isIntermediate() && slices.Contains(bundle.Spec.Authorities, ref.Name) {
+			c.bundles = append(c.bundles, bundle)
+		}
+	}
+	return c
+}
+
+// isIntermediate reports whether Git says that another authority issues this one.
+func (c *course) isIntermediate() bool { return c.spec.IssuedBy != nil }
+
+func (t *turn) parentOf(c *course) *course {
+	if !c.isIntermediate() {
+		return nil
+	}
+	found := slices.IndexFunc(t.courses, func(p *course) bool { return p.declared && p != c && p.ref.Name == c.spec.IssuedBy.Name })
+	if found < 0 {
+		return nil
+	}
+	return t.courses[found]
+}
+
+// depth is how many authorities stand above this one.
+func (c *course) depth() int {
+	depth := 0
+	for above := c.parent; above != nil && depth < len(c.turn.courses); above = above.parent {
+		depth++
+	}
+	return depth
+}
+
+// root is the authority at the top of this one's chain.
+func (c *course) root() *course {
+	top := c
+	for range c.depth() {
+		top = top.parent
+	}
+	return top
+}
+
+// family are the authority itself and all below it.
+func (c *course) family() []*course {
+	return slices.DeleteFunc(slices.Clone(c.turn.courses), func(other *course) bool { return !other.below(c) })
+}
+
+// below reports whether the authority is another one, or stands somewhere below it.
+func (c *course) below(top *course) bool {
+	at := c
+	for range c.depth() {
+		if at == top {
+			return true
+		}
+		at = at.parent
+	}
+	return at == top
+}
+
+// familyLeaves are the leaves of the authority and of all below it.
+func (c *course) familyLeaves() []Leaf {
+	var leaves []Leaf
+	for _, member := range c.family() {
+		for _, leaf := range member.leaves {
+			if !slices.ContainsFunc(leaves, func(l Leaf) bool { return l.Ref == leaf.Ref && l.SecretName == leaf.SecretName }) {
+				leaves = append(leaves, leaf)
+			}
+		}
+	}
+	return leaves
+}
+
+// gatherKeys joins what Git lists, what the cluster holds and what is on record: a key
+// that is gone from the list counts as Retired.
+func (c *course) gatherKeys() {
+	byName := map[string]*key{}
+	for _, declared := range c.spec.Keys {
+		if name, is := c.pairOf(declared.Name); is {
+			byName[name] = &key{name: name, state: declared.State}
+		}
+	}
+	pair := func(name string) *key {
+		if byName[name] == nil {
+			byName[name] = &key{name: name, state: c.stateOf(name)}
+		}
+		return byName[name]
+	}
+	for _, seen := range c.turn.observed.Keys {
+		if seen.Authority == c.ref {
+			pair(seen.Name).seen = seen
+		}
+	}
+	for _, recorded := range c.turn.observed.Record.Keys {
+		switch {
+		case !c.declared || recorded.Authority != c.ref.Name:
+		case !recorded.Retired:
+			pair(recorded.Name).recorded = recorded.Certificate
+		case byName[recorded.Name] != nil:
+			byName[recorded.Name].spent = true
+		}
+	}
+	for _, k := range byName {
+		c.keys = append(c.keys, k)
+		if k.state == v1alpha1.KeySigning {
+			c.to = k
+		}
+	}
+	slices.SortFunc(c.keys, func(a, b *key) int { return cmp.Compare(a.name, b.name) })
+}
+
+// pairOf names the key pair that a key in Git stands for: of an intermediate, the one
+// under the key that its parent shall sign with.
+func (c *course) pairOf(name string) (pair string, is bool) {
+	if !c.isIntermediate() {
+		return name, true
+	}
+	if c.parent == nil || c.parent.to == nil {
+		return "", false
+	}
+	return v1alpha1.KeyUnder(name, c.parent.to.name), true
+}
+
+// stateOf is what shall become of a key pair that is there and that no key in Git
+// stands for now. One whose parent's pair stays is kept beside it, so that one can go
+// back to both.
+func (c *course) stateOf(pair string) v1alpha1.KeyState {
+	if parent := c.parentPair(pair); c.lists(pair) && parent != nil && !parent.going() {
+		return v1alpha1.KeyTrusted
+	}
+	return v1alpha1.KeyRetired
+}
+
+// lists reports whether Git lists the key of a pair of an intermediate, and does not
+// retire it.
+func (c *course) lists(pair string) bool {
+	name, parent := v1alpha1.SplitKey(pair)
+	return parent != "" && slices.ContainsFunc(c.spec.Keys, func(k v1alpha1.AuthorityKey) bool {
+		return k.Name == name && k.State != v1alpha1.KeyRetired
+	})
+}
+
+// parentPair is the key of the parent that a pair stands under; nil if it is not known.
+func (c *course) parentPair(pair string) *key {
+	_, above := v1alpha1.SplitKey(pair)
+	if c.parent == nil {
+		return nil
+	}
+	return c.parent.keyNamed(above)
+}
+
+func (c *course) keyNamed(name string) *key {
+	found := slices.IndexFunc(c.keys, func(k *key) bool { return k.name == name })
+	if found < 0 {
+		return nil
+	}
+	return c.keys[found]
+}
+
+// pairsUnder are the key pairs of other authorities that this key signed, or whose
+// Certificates ask it to.
+func (c *course) pairsUnder(k *key) []Key {
+	var under []Key
+	for _, other := range c.turn.observed.Keys {
+		asks := c.issuesAs(k, other.Spec.SignedBy)
+		signed := k.known() && !other.Certificate.IsZero() && other.Certificate.SignedBy(k.seen.Certificate)
+		if own := other.Authority == c.ref && other.Name == k.name; !own && (asks || signed) {
+			under = append(under, other)
+		}
+	}
+	return under
+}
+
+// issuesAs reports whether a reference leads to an internal issuer of the key.
+func (c *course) issuesAs(k *key, issuer Ref) bool {
+	return issuer == c.keyObject(k) || issuer == Ref{Name: c.keyObject(k).Name} && k.seen.HasClusterIssuer
+}
+
+// gatherIssuers finds the issuers of the authority's bindings; one that is not
+// there yet has Exists false.
+func (c *course) gatherIssuers() {
+	for _, binding := range c.turn.desired.Bindings {
+		if !c.declared || binding.Spec.Authority != c.ref.Name {
+			continue
+		}
+		issuer := Issuer{Ref: BindingRef(binding)}
+		for _, seen := range c.turn.observed.Issuers {
+			if seen.Ref == issuer.Ref {
+				issuer = seen
+			}
+		}
+		c.issuers = append(c.issuers, issuer)
+	}
+	slices.SortFunc(c.issuers, func(a, b Issuer) int { return a.Ref.Compare(b.Ref) })
+}
+
+// proved are the issuers by which it is proved which key the authority signs with:
+// those of its bindings, or of one without bindings the internal issuer of the key that
+// shall sign.
+func (c *course) proved() []Issuer {
+	if len(c.issuers) > 0 || c.to == nil {
+		return c.issuers
+	}
+	return []Issuer{c.internalIssuer(c.to)}
+}
+
+func (c *course) internalIssuer(k *key) Issuer {
+	return Issuer{
+		Ref: c.keyObject(k), Exists: k.seen.HasIssuer, Ours: true, SecretName: c.keyObject(k).Name,
+		Generation: k.seen.Generation, Canary: k.seen.Canary, Proof: k.seen.Proof,
+	}
+}
+
+func (c *course) gatherLeaves() {
+	for _, leaf := range c.turn.observed.Leaves {
+		if c.issues(leaf) {
+			c.leaves = append(c.leaves, leaf)
+		}
+	}
+	slices.SortFunc(c.leaves, func(a, b Leaf) int { return a.Ref.Compare(b.Ref) })
+}
+
+// issues reports whether a leaf is the authority's: it refers to one of its
+// issuers, to a key's internal issuer, or was signed by one of its keys.
+func (c *course) issues(leaf Leaf) bool {
+	if slices.ContainsFunc(c.issuers, func(i Issuer) bool { return i.Ref == leaf.Issuer }) {
+		return true
+	}
+	return slices.ContainsFunc(c.keys, func(k *key) bool {
+		return c.issuesAs(k, leaf.Issuer) || c.turn.signed(k, leaf)
+	})
+}
+
+func (c *course) inState(state v1alpha1.KeyState) []*key {
+	return slices.DeleteFunc(slices.Clone(c.keys), func(k *key) bool { return k.state != state })
+}
+
+func (c *course) toName() string {
+	if c.to == nil {
+		return ""
+	}
+	return c.to.name
+}
+
+// fromName is the key that the rollover leaves: the one that issuers still sign
+// with, or another that is still there.
+func (c *course) fromName() string {
+	for _, issuer := range c.issuers {
+		if k := c.keyOf(issuer); k != nil && k != c.to {
+			return k.name
+		}
+	}
+	for _, k := range c.keys {
+		if k != c.to && k.going() && k.present() {
+			return k.name
+		}
+	}
+	return ""
+}
+
+// keyOf is the key whose Secret the issuer names; nil if it is none of ours.
+func (c *course) keyOf(issuer Issuer) *key {
+	if !issuer.Exists {
+		return nil
+	}
+	for _, k := range c.keys {
+		if issuer.SecretName == c.keyObject(k).Name && (issuer.Ref.Namespace == "" || issuer.Ref.Namespace == c.ref.Namespace) {
+			return k
+		}
+	}
+	return nil
+}
+
+func (c *course) keyObject(k *key) Ref {
+	return Ref{Namespace: c.ref.Namespace, Name: KeyObjectName(c.ref.Name, k.name)}
+}

@@ -1,0 +1,200 @@
+package planner
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/reanchor/reanchor/pki"
+)
+
+// What a key was before is known from the record in Git; without a record, from the
+// anchors that stand in the authority's bundles under the key's own name, which no
+// other key has. By it three things are told apart that look alike in the cluster:
+//
+//	the certificate is …      and the past says …    then
+//	known                     another                it changed without a plan: an alarm
+//	not known, but there      one that a canary      it is that one: its request was lost
+//	                          was signed by
+//	not there                 that there was one     the cluster is not the one that it
+//	                                                 was: nothing is made under that name
+
+// past are the certificates by which the key was known before.
+func (c *course) past(k *key) pki.Anchors {
+	if !k.recorded.IsZero() {
+		return pki.NewAnchors(k.recorded)
+	}
+	if c.turn.observed.Record.Enabled {
+		return nil
+	}
+	return c.standingAs(k)
+}
+
+// standingAs are the anchors that stand in the authority's bundles under the key's name.
+func (c *course) standingAs(k *key) pki.Anchors {
+	var found []pki.Certificate
+	for _, declared := range c.bundles {
+		standing, _ := c.turn.standing(declared.Metadata.Name)
+		for _, anchor := range standing.Anchors {
+			if c.bearsName(k, anchor) {
+				found = append(found, anchor)
+			}
+		}
+	}
+	return pki.NewAnchors(found...)
+}
+
+// bearsName reports whether an anchor's subject is the key's, which no other key has.
+func (c *course) bearsName(k *key, anchor pki.Certificate) bool {
+	if k.known() {
+		return bytes.Equal(k.seen.Certificate.X509().RawSubject, anchor.X509().RawSubject)
+	}
+	return anchor.CommonName() == c.caSpec(k).CommonName
+}
+
+// anchorsOf are all anchors that a root's key is or was: what goes when it is retired.
+func (c *course) anchorsOf(k *key) pki.Anchors {
+	if c.isIntermediate() {
+		return nil
+	}
+	anchors := c.past(k).Union(c.standingAs(k))
+	if k.known() {
+		anchors = anchors.Union(pki.NewAnchors(k.seen.Certificate))
+	}
+	return anchors
+}
+
+// changed says how a key came to another certificate than the one that is remembered;
+// nil if it did not.
+func (c *course) changed(k *key) *Hold {
+	if !k.known() {
+		return nil
+	}
+	was := c.past(k).Minus(pki.NewAnchors(k.seen.Certificate))
+	if len(was) == 0 {
+		return nil
+	}
+	before, now := was[0], k.seen.Certificate
+	hold := &Hold{Gate: "key", Subject: "Certificate " + c.keyObject(k).String(), Alarm: true}
+	how := "another key: what it signs is refused by everyone who does not trust that yet"
+	if renewed(before, now) {
+		hold.Alarm = false
+		how = "the same key: what either signs verifies with both"
+	}
+	hold.Why = fmt.Sprintf("it was %s with fingerprint %s, and is now %s with fingerprint %s, made without a plan and of %s; %s",
+		before.CommonName(), before.Fingerprint(), now.CommonName(), now.Fingerprint(), how, c.wayOut(k))
+	return hold
+}
+
+// renewed reports whether a certificate is another one of the same key, by which
+// verifiers cannot tell the two apart: the same subject and key identifier.
+func renewed(before, now pki.Certificate) bool {
+	return before.SPKI() == now.SPKI() && bytes.Equal(before.X509().RawSubject, now.X509().RawSubject) &&
+		bytes.Equal(before.SubjectKeyID(), now.SubjectKeyID())
+}
+
+// wayOut says what a person can do about a key that is not what it was.
+func (c *course) wayOut(k *key) string {
+	out := fmt.Sprintf("restore the Secret %s, or declare a new key and retire this one", c.keyObject(k))
+	if !k.recorded.IsZero() {
+		out += "; to take the new certificate for this key, delete " + c.recordOf(k, false).Path() + " from Git"
+	}
+	return out
+}
+
+// lost says that a key was there once and that its objects are not any more; nil if it
+// never was, or if a canary has shown that its Secret still is what it was.
+func (c *course) lost(k *key) *Hold {
+	past := c.past(k)
+	if k.seen.HasCertificate || len(past) == 0 {
+		return nil
+	}
+	if _, proved := c.shown(k); proved {
+		return nil
+	}
+	where := "the bundles hold"
+	if !k.recorded.IsZero() {
+		where = "Git records"
+	}
+	return &Hold{Gate: "record", Subject: "Certificate " + c.keyObject(k).String(), Why: fmt.Sprintf(
+		"%s %s with fingerprint %s, and the cluster has no such key: nothing is issued under its name; %s",
+		where, past[0].CommonName(), past[0].Fingerprint(), c.wayOut(k))}
+}
+
+// recogniseKeys fills in the certificates of keys of which the request that told it is
+// gone, where a canary shows that the key is still the one that is remembered.
+func (c *course) recogniseKeys() {
+	for _, k := range c.keys {
+		if k.known() || !k.seen.HasCertificate {
+			continue
+		}
+		if certificate, is := c.shown(k); is {
+			k.seen.Certificate, k.seen.Problem, k.seen.Adopted = certificate, "", false
+		}
+	}
+}
+
+// shown is the remembered certificate that a canary was signed by, which came back
+// through an issuer that names the key's Secret.
+func (c *course) shown(k *key) (pki.Certificate, bool) {
+	for _, issuer := range append(c.namers(k), c.internalIssuer(k)) {
+		for _, canary := range []Canary{issuer.Canary, issuer.Proof} {
+			if canary.State != CanarySigned || canary.Generation != issuer.Generation || canary.Certificate.IsZero() {
+				continue
+			}
+			for _, remembered := range c.past(k) {
+				if canary.Certificate.SignedBy(remembered) {
+					return remembered, true
+				}
+			}
+			return pki.Certificate{}, false // the newest answer counts
+		}
+	}
+	return pki.Certificate{}, false
+}
+
+// namers are the issuers of bindings that name the key's Secret.
+func (c *course) namers(k *key) []Issuer {
+	var naming []Issuer
+	for _, issuer := range c.issuers {
+		if c.keyOf(issuer) == k {
+			naming = append(naming, issuer)
+		}
+	}
+	return naming
+}
+
+// alarms tell of keys that changed without a plan, whatever the authority is at.
+func (c *course) alarms() []Hold {
+	var holds []Hold
+	for _, k := range c.keys {
+		if hold := c.changed(k); hold != nil {
+			holds = append(holds, *hold)
+		}
+	}
+	for _, issuer := range c.proved() {
+		if hold := c.strangeProof(issuer); hold != nil {
+			holds = append(holds, *hold)
+		}
+	}
+	return holds
+}
+
+// strangeProof says that a canary came back signed by none of the authority's keys,
+// through an issuer that names the Secret of one.
+func (c *course) strangeProof(issuer Issuer) *Hold {
+	k, canary := c.keyOf(issuer), issuer.Canary
+	if canary.State == CanaryPending {
+		canary = issuer.Proof
+	}
+	if k == nil || !k.known() || canary.State != CanarySigned || canary.Generation != issuer.Generation || canary.Certificate.IsZero() {
+		return nil
+	}
+	for _, own := range c.keys {
+		if own.known() && canary.Certificate.SignedBy(own.seen.Certificate) {
+			return nil
+		}
+	}
+	return &Hold{Gate: "key", Subject: issuerName(issuer), Alarm: true, Why: fmt.Sprintf(
+		"canary %s came back signed by %s, though the issuer names the Secret of %s: what it signs is refused by everyone who does not trust that; %s",
+		canary.Name, c.signerName(canary), k.name, c.wayOut(k))}
+}

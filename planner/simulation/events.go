@@ -1,0 +1,59 @@
+package simulation
+
+import "github.com/reanchor/reanchor/planner"
+
+// What happens to a cluster that nobody planned.
+
+// DeleteSecret deletes the Secret of a key. While its Certificate is there, cert-manager
+// makes another key under the old name.
+func (w *World) DeleteSecret(key planner.Ref) {
+	delete(w.secrets, key)
+	w.Say("somebody deletes the Secret %s", key)
+}
+
+// SwapSecret puts the key pair of another CA into the Secret of a key: nothing but what
+// it signs shows it.
+func (w *World) SwapSecret(key planner.Ref) {
+	stranger := planner.TargetKey{Spec: planner.CASpec{CommonName: "Stranger", Duration: strangerLife}}
+	w.secrets[key] = w.issueCA(stranger, w.newKey(), nil)
+	w.Say("somebody puts another CA into the Secret %s", key)
+}
+
+const strangerLife = 10 * leafLife
+
+// RenewCA lets cert-manager issue a key's certificate anew, for the same key.
+func (w *World) RenewCA(key planner.Ref) {
+	w.cas[key].issuing = true
+	w.Say("somebody renews the Certificate %s", key)
+}
+
+// LoseRequest loses the request that told what a leaf was issued.
+func (w *World) LoseRequest(leaf planner.Ref) {
+	w.leaves[leaf].lost = true
+	w.Say("the CertificateRequest of %s is gone", leaf)
+}
+
+// RenewLeaf asks for a leaf to be issued anew, as a person does.
+func (w *World) RenewLeaf(leaf planner.Ref) {
+	w.leaves[leaf].issuing = true
+	w.Say("somebody renews the Certificate %s", leaf)
+}
+
+// Wipe loses everything in the cluster, but not the record in Git.
+func (w *World) Wipe() {
+	for _, ref := range sortedKeys(w.leaves) {
+		w.leaves[ref].chain, w.leaves[ref].issuing = nil, true
+	}
+	for _, workload := range w.workloads {
+		workload.pods, workload.BundleDigest, workload.LeavesDigest = nil, "", ""
+	}
+	clear(w.cas)
+	clear(w.secrets)
+	clear(w.internal)
+	clear(w.issuers)
+	clear(w.bundles)
+	clear(w.copies)
+	clear(w.seen)
+	w.since, w.seenLately = nil, nil
+	w.Say("the cluster is lost, and an empty one takes its place")
+}
