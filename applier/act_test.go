@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -38,7 +39,9 @@ func act(t *testing.T, cluster client.Client, action planner.Action) Outcome {
 var prove = planner.Action{Kind: planner.ActionProve, Subject: planner.Ref{Name: "fleet"}, Generation: 3}
 
 func provable() *certmanagerv1.ClusterIssuer {
-	return &certmanagerv1.ClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: "fleet", UID: "now", Generation: 3}}
+	return &certmanagerv1.ClusterIssuer{ObjectMeta: metav1.ObjectMeta{
+		Name: "fleet", UID: "now", Generation: 3, Labels: map[string]string{v1alpha1.LabelBinding: "fleet", "team": "plant"},
+	}}
 }
 
 func canariesIn(t *testing.T, cluster client.Client) []certmanagerv1.CertificateRequest {
@@ -129,12 +132,22 @@ func TestProveWaitsForTheIssuer(t *testing.T) {
 	}
 }
 
-func TestCanaryOfANamespacedIssuerLiesBesideIt(t *testing.T) {
-	issuer := &certmanagerv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: "site", UID: "u", Generation: 1}}
+// TestCanaryOfAnInternalIssuer lies beside the issuer and says whose it is, in labels
+// that the issuer bears already: its name may be too long for one.
+func TestCanaryOfAnInternalIssuer(t *testing.T) {
+	ref := planner.Ref{Namespace: "plant", Name: planner.KeyObjectName(strings.Repeat("a", 60), "k.2025")}
+	issuer := &certmanagerv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: ref.Namespace, Name: ref.Name, UID: "u", Generation: 1}}
+	ofKey(issuer, strings.Repeat("a", 60), "k.2025")
 	cluster, _ := newCluster(t, nil, issuer)
-	act(t, cluster, planner.Action{Kind: planner.ActionProve, Subject: planner.Ref{Namespace: "plant", Name: "site"}, Generation: 1})
-	if sent := canariesIn(t, cluster)[0]; sent.Namespace != "plant" || sent.Spec.IssuerRef.Kind != "Issuer" {
+	act(t, cluster, planner.Action{Kind: planner.ActionProve, Subject: ref, Generation: 1})
+	sent := canariesIn(t, cluster)[0]
+	if sent.Namespace != "plant" || sent.Spec.IssuerRef.Kind != "Issuer" || sent.Spec.IssuerRef.Name != ref.Name {
 		t.Fatalf("canary %+v", sent)
+	}
+	want := maps.Clone(issuer.Labels)
+	want[v1alpha1.LabelCanary] = "true"
+	if !maps.Equal(sent.Labels, want) {
+		t.Fatalf("labels %v, want %v", sent.Labels, want)
 	}
 }
 

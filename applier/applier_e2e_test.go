@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,7 @@ import (
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/applier"
 	"github.com/reanchor/reanchor/fixtures/controlplane"
+	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 )
 
@@ -212,11 +214,11 @@ func (s *story) writes() []string {
 }
 
 const (
-	selfSigned = `{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {name: fleet-root-selfsigned, namespace: cert-manager}, spec: {selfSigned: {}}}`
+	selfSigned = `{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {name: fleet-root-self-signed, namespace: cert-manager}, spec: {selfSigned: {}}}`
 	rootCA     = `{apiVersion: cert-manager.io/v1, kind: Certificate, metadata: {name: fleet-root-2025, namespace: cert-manager, labels: {reanchor.dev/authority: fleet-root, reanchor.dev/key: "2025"}},
   spec: {isCA: true, commonName: Fleet Root 2025, secretName: fleet-root-2025, duration: 87600h, revisionHistoryLimit: 3,
     privateKey: {algorithm: ECDSA, size: 384, rotationPolicy: Never}, subject: {organizations: [Example]},
-    renewal: {policy: Disabled}, usages: [digital signature, key encipherment, cert sign], issuerRef: {name: fleet-root-selfsigned}}}`
+    renewal: {policy: Disabled}, usages: [digital signature, key encipherment, cert sign], issuerRef: {name: fleet-root-self-signed}}}`
 	rootIssuer = `{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {name: fleet-root-2025, namespace: cert-manager, labels: {reanchor.dev/authority: fleet-root, reanchor.dev/key: "2025"}},
   spec: {ca: {secretName: fleet-root-2025}}}`
 	fleetIssuer = `{apiVersion: cert-manager.io/v1, kind: ClusterIssuer, metadata: {name: fleet, labels: {reanchor.dev/binding: fleet}}, spec: {ca: {secretName: fleet-root-2025}}}`
@@ -367,7 +369,7 @@ func (s *story) proves() {
 	var canaries unstructured.UnstructuredList
 	canaries.SetAPIVersion("cert-manager.io/v1")
 	canaries.SetKind("CertificateRequestList")
-	if err := e2e.admin.List(s.Context(), &canaries, client.MatchingLabels{v1alpha1.LabelCanary: "true"}); err != nil {
+	if err := e2e.admin.List(s.Context(), &canaries, client.MatchingLabels{v1alpha1.LabelCanary: "true", v1alpha1.LabelDomainName: s.domain.Name}); err != nil {
 		s.Fatal(err)
 	}
 	if len(canaries.Items) != 2 {
@@ -530,7 +532,7 @@ func (s *story) retires() {
 		s.Fatalf("without prune: %+v", kept)
 	}
 	result := s.apply(applier.Options{Prune: true, Kinds: kinds}, rootIssuer)
-	if got := fmt.Sprint(result.Pruned); got != "[Issuer cert-manager/fleet-root-selfsigned Certificate cert-manager/fleet-root-2025 ClusterIssuer fleet Bundle fleet-trust]" {
+	if got := fmt.Sprint(result.Pruned); got != "[Issuer cert-manager/fleet-root-self-signed Certificate cert-manager/fleet-root-2025 ClusterIssuer fleet Bundle fleet-trust]" {
 		s.Fatalf("pruned %s", got)
 	}
 	s.until("the Certificate gone, the issuer there", func(o planner.Observed) bool {
@@ -568,5 +570,104 @@ func (s *story) runsAsShipped() {
 	}
 	if err := kubectl("-n", controllerNamespace, "rollout", "status", "deployment/reanchor-controller", "--timeout=60s"); err != nil {
 		s.Fatal(err)
+	}
+}
+
+// A chainKey is a key pair of the chain below, and the issuer that signs it.
+type chainKey struct {
+	namespace, authority, key string
+	signer                    planner.Ref
+}
+
+// manifests are its Certificate and its internal issuer.
+func (k chainKey) manifests() []string {
+	name, kind := planner.KeyObjectName(k.authority, k.key), "Issuer"
+	if k.signer.Namespace == "" {
+		kind = "ClusterIssuer"
+	}
+	labels := fmt.Sprintf(`{reanchor.dev/authority: %s, reanchor.dev/key: "%s"}`, k.authority, k.key)
+	return []string{
+		fmt.Sprintf(`{apiVersion: cert-manager.io/v1, kind: Certificate, metadata: {name: %[1]s, namespace: %[2]s, labels: %[3]s},
+  spec: {isCA: true, commonName: %[1]s, secretName: %[1]s, duration: 8760h, revisionHistoryLimit: 3, renewal: {policy: Disabled},
+    privateKey: {algorithm: ECDSA, size: 256, rotationPolicy: Never}, issuerRef: {kind: %[4]s, name: %[5]s}}}`, name, k.namespace, labels, kind, k.signer.Name),
+		fmt.Sprintf(`{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {name: %[1]s, namespace: %[2]s, labels: %[3]s}, spec: {ca: {secretName: %[1]s}}}`, name, k.namespace, labels),
+	}
+}
+
+const (
+	chainSelfSigned = `{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {name: root-self-signed, namespace: cert-manager}, spec: {selfSigned: {}}}`
+	chainEverywhere = `{apiVersion: cert-manager.io/v1, kind: ClusterIssuer, metadata: {name: root-1, labels: {reanchor.dev/authority: root, reanchor.dev/key: "1"}}, spec: {ca: {secretName: root-1}}}`
+	chainLeaf       = `{apiVersion: cert-manager.io/v1, kind: Certificate, metadata: {name: web, namespace: lab},
+  spec: {dnsNames: [web.lab.svc], secretName: web-tls, revisionHistoryLimit: 3, issuerRef: {name: far-a.1}}}`
+)
+
+// TestIntermediatesInTheCluster has a root, an intermediate beside it, and one in another
+// namespace that the root's ClusterIssuer signs; a leaf below that one.
+func TestIntermediatesInTheCluster(t *testing.T) {
+	s := &story{
+		T:        t,
+		domain:   planner.Ref{Namespace: controllerNamespace, Name: "chain"},
+		observer: &applier.Observer{Reader: e2e.client},
+		applier:  &applier.Applier{Reader: e2e.client, Writer: e2e.client},
+	}
+	s.create(`{apiVersion: v1, kind: Namespace, metadata: {name: lab}}`)
+	manifests := []string{chainSelfSigned, chainEverywhere}
+	for _, key := range []chainKey{
+		{"cert-manager", "root", "1", planner.Ref{Namespace: "cert-manager", Name: "root-self-signed"}},
+		{"cert-manager", "near", "a.1", planner.Ref{Namespace: "cert-manager", Name: "root-1"}},
+		{"lab", "far", "a.1", planner.Ref{Name: "root-1"}},
+	} {
+		manifests = append(manifests, key.manifests()...)
+	}
+	s.apply(applier.Options{}, manifests...)
+	keys := s.until("the certificates of all three", func(o planner.Observed) bool {
+		return len(o.Keys) == 3 && !slices.ContainsFunc(o.Keys, func(k planner.Key) bool { return k.Certificate.IsZero() || !k.HasIssuer })
+	}).Keys
+	near, root, far := keys[0], keys[1], keys[2]
+	if (near.Spec.SignedBy != planner.Ref{Namespace: "cert-manager", Name: "root-1"}) || root.Spec.SignedBy != (planner.Ref{}) || far.Spec.SignedBy != (planner.Ref{Name: "root-1"}) {
+		t.Errorf("signed by %q, %q and %q", near.Spec.SignedBy, root.Spec.SignedBy, far.Spec.SignedBy)
+	}
+	if !root.Certificate.SelfSigned() || !near.Certificate.SignedBy(root.Certificate) || !far.Certificate.SignedBy(root.Certificate) {
+		t.Errorf("certificates %s, %s and %s", near.Certificate, root.Certificate, far.Certificate)
+	}
+	if !root.HasClusterIssuer || near.HasClusterIssuer || far.HasClusterIssuer {
+		t.Errorf("ClusterIssuers %v, %v and %v", near.HasClusterIssuer, root.HasClusterIssuer, far.HasClusterIssuer)
+	}
+	s.seesAChainOfTwo(root, far)
+	s.provesAnInternalIssuer(root, root.Certificate)
+	s.provesAnInternalIssuer(far, root.Certificate)
+}
+
+// seesAChainOfTwo asks the intermediate for a leaf: it comes with the intermediate, and
+// the root beside it.
+func (s *story) seesAChainOfTwo(root, issuing planner.Key) {
+	s.Helper()
+	s.create(chainLeaf)
+	observed := s.until("the leaf", func(o planner.Observed) bool { return len(o.Leaves) == 1 && len(o.Leaves[0].Chain) > 0 })
+	leaf := observed.Leaves[0]
+	if len(leaf.Chain) != 2 || !leaf.Foreign || !leaf.Chain[0].SignedBy(issuing.Certificate) || !leaf.Chain[1].Equal(issuing.Certificate) {
+		s.Errorf("leaf %+v", leaf)
+	}
+	if err := pki.Verify(leaf.Chain, pki.NewAnchors(root.Certificate), time.Now()); err != nil {
+		s.Error(err)
+	}
+}
+
+// provesAnInternalIssuer sends a canary through a key's own issuer. What comes back
+// names the root as the CA, whichever key signed.
+func (s *story) provesAnInternalIssuer(key planner.Key, root pki.Certificate) {
+	s.Helper()
+	object := planner.Ref{Namespace: key.Authority.Namespace, Name: planner.KeyObjectName(key.Authority.Name, key.Name)}
+	if outcome := s.act(planner.Action{Kind: planner.ActionProve, Subject: object, Generation: key.Generation}); !outcome.Done {
+		s.Fatalf("outcome %+v", outcome)
+	}
+	var proof planner.Canary
+	s.until("a canary through "+object.String(), func(o planner.Observed) bool {
+		at := slices.IndexFunc(o.Keys, func(k planner.Key) bool { return k.Authority == key.Authority && k.Name == key.Name })
+		proof = o.Keys[at].Proof
+		return proof.State == planner.CanarySigned
+	})
+	if !proof.Certificate.SignedBy(key.Certificate) || !proof.CA.Equal(root) || proof.Generation != key.Generation {
+		s.Errorf("canary %+v is not of %s below %s", proof, key.Certificate, root)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -248,6 +249,28 @@ func TestPruneTakesWhatIsGoneAndNothingElse(t *testing.T) {
 		want := map[bool]string{false: "[]", true: "[ConfigMap ns/gone]"}[prune]
 		if err != nil || fmt.Sprint(result.Pruned) != want || len(left.Items) != 6-len(result.Pruned) {
 			t.Fatalf("prune %v: %+v, %v, %d left", prune, result, err, len(left.Items))
+		}
+	}
+}
+
+// TestTheClusterIssuerOfAKeyIsPrunedWithItsManifest leaves the key's Issuer, which bears
+// the same labels.
+func TestTheClusterIssuerOfAKeyIsPrunedWithItsManifest(t *testing.T) {
+	internal := &certmanagerv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: "cert-manager", Name: "root-2026"}, Spec: issuerSpec("root-2026")}
+	everywhere := &certmanagerv1.ClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: "root-2026"}, Spec: issuerSpec("root-2026")}
+	cluster, _ := newCluster(t, nil, ofKey(internal, "root", "2026"), ofKey(everywhere, "root", "2026"))
+	kept := &unstructured.Unstructured{Object: *decode[map[string]any](t, `{apiVersion: cert-manager.io/v1, kind: Issuer,
+  metadata: {name: root-2026, namespace: cert-manager, labels: {reanchor.dev/authority: root, reanchor.dev/key: "2026"}}, spec: {ca: {secretName: root-2026}}}`)}
+	also := &unstructured.Unstructured{Object: *decode[map[string]any](t, `{apiVersion: cert-manager.io/v1, kind: ClusterIssuer,
+  metadata: {name: root-2026, labels: {reanchor.dev/authority: root, reanchor.dev/key: "2026"}}, spec: {ca: {secretName: root-2026}}}`)}
+	hand := &Applier{Reader: cluster, Writer: cluster}
+	for _, c := range []struct {
+		manifests []*unstructured.Unstructured
+		pruned    string
+	}{{[]*unstructured.Unstructured{kept, also}, "[]"}, {[]*unstructured.Unstructured{kept}, "[ClusterIssuer root-2026]"}} {
+		result, err := hand.Apply(t.Context(), fleet, c.manifests, Options{Prune: true, Kinds: []string{"cert-manager.io/v1/ClusterIssuer"}})
+		if err != nil || fmt.Sprint(result.Pruned) != c.pruned {
+			t.Fatalf("result %+v, %v; want %s pruned", result, err, c.pruned)
 		}
 	}
 }

@@ -7,7 +7,7 @@
 // request for each object, and without reading any Secret:
 //
 //	planner.Observed   seen in
-//	Keys               Certificates; the Ready condition of internal issuers
+//	Keys               Certificates; internal issuers, their Ready condition and canaries
 //	Issuers            Issuers and ClusterIssuers; canary CertificateRequests
 //	Leaves             Certificates; CertificateRequests, theirs and nobody's
 //	Bundles, Copies    trust-manager Bundles; namespaces; ConfigMaps
@@ -21,6 +21,11 @@
 // What a Certificate was issued is known only if the CertificateRequest of its
 // status.revision is still there and its certificate has the dates of the
 // Certificate's status. Everything else is "unknown", with the reason.
+//
+// A key pair's objects are known by their labels, or by their names alone where Git
+// names the key: of an intermediate, each of its keys under each key of its parent.
+// Whatever else hangs on a key of ours is a leaf, be it a CA that somebody made through
+// one of our issuers.
 //
 // # Apply and prune
 //
@@ -36,8 +41,9 @@
 //
 // [Applier.Act] does what no manifest can say. Doing it twice does no harm.
 //
-//	Prove         a CertificateRequest through an issuer, with a key that is thrown
-//	              away at once: the answer shows which key really signs
+//	Prove         a CertificateRequest through an issuer, a binding's or a key's own,
+//	              with a key that is thrown away at once: the answer shows which key
+//	              really signs
 //	Reissue       the Issuing condition, as "cmctl renew" sets it
 //	Restart       two annotations on a pod template
 //	DeleteSecret  by name, unread

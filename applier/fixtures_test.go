@@ -42,15 +42,25 @@ type signer struct {
 
 func newRoot(t testing.TB, name string) signer {
 	t.Helper()
-	root := signer{TB: t}
-	root.key = newKey(t)
-	template := &x509.Certificate{
+	root := signer{TB: t, key: newKey(t)}
+	template := caTemplate(name)
+	root.Certificate = root.create(template, template, &root.key.PublicKey)
+	return root
+}
+
+// intermediate is a CA that the signer signs.
+func (s signer) intermediate(name string) signer {
+	s.Helper()
+	key := newKey(s.TB)
+	return signer{TB: s.TB, key: key, Certificate: s.create(caTemplate(name), s.X509(), &key.PublicKey)}
+}
+
+func caTemplate(name string) *x509.Certificate {
+	return &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
 		NotBefore: epoch, NotAfter: epoch.AddDate(10, 0, 0),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	root.Certificate = root.create(template, template, &root.key.PublicKey)
-	return root
 }
 
 // leaf issues an end-entity certificate from an hour after the epoch.

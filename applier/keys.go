@@ -15,60 +15,110 @@ import (
 	"github.com/reanchor/reanchor/planner"
 )
 
-// keys are the keys that have a Certificate or an internal issuer.
+// keys are the key pairs that have a Certificate or an internal issuer.
 func (w *world) keys() []planner.Key {
-	found := map[planner.Ref]*planner.Key{}
-	desired := w.desiredKeys()
+	found := map[pair]*planner.Key{}
 	for i := range w.certificates.Items {
 		certificate := &w.certificates.Items[i]
-		if key, is := w.keyOf(certificate, desired); is {
-			w.readKey(entry(found, refOf(certificate), key), certificate)
+		if p, is := w.pairOf(certificate); is {
+			w.readKey(entry(found, p), certificate)
 		}
 	}
 	for i := range w.issuers.Items {
 		issuer := &w.issuers.Items[i]
-		if key, is := w.keyOf(issuer, desired); is {
-			k := entry(found, refOf(issuer), key)
-			k.HasIssuer, k.SecretGone = true, secretGone(issuer)
+		if p, is := w.pairOf(issuer); is {
+			w.readInternalIssuer(entry(found, p), issuer)
+		}
+	}
+	for i := range w.clusterIssuers.Items {
+		if p, is := w.labelledPair(&w.clusterIssuers.Items[i]); is {
+			entry(found, p).HasClusterIssuer = true
 		}
 	}
 	return sortedKeys(found)
 }
 
-// desiredKeys are the keys that Git names, by the name of their objects.
-func (w *world) desiredKeys() map[planner.Ref]planner.Key {
-	keys := map[planner.Ref]planner.Key{}
-	for _, authority := range w.desired.Authorities {
-		ref := planner.AuthorityRef(authority)
-		for _, key := range authority.Spec.Keys {
-			object := planner.Ref{Namespace: ref.Namespace, Name: planner.KeyObjectName(ref.Name, key.Name)}
-			keys[object] = planner.Key{Authority: ref, Name: key.Name}
+// A pair names a key pair of an authority, as v1alpha1.KeyUnder has it.
+type pair struct {
+	authority planner.Ref
+	name      string
+}
+
+// object is the name of the pair's Certificate, Secret and internal issuer.
+func (p pair) object() planner.Ref {
+	return planner.Ref{Namespace: p.authority.Namespace, Name: planner.KeyObjectName(p.authority.Name, p.name)}
+}
+
+// namedPairs are the key pairs that Git can name, by the name of their objects.
+func namedPairs(authorities []v1alpha1.Authority) map[planner.Ref]pair {
+	byName := map[string]v1alpha1.Authority{}
+	for _, authority := range authorities {
+		byName[authority.Metadata.Name] = authority
+	}
+	named := map[planner.Ref]pair{}
+	for _, authority := range authorities {
+		for _, name := range pairNames(authority, byName) {
+			p := pair{planner.AuthorityRef(authority), name}
+			named[p.object()] = p
 		}
 	}
-	return keys
+	return named
 }
 
-// keyOf is the key that an object belongs to: by its name if Git names the key, by
-// its labels if it does so no longer.
-func (w *world) keyOf(object client.Object, desired map[planner.Ref]planner.Key) (planner.Key, bool) {
-	if key, is := desired[refOf(object)]; is {
-		return key, true
+// pairNames are the names of an authority's key pairs: of a root its keys, whatever
+// their state; of an intermediate each of its keys under each pair of its parent.
+func pairNames(authority v1alpha1.Authority, byName map[string]v1alpha1.Authority) []string {
+	var names []string
+	if authority.Spec.IssuedBy == nil {
+		for _, key := range authority.Spec.Keys {
+			names = append(names, key.Name)
+		}
+		return names
 	}
-	authority, name := object.GetLabels()[v1alpha1.LabelAuthority], object.GetLabels()[v1alpha1.LabelKey]
-	if !belongs(object, w.domain) || authority == "" || object.GetName() != planner.KeyObjectName(authority, name) {
-		return planner.Key{}, false
+	others := maps.Clone(byName)
+	delete(others, authority.Metadata.Name) // those that issue each other come to an end
+	above := pairNames(others[authority.Spec.IssuedBy.Name], others)
+	for _, key := range authority.Spec.Keys {
+		for _, parent := range above {
+			names = append(names, v1alpha1.KeyUnder(key.Name, parent))
+		}
 	}
-	return planner.Key{Authority: planner.Ref{Namespace: object.GetNamespace(), Name: authority}, Name: name}, true
+	return names
 }
 
-func entry(found map[planner.Ref]*planner.Key, object planner.Ref, key planner.Key) *planner.Key {
-	if found[object] == nil {
-		found[object] = &key
+// pairOf is the key pair that an object belongs to: by its labels; without them by its
+// name alone, if Git can name the pair.
+func (w *world) pairOf(object client.Object) (pair, bool) {
+	if p, is := w.labelledPair(object); is {
+		return p, true
 	}
-	return found[object]
+	p, is := w.named[refOf(object)]
+	return p, is
 }
 
-func sortedKeys(found map[planner.Ref]*planner.Key) []planner.Key {
+// labelledPair is the key pair that an object belongs to by its labels, if it has the
+// name that goes with them. A ClusterIssuer signs with a Secret of cert-manager's
+// cluster resource namespace, and so belongs to an authority there.
+func (w *world) labelledPair(object client.Object) (pair, bool) {
+	labels := object.GetLabels()
+	p := pair{
+		authority: planner.Ref{
+			Namespace: clusterNamespace(refOf(object), w.ClusterResourceNamespace),
+			Name:      labels[v1alpha1.LabelAuthority],
+		},
+		name: labels[v1alpha1.LabelKey],
+	}
+	return p, belongs(object, w.domain) && p.authority.Name != "" && object.GetName() == p.object().Name
+}
+
+func entry(found map[pair]*planner.Key, p pair) *planner.Key {
+	if found[p] == nil {
+		found[p] = &planner.Key{Authority: p.authority, Name: p.name}
+	}
+	return found[p]
+}
+
+func sortedKeys(found map[pair]*planner.Key) []planner.Key {
 	keys := make([]planner.Key, 0, len(found))
 	for key := range maps.Values(found) {
 		if !key.HasCertificate {
@@ -88,6 +138,7 @@ func (w *world) readKey(key *planner.Key, certificate *certmanagerv1.Certificate
 	key.Issued = certificate.Status.Revision != nil
 	key.Adopted = certificate.Status.Revision == nil && certificate.Status.NotAfter != nil && !isIssuing(certificate)
 	key.Spec = caSpec(certificate.Spec)
+	key.Spec.SignedBy = signedBy(key.Authority, certificate)
 	chain, problem := w.requests.chain(certificate)
 	if len(chain) > 0 {
 		key.Certificate = chain[0]
@@ -95,6 +146,28 @@ func (w *world) readKey(key *planner.Key, certificate *certmanagerv1.Certificate
 	}
 	key.Problem = cmp.Or(problem, "nothing issued yet: "+conditionMessage(certificate))
 }
+
+// readInternalIssuer fills in what the internal issuer of a key says, and what came
+// back through it.
+func (w *world) readInternalIssuer(key *planner.Key, issuer *certmanagerv1.Issuer) {
+	key.HasIssuer, key.SecretGone = true, secretGone(issuer)
+	read := w.readIssuer(issuer)
+	key.Generation, key.Canary, key.Proof = read.Generation, read.Canary, read.Proof
+}
+
+// signedBy is the issuer that a CA's Certificate asks; zero if it is the one by which
+// the authority's roots sign themselves.
+func signedBy(authority planner.Ref, certificate *certmanagerv1.Certificate) planner.Ref {
+	issuer := issuerOf(certificate.Namespace, certificate.Spec.IssuerRef)
+	if issuer == (planner.Ref{Namespace: authority.Namespace, Name: authority.Name + selfSignedSuffix}) {
+		return planner.Ref{}
+	}
+	return issuer
+}
+
+// selfSignedSuffix ends the name of the Issuer by which an authority's roots sign
+// themselves.
+const selfSignedSuffix = "-self-signed"
 
 // conditionMessage is why nothing was issued, in cert-manager's words.
 func conditionMessage(certificate *certmanagerv1.Certificate) string {
@@ -110,7 +183,8 @@ func conditionMessage(certificate *certmanagerv1.Certificate) string {
 	return cmp.Or(issuing, ready, "cert-manager does not say why")
 }
 
-// caSpec reads a Certificate's spec, with cert-manager's own defaults filled in.
+// caSpec reads a Certificate's spec, with cert-manager's own defaults filled in, but for
+// who signs it.
 func caSpec(spec certmanagerv1.CertificateSpec) planner.CASpec {
 	ca := planner.CASpec{
 		CommonName: spec.CommonName,

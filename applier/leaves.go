@@ -8,6 +8,8 @@ import (
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	certmanagermeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
@@ -15,24 +17,27 @@ import (
 
 // leaves are the Certificates, and the live CertificateRequests that no Certificate
 // controls, whoever made them, that refer to a binding's issuer or to a key's internal
-// one, or that a key of the domain signed.
+// one, or whose chain leads through a key of the domain.
+//
+// A CA Certificate that is no key of ours is one of them: somebody made an intermediate
+// of their own through one of our issuers. It chains to our key, and so the key cannot
+// go before it is reissued; what was signed with it chains to our key through it.
 func (w *world) leaves(keys []planner.Key, issuers []planner.Issuer) []planner.Leaf {
-	desired := w.desiredKeys()
-	signers := w.signers(keys, issuers, desired)
+	signers := w.signers(keys, issuers)
 	var leaves []planner.Leaf
 	keep := func(leaf planner.Leaf) {
-		if signers[leaf.Issuer] || signedByAny(keys, leaf.Chain) {
+		if signers[leaf.Issuer] || leadsThroughAny(keys, leaf.Chain) {
 			leaves = append(leaves, leaf)
 		}
 	}
 	for i := range w.certificates.Items {
 		certificate := &w.certificates.Items[i]
-		if _, isKey := w.keyOf(certificate, desired); !isKey {
+		if _, isKey := w.pairOf(certificate); !isKey {
 			keep(w.readLeaf(certificate))
 		}
 	}
 	for _, request := range w.requests.others {
-		if leaf := readRequest(request); w.isLive(request, leaf) {
+		if leaf := w.readRequest(request); w.isLive(request, leaf) {
 			keep(leaf)
 		}
 	}
@@ -42,15 +47,17 @@ func (w *world) leaves(keys []planner.Key, issuers []planner.Issuer) []planner.L
 	return leaves
 }
 
-// signedByAny reports whether what a chain begins with was signed by a known key.
-func signedByAny(keys []planner.Key, chain []pki.Certificate) bool {
-	return len(chain) > 0 && slices.ContainsFunc(keys, func(key planner.Key) bool {
-		return !key.Certificate.IsZero() && chain[0].SignedBy(key.Certificate)
+// leadsThroughAny reports whether a known key signed a certificate of the chain.
+func leadsThroughAny(keys []planner.Key, chain []pki.Certificate) bool {
+	return slices.ContainsFunc(chain, func(certificate pki.Certificate) bool {
+		return slices.ContainsFunc(keys, func(key planner.Key) bool {
+			return !key.Certificate.IsZero() && certificate.SignedBy(key.Certificate)
+		})
 	})
 }
 
 // signers are all issuers of the domain, there or not.
-func (w *world) signers(keys []planner.Key, issuers []planner.Issuer, desired map[planner.Ref]planner.Key) map[planner.Ref]bool {
+func (w *world) signers(keys []planner.Key, issuers []planner.Issuer) map[planner.Ref]bool {
 	signers := map[planner.Ref]bool{}
 	for _, binding := range w.desired.Bindings {
 		signers[planner.BindingRef(binding)] = true
@@ -58,28 +65,30 @@ func (w *world) signers(keys []planner.Key, issuers []planner.Issuer, desired ma
 	for _, issuer := range issuers {
 		signers[issuer.Ref] = true
 	}
-	for object := range desired {
+	for object := range w.named {
 		signers[object] = true
 	}
 	for _, key := range keys {
-		signers[planner.Ref{Namespace: key.Authority.Namespace, Name: planner.KeyObjectName(key.Authority.Name, key.Name)}] = true
+		object := pair{key.Authority, key.Name}.object()
+		signers[object] = true
+		if key.HasClusterIssuer {
+			signers[planner.Ref{Name: object.Name}] = true
+		}
 	}
 	return signers
 }
 
-// issuerOf is the issuer that something in a namespace refers to; zero for one that is
-// not of cert-manager's API group.
+// issuerOf is the issuer that something in a namespace refers to. One that is not
+// cert-manager's own is named "<group>/<kind>/<name>", as no object can be.
 func issuerOf(namespace string, ref certmanagermeta.IssuerReference) planner.Ref {
-	if ref.Group != "" && ref.Group != certmanagerv1.SchemeGroupVersion.Group {
-		return planner.Ref{}
-	}
-	switch ref.Kind {
-	case certmanagerv1.ClusterIssuerKind:
-		return planner.Ref{Name: ref.Name}
-	case "", certmanagerv1.IssuerKind:
+	group, kind := cmp.Or(ref.Group, certmanagerv1.SchemeGroupVersion.Group), cmp.Or(ref.Kind, certmanagerv1.IssuerKind)
+	switch {
+	case group == certmanagerv1.SchemeGroupVersion.Group && kind == certmanagerv1.IssuerKind:
 		return planner.Ref{Namespace: namespace, Name: ref.Name}
+	case group == certmanagerv1.SchemeGroupVersion.Group && kind == certmanagerv1.ClusterIssuerKind:
+		return planner.Ref{Name: ref.Name}
 	}
-	return planner.Ref{}
+	return planner.Ref{Name: group + "/" + kind + "/" + ref.Name}
 }
 
 func (w *world) readLeaf(certificate *certmanagerv1.Certificate) planner.Leaf {
@@ -87,6 +96,7 @@ func (w *world) readLeaf(certificate *certmanagerv1.Certificate) planner.Leaf {
 		Ref:        refOf(certificate),
 		Issuer:     issuerOf(certificate.Namespace, certificate.Spec.IssuerRef),
 		SecretName: certificate.Spec.SecretName,
+		Foreign:    !w.declares(certificate),
 		Issuing:    isIssuing(certificate),
 		FailedAt:   failedAt(certificate),
 	}
@@ -95,6 +105,13 @@ func (w *world) readLeaf(certificate *certmanagerv1.Certificate) planner.Leaf {
 		leaf.Problem = conditionMessage(certificate)
 	}
 	return leaf
+}
+
+// declares reports whether the repository declares the object: it bears the domain's
+// labels, and no controller made it. Labels alone are not enough: ingress-shim copies
+// those of an Ingress to the Certificate that it makes for it.
+func (w *world) declares(object client.Object) bool {
+	return belongs(object, w.domain) && metav1.GetControllerOfNoCopy(object) == nil
 }
 
 // failedAt is when the last issuance failed; zero if it did not. cert-manager forgets
@@ -122,8 +139,12 @@ func hasFailed(certificate *certmanagerv1.Certificate) bool {
 
 // readRequest reads a CertificateRequest that no Certificate controls. It has no
 // Secret, and cert-manager never renews it.
-func readRequest(request *certmanagerv1.CertificateRequest) planner.Leaf {
-	leaf := planner.Leaf{Ref: refOf(request), Issuer: issuerOf(request.Namespace, request.Spec.IssuerRef)}
+func (w *world) readRequest(request *certmanagerv1.CertificateRequest) planner.Leaf {
+	leaf := planner.Leaf{
+		Ref:     refOf(request),
+		Issuer:  issuerOf(request.Namespace, request.Spec.IssuerRef),
+		Foreign: !w.declares(request),
+	}
 	chain, err := pki.ParsePEM(request.Status.Certificate)
 	if err != nil {
 		leaf.Unknown = fmt.Sprintf("what came back is no certificate: %v; delete the CertificateRequest if nobody uses it", err)

@@ -2,6 +2,7 @@ package applier
 
 import (
 	"cmp"
+	"path"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,88 +22,132 @@ type use struct {
 	kind planner.MountKind
 }
 
+// A sighting is all ways in which a pod gets ConfigMaps and Secrets, and what each
+// shows of a Secret's own ca.crt (see ownca.go).
+type sighting map[use]planner.OwnCA
+
+// see notes a use; of what several mounts of the same kind show, the most counts.
+func (s sighting) see(from source, kind planner.MountKind, shown planner.OwnCA) {
+	if !from.secret {
+		shown = planner.OwnCAHidden
+	}
+	u := use{from, kind}
+	s[u] = most(s[u], shown)
+}
+
 // uses are all ways in which a pod gets ConfigMaps and Secrets.
-func uses(spec *corev1.PodSpec) map[use]bool {
-	found := map[use]bool{}
+func uses(spec *corev1.PodSpec) sighting {
+	seen := sighting{}
 	containers := slices.Concat(spec.InitContainers, spec.Containers)
 	for _, volume := range spec.Volumes {
-		for _, kind := range waysOf(volume.Name, containers) {
-			for _, from := range volumeSources(volume) {
-				found[use{from, kind}] = true
+		for _, mounted := range waysOf(volume.Name, containers) {
+			for _, part := range volumeParts(volume) {
+				seen.see(part.source, mounted.kind, part.ownCA(mounted))
 			}
 		}
 	}
 	for _, container := range containers {
-		for _, from := range environmentSources(container) {
-			found[use{from, planner.MountEnv}] = true
-		}
+		seeEnvironment(seen, container)
 	}
-	return found
+	return seen
+}
+
+// A way is one in which a pod mounts a volume, and what it shows of a file ca.crt that
+// lies in the volume.
+type way struct {
+	kind  planner.MountKind
+	ownCA planner.OwnCA
 }
 
 // waysOf says how containers mount a volume. One that no container mounts counts
 // as mounted: it is a sign that something will.
-func waysOf(volume string, containers []corev1.Container) []planner.MountKind {
-	var ways []planner.MountKind
+func waysOf(volume string, containers []corev1.Container) []way {
+	var ways []way
 	for _, container := range containers {
 		for _, mount := range container.VolumeMounts {
-			switch {
-			case mount.Name != volume:
-			case mount.SubPath != "" || mount.SubPathExpr != "":
-				ways = append(ways, planner.MountSubPath)
-			default:
-				ways = append(ways, planner.MountVolume)
+			if mount.Name == volume {
+				ways = append(ways, wayOf(container, mount))
 			}
 		}
 	}
 	if len(ways) == 0 {
-		return []planner.MountKind{planner.MountVolume}
+		return []way{{planner.MountVolume, planner.OwnCAVisible}}
 	}
 	return ways
 }
 
-func volumeSources(volume corev1.Volume) []source {
-	var sources []source
-	if volume.ConfigMap != nil {
-		sources = append(sources, source{name: volume.ConfigMap.Name})
+func wayOf(container corev1.Container, mount corev1.VolumeMount) way {
+	if within := cmp.Or(mount.SubPath, mount.SubPathExpr); within != "" {
+		return way{planner.MountSubPath, shownWithin(within)}
 	}
-	if volume.Secret != nil {
-		sources = append(sources, source{secret: true, name: volume.Secret.SecretName})
+	if namesFile(container, path.Join(mount.MountPath, ownCAKey)) {
+		return way{planner.MountVolume, planner.OwnCANamed}
 	}
-	if volume.Projected == nil {
-		return sources
-	}
-	for _, projection := range volume.Projected.Sources {
-		if projection.ConfigMap != nil {
-			sources = append(sources, source{name: projection.ConfigMap.Name})
-		}
-		if projection.Secret != nil {
-			sources = append(sources, source{secret: true, name: projection.Secret.Name})
-		}
-	}
-	return sources
+	return way{planner.MountVolume, planner.OwnCAVisible}
 }
 
-func environmentSources(container corev1.Container) []source {
-	var sources []source
+// A part is what a volume holds of a source: the keys that it lists, or all of them.
+type part struct {
+	source
+	items []corev1.KeyToPath
+}
+
+func volumeParts(volume corev1.Volume) []part {
+	var parts []part
+	if from := volume.ConfigMap; from != nil {
+		parts = append(parts, part{source{name: from.Name}, from.Items})
+	}
+	if from := volume.Secret; from != nil {
+		parts = append(parts, part{source{secret: true, name: from.SecretName}, from.Items})
+	}
+	if volume.Projected == nil {
+		return parts
+	}
+	for _, projection := range volume.Projected.Sources {
+		if from := projection.ConfigMap; from != nil {
+			parts = append(parts, part{source{name: from.Name}, from.Items})
+		}
+		if from := projection.Secret; from != nil {
+			parts = append(parts, part{source{secret: true, name: from.Name}, from.Items})
+		}
+	}
+	return parts
+}
+
+func seeEnvironment(seen sighting, container corev1.Container) {
 	for _, from := range container.EnvFrom {
 		if from.ConfigMapRef != nil {
-			sources = append(sources, source{name: from.ConfigMapRef.Name})
+			seen.see(source{name: from.ConfigMapRef.Name}, planner.MountEnv, planner.OwnCAHidden)
 		}
 		if from.SecretRef != nil {
-			sources = append(sources, source{secret: true, name: from.SecretRef.Name})
+			seen.see(source{secret: true, name: from.SecretRef.Name}, planner.MountEnv, planner.OwnCAVisible)
 		}
 	}
 	for _, variable := range container.Env {
 		switch from := variable.ValueFrom; {
 		case from == nil:
 		case from.ConfigMapKeyRef != nil:
-			sources = append(sources, source{name: from.ConfigMapKeyRef.Name})
+			seen.see(source{name: from.ConfigMapKeyRef.Name}, planner.MountEnv, planner.OwnCAHidden)
 		case from.SecretKeyRef != nil:
-			sources = append(sources, source{secret: true, name: from.SecretKeyRef.Name})
+			seen.see(source{secret: true, name: from.SecretKeyRef.Name}, planner.MountEnv, shownOfKey(from.SecretKeyRef.Key))
 		}
 	}
-	return sources
+}
+
+// mounts are what a pod's template gets of the bundles and Secrets of interest.
+func (r runner) mounts(interesting interests) (bundles, secrets []planner.Mount) {
+	for u, shown := range uses(r.spec) {
+		mount := planner.Mount{Name: u.name, Kind: u.kind, OwnCA: shown}
+		switch {
+		case u.secret && interesting.secrets[planner.Ref{Namespace: r.ref.Namespace, Name: u.name}]:
+			secrets = append(secrets, mount)
+		case !u.secret && interesting.bundles[u.name]:
+			bundles = append(bundles, mount)
+		}
+	}
+	slices.SortFunc(bundles, compareMounts)
+	slices.SortFunc(secrets, compareMounts)
+	return bundles, secrets
 }
 
 func compareMounts(a, b planner.Mount) int {

@@ -32,7 +32,7 @@ type Observer struct {
 // changed gives an equal answer. since is passed through. An error means that nothing
 // was seen; it says of what.
 func (o *Observer) Observe(ctx context.Context, domain planner.Ref, desired planner.Desired, since []planner.Gate) (planner.Observed, error) {
-	w := &world{Observer: o, survey: survey{reader: o.Reader}, domain: domain, desired: desired}
+	w := &world{Observer: o, survey: survey{reader: o.Reader}, domain: domain, desired: desired, named: namedPairs(desired.Authorities)}
 	if err := w.gather(ctx); err != nil {
 		return planner.Observed{}, err
 	}
@@ -60,6 +60,7 @@ type world struct {
 	survey
 	domain  planner.Ref
 	desired planner.Desired
+	named   map[planner.Ref]pair
 
 	certificates   certmanagerv1.CertificateList
 	issuers        certmanagerv1.IssuerList

@@ -88,19 +88,19 @@ func TestKeys(t *testing.T) {
 		v1alpha1.LabelDomainName: "fleet", v1alpha1.LabelDomainNamespace: "reanchor-system",
 		v1alpha1.LabelAuthority: "root", v1alpha1.LabelKey: "2025",
 	}
-	current := certificateOf(planner.Ref{Namespace: "cert-manager", Name: "root-2026"}, "root-selfsigned", 1, root.Certificate)
-	current.Spec.CommonName = "Root 2026"
+	current := certificateOf(planner.Ref{Namespace: "cert-manager", Name: "root-2026"}, "root-self-signed", 1, root.Certificate)
+	current.Spec.CommonName, current.Spec.IssuerRef.Kind = "Root 2026", "Issuer"
 	gone := &certmanagerv1.Issuer{ // of a key that Git names no longer
 		ObjectMeta: metav1.ObjectMeta{Namespace: "cert-manager", Name: "root-2025", Labels: labels, Generation: 2},
 		Spec:       issuerSpec("root-2025"),
 		Status:     issuerStatus(2, "ErrGetKeyPair", `Error getting keypair for CA issuer: secrets "root-2025" not found`),
 	}
-	selfSigned := &certmanagerv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: "cert-manager", Name: "root-selfsigned", Labels: labels}}
+	selfSigned := &certmanagerv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: "cert-manager", Name: "root-self-signed", Labels: labels}}
 	foreign := certificateOf(planner.Ref{Namespace: "other", Name: "root-2026"}, "x", 1, root.Certificate)
 	got := observe(t, desiredFleet(), nil, current, requestOf(current, "r", 1, root.Certificate), gone, selfSigned, foreign).Keys
 	authority := planner.Ref{Namespace: "cert-manager", Name: "root"}
 	want := []planner.Key{
-		{Authority: authority, Name: "2025", HasIssuer: true, SecretGone: true, Problem: "its Certificate does not exist"},
+		{Authority: authority, Name: "2025", HasIssuer: true, Generation: 2, SecretGone: true, Problem: "its Certificate does not exist"},
 		{
 			Authority: authority, Name: "2026", HasCertificate: true, Issued: true, Certificate: root.Certificate,
 			Spec: planner.CASpec{CommonName: "Root 2026", Algorithm: v1alpha1.RSA, Size: 2048, Duration: 2160 * time.Hour},
@@ -273,11 +273,11 @@ func TestLeavesAreThoseOfOurIssuers(t *testing.T) {
 	want := []planner.Leaf{
 		{
 			Ref: planner.Ref{Namespace: "cert-manager", Name: "a-cluster"}, Issuer: planner.Ref{Name: "fleet"},
-			SecretName: "a-cluster-tls", Chain: []pki.Certificate{issued}, Issuing: true,
+			SecretName: "a-cluster-tls", Foreign: true, Chain: []pki.Certificate{issued}, Issuing: true,
 		},
 		{
 			Ref: planner.Ref{Namespace: "cert-manager", Name: "b-internal"}, Issuer: planner.Ref{Namespace: "cert-manager", Name: "root-2026"},
-			SecretName: "b-internal-tls", Problem: "it failed", FailedAt: epoch,
+			SecretName: "b-internal-tls", Foreign: true, Problem: "it failed", FailedAt: epoch,
 			Unknown: "the CertificateRequest of revision 1 is gone; a reissue makes it known",
 		},
 	}
@@ -323,7 +323,7 @@ func TestLeafThatWasPointedElsewhereCountsWhileOurKeySignedIt(t *testing.T) {
 	if want := []string{"plant/ours ours-tls", "plant/ours-other-group ours-other-group-tls"}; !reflect.DeepEqual(leafNames(got), want) {
 		t.Fatalf("leaves %q, want %q", leafNames(got), want)
 	}
-	if got[0].Issuer != (planner.Ref{Name: "letsencrypt"}) || got[1].Issuer != (planner.Ref{}) {
+	if got[0].Issuer != (planner.Ref{Name: "letsencrypt"}) || got[1].Issuer != (planner.Ref{Name: "acme.example/ClusterIssuer/letsencrypt"}) {
 		t.Fatalf("issuers %v, %v", got[0].Issuer, got[1].Issuer)
 	}
 }
@@ -679,37 +679,6 @@ func TestABrokenConnectionIsAnError(t *testing.T) {
 	}
 }
 
-func TestUses(t *testing.T) {
-	spec := decode[corev1.PodSpec](t, `
-initContainers:
-- {name: init, env: [{name: A, valueFrom: {configMapKeyRef: {name: env-map, key: k}}}, {name: B, value: x}, {name: C, valueFrom: {secretKeyRef: {name: env-secret, key: k}}}]}
-containers:
-- {name: one, volumeMounts: [{name: plain, mountPath: /a}, {name: both, mountPath: /b}, {name: expr, mountPath: /c, subPathExpr: $(X)}]}
-- {name: two, envFrom: [{configMapRef: {name: from-map}}, {secretRef: {name: from-secret}}], volumeMounts: [{name: both, mountPath: /b, subPath: ca.crt}]}
-volumes:
-- {name: plain, configMap: {name: plain-map}}
-- {name: both, secret: {secretName: both-secret}}
-- {name: expr, projected: {sources: [{configMap: {name: projected-map}}, {secret: {name: projected-secret}}, {serviceAccountToken: {path: t}}]}}
-- {name: declared, configMap: {name: declared-map}}
-- {name: scratch, emptyDir: {}}
-`)
-	want := map[use]bool{
-		{source{false, "env-map"}, planner.MountEnv}:             true,
-		{source{true, "env-secret"}, planner.MountEnv}:           true,
-		{source{false, "from-map"}, planner.MountEnv}:            true,
-		{source{true, "from-secret"}, planner.MountEnv}:          true,
-		{source{false, "plain-map"}, planner.MountVolume}:        true,
-		{source{true, "both-secret"}, planner.MountVolume}:       true,
-		{source{true, "both-secret"}, planner.MountSubPath}:      true,
-		{source{false, "projected-map"}, planner.MountSubPath}:   true,
-		{source{true, "projected-secret"}, planner.MountSubPath}: true,
-		{source{false, "declared-map"}, planner.MountVolume}:     true,
-	}
-	if got := uses(spec); !reflect.DeepEqual(got, want) {
-		t.Fatalf("uses %v\nwant %v", got, want)
-	}
-}
-
 // mounting is a pod's spec that mounts the bundle trust.
 const mounting = `{containers: [{name: c, image: i, volumeMounts: [{name: t, mountPath: /t}]}], volumes: [{name: t, configMap: {name: trust}}]}`
 
@@ -763,6 +732,36 @@ func TestWorkloadsAndTheirPods(t *testing.T) {
 	}
 }
 
+// TestPodsThatNothingWeCanRestartRuns are workloads by themselves, under the names by
+// which somebody can delete them; those of a Job that ended hold nothing.
+func TestPodsThatNothingWeCanRestartRuns(t *testing.T) {
+	set := func(name string, owners []metav1.OwnerReference) *appsv1.ReplicaSet {
+		return &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: name, UID: types.UID("ReplicaSet " + name), OwnerReferences: owners}}
+	}
+	ended := func(name string, phase corev1.PodPhase) *corev1.Pod {
+		p := pod(t, name, "Job", "backup-29000000", nil)
+		p.Status.Phase = phase
+		return p
+	}
+	got := observe(t, desiredFleet(), nil,
+		pod(t, "backup-29000000-x1", "Job", "backup-29000000", map[string]string{v1alpha1.AnnotationOwnCA: v1alpha1.OwnCAUnused}),
+		ended("backup-29000000-x2", corev1.PodSucceeded), ended("backup-29000000-x3", corev1.PodFailed),
+		set("alone", nil), pod(t, "alone-x1", "ReplicaSet", "alone", nil), pod(t, "alone-x2", "ReplicaSet", "alone", nil),
+		set("rollout-1", controlledBy("Rollout", "rollout")), pod(t, "rollout-1-x1", "ReplicaSet", "rollout-1", nil),
+		pod(t, "deleted-1-x1", "ReplicaSet", "deleted-1", nil),
+	).Workloads
+	trust := []planner.Mount{{Name: "trust", Kind: planner.MountVolume}}
+	var want []planner.Workload
+	for _, name := range []string{"alone-x1", "alone-x2", "backup-29000000-x1", "deleted-1-x1", "rollout-1-x1"} {
+		want = append(want, planner.Workload{
+			Kind: "Pod", Ref: planner.Ref{Namespace: "a", Name: name}, Bundles: trust, Pods: 1, Bearing: 1, OwnCAUnused: name == "backup-29000000-x1",
+		})
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("workloads %+v\nwant %+v", got, want)
+	}
+}
+
 func TestOldestStart(t *testing.T) {
 	deployment := decode[appsv1.Deployment](t, `{metadata: {namespace: a, name: web, uid: Deployment web}, spec: {template: {spec: `+mounting+`}}}`)
 	replicaSet := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "web-1", UID: "ReplicaSet web-1", OwnerReferences: controlledBy("Deployment", "web")}}
@@ -794,7 +793,7 @@ func TestWorkloadThatPresentsALeaf(t *testing.T) {
 	stateful := decode[appsv1.StatefulSet](t, `{metadata: {namespace: plant, name: broker}, spec: {template: {spec: {containers: [{name: c, image: i}],
   volumes: [{name: t, secret: {secretName: broker-tls}}, {name: o, secret: {secretName: other}}]}}}}`)
 	got := observe(t, desiredFleet(), nil, leaf, stateful).Workloads
-	if len(got) != 1 || !reflect.DeepEqual(got[0].Secrets, []planner.Mount{{Name: "broker-tls", Kind: planner.MountVolume}}) || got[0].Bundles != nil {
+	if len(got) != 1 || !reflect.DeepEqual(got[0].Secrets, []planner.Mount{{Name: "broker-tls", Kind: planner.MountVolume, OwnCA: planner.OwnCAVisible}}) || got[0].Bundles != nil {
 		t.Fatalf("workloads %+v", got)
 	}
 }

@@ -153,13 +153,11 @@ func (a *Applier) newCanary(domain planner.Ref, issuer certmanagerv1.GenericIssu
 	if issuer.GetNamespace() == "" {
 		kind = certmanagerv1.ClusterIssuerKind
 	}
-	labels := domainLabels(domain)
-	labels[v1alpha1.LabelCanary], labels[v1alpha1.LabelBinding] = canaryLabelValue, issuer.GetName()
 	return &certmanagerv1.CertificateRequest{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace:   clusterNamespace(refOf(issuer), a.ClusterResourceNamespace),
 			Name:        canaryName(kind, issuer.GetName(), issuer.GetGeneration(), attempt),
-			Labels:      labels,
+			Labels:      canaryLabels(domain, issuer),
 			Annotations: map[string]string{v1alpha1.AnnotationIssuerGeneration: strconv.FormatInt(issuer.GetGeneration(), 10)},
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: certmanagerv1.SchemeGroupVersion.String(), Kind: kind, Name: issuer.GetName(), UID: issuer.GetUID(),
@@ -172,6 +170,19 @@ func (a *Applier) newCanary(domain planner.Ref, issuer certmanagerv1.GenericIssu
 			Usages:    []certmanagerv1.KeyUsage{certmanagerv1.UsageDigitalSignature},
 		},
 	}, nil
+}
+
+// canaryLabels tell whose a canary is: beside the domain's labels, those by which the
+// issuer says which binding or key it belongs to.
+func canaryLabels(domain planner.Ref, issuer certmanagerv1.GenericIssuer) map[string]string {
+	labels := domainLabels(domain)
+	labels[v1alpha1.LabelCanary] = canaryLabelValue
+	for _, label := range []string{v1alpha1.LabelBinding, v1alpha1.LabelAuthority, v1alpha1.LabelKey} {
+		if value, has := issuer.GetLabels()[label]; has {
+			labels[label] = value
+		}
+	}
+	return labels
 }
 
 // throwawayRequest is a CSR (RFC 2986) in PEM. Its key is dropped here, so that

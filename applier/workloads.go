@@ -83,6 +83,7 @@ func (r runner) read(interesting interests) (planner.Workload, bool) {
 		Reloads:      cmp.Or(reloads(r.annotations), reloads(r.templateAnnotations)),
 		BundleDigest: r.templateAnnotations[v1alpha1.AnnotationBundleSHA256],
 		LeavesDigest: r.templateAnnotations[v1alpha1.AnnotationLeavesSHA256],
+		OwnCAUnused:  ownCAUnused(r.annotations, r.templateAnnotations),
 		Rolling:      r.rolling,
 		Pods:         len(r.pods),
 	}
@@ -104,21 +105,6 @@ func (r runner) read(interesting interests) (planner.Workload, bool) {
 // started reports whether a container of the pod runs.
 func started(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodRunning || slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.State.Running != nil })
-}
-
-func (r runner) mounts(interesting interests) (bundles, secrets []planner.Mount) {
-	for u := range uses(r.spec) {
-		mount := planner.Mount{Name: u.name, Kind: u.kind}
-		switch {
-		case u.secret && interesting.secrets[planner.Ref{Namespace: r.ref.Namespace, Name: u.name}]:
-			secrets = append(secrets, mount)
-		case !u.secret && interesting.bundles[u.name]:
-			bundles = append(bundles, mount)
-		}
-	}
-	slices.SortFunc(bundles, compareMounts)
-	slices.SortFunc(secrets, compareMounts)
-	return bundles, secrets
 }
 
 // sameDigests reports whether a pod bears what its template says; absent equals

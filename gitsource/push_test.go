@@ -333,6 +333,65 @@ func TestRejectedByHook(t *testing.T) {
 	}
 }
 
+// What keeps a record does: one writer moves a file, another adds one beside it, a
+// third deletes the last one of a folder; each decided before the others had landed.
+func TestRaceInOneFolder(t *testing.T) {
+	for _, scheme := range []string{"https", "file"} {
+		t.Run(scheme, func(t *testing.T) {
+			server := newServer(t)
+			origin := server.repository(t, "pki.git", map[string]string{"anchors/root/2025.pem": "2025", "anchors/old/2024.pem": "2024"})
+			remote := map[string]Remote{"https": server.remote("pki.git"), "file": origin.remote()}[scheme]
+			commits := []map[string][]byte{
+				{"anchors/root/2025.pem": nil, "anchors/root/retired/2025.pem": []byte("2025")},
+				{"anchors/root/2026.pem": []byte("2026")},
+				{"anchors/old/2024.pem": nil},
+			}
+			writers := make([]*Repository, len(commits))
+			bases := make([]*Snapshot, len(commits))
+			for i := range commits {
+				writers[i] = open(t, remote)
+				bases[i] = pull(t, writers[i])
+			}
+			var group sync.WaitGroup
+			for i, files := range commits {
+				group.Go(func() {
+					if _, err := writers[i].Push(context.Background(), bases[i], testCommit(files)); err != nil {
+						t.Errorf("writer %d: %v", i, err)
+					}
+				})
+			}
+			group.Wait()
+			wantContents(t, pull(t, open(t, remote)), map[string]string{"anchors/root/retired/2025.pem": "2025", "anchors/root/2026.pem": "2026"})
+			if count := origin.git(t, "rev-list", "--count", "main"); count != "4" {
+				t.Errorf("there are %s commits", count)
+			}
+			origin.check(t)
+		})
+	}
+}
+
+func TestPushToABranchThatIsGone(t *testing.T) {
+	server := newServer(t)
+	origin := server.repository(t, "pki.git", site)
+	origin.commitTo(t, "anchors", "", map[string]string{"README.md": "the record"})
+	for scheme, remote := range map[string]Remote{"https": server.remote("pki.git"), "file": origin.remote()} {
+		t.Run(scheme, func(t *testing.T) {
+			remote.Branch = "anchors"
+			repository := open(t, remote)
+			base := pull(t, repository)
+			tip := base.Commit()
+			origin.git(t, "update-ref", "-d", "refs/heads/anchors")
+			_, err := repository.Push(context.Background(), base, testCommit(map[string][]byte{"x": []byte("x")}))
+			if !errors.Is(err, ErrBranchNotFound) {
+				t.Fatalf("got %v", err)
+			}
+			wantTold(t, err, remote, "create it: git push origin HEAD:anchors")
+			origin.git(t, "update-ref", "refs/heads/anchors", tip)
+			push(t, repository, base, map[string][]byte{scheme: []byte("x")})
+		})
+	}
+}
+
 func TestPushWithoutTheRight(t *testing.T) {
 	server := newServer(t)
 	server.repository(t, "pki.git", site)

@@ -150,7 +150,8 @@ func (c Certificate) IsCA() bool { return c.parsed.BasicConstraintsValid && c.pa
 // SignedBy reports whether the certificate's signature is by that CA's key, and
 // its issuer is that CA's subject.
 func (c Certificate) SignedBy(ca Certificate) bool {
-	return bytes.Equal(c.parsed.RawIssuer, ca.parsed.RawSubject) && c.mayBeOf(ca) && c.parsed.CheckSignatureFrom(ca.parsed) == nil
+	return bytes.Equal(c.parsed.RawIssuer, ca.parsed.RawSubject) && c.mayBeOf(ca) &&
+		signatures.of(signature{c.fingerprint, ca.fingerprint}, func() bool { return c.parsed.CheckSignatureFrom(ca.parsed) == nil })
 }
 
 // mayBeOf tells by the key identifiers, where both certificates carry one, whether

@@ -252,18 +252,32 @@ func (c *course) keyNamed(name string) *key {
 	return c.keys[found]
 }
 
-// pairsUnder are the key pairs of other authorities that this key signed, or whose
-// Certificates ask it to.
+// pairsUnder are the key pairs of other authorities that stand under this key: by their
+// names, by the issuer that their Certificates ask, or because it signed them.
 func (c *course) pairsUnder(k *key) []Key {
 	var under []Key
 	for _, other := range c.turn.observed.Keys {
+		_, above := v1alpha1.SplitKey(other.Name)
+		named := above == k.name && slices.ContainsFunc(c.children, func(child *course) bool { return child.ref == other.Authority })
 		asks := c.issuesAs(k, other.Spec.SignedBy)
 		signed := k.known() && !other.Certificate.IsZero() && other.Certificate.SignedBy(k.seen.Certificate)
-		if own := other.Authority == c.ref && other.Name == k.name; !own && (asks || signed) {
+		if other.Authority != c.ref && (named || asks || signed) {
 			under = append(under, other)
 		}
 	}
 	return under
+}
+
+// carries reports whether an intermediate that may sign stands under the key.
+func (c *course) carries(k *key) bool {
+	return slices.ContainsFunc(c.pairsUnder(k), func(pair Key) bool {
+		for _, other := range c.turn.courses {
+			if own := other.keyNamed(pair.Name); other.ref == pair.Authority && own != nil {
+				return !own.going() || other.signsAlready(own)
+			}
+		}
+		return true
+	})
 }
 
 // issuesAs reports whether a reference leads to an internal issuer of the key.

@@ -262,13 +262,13 @@ func (c *course) introducedAnchors() pki.Anchors {
 	return pki.NewAnchors(certificates...)
 }
 
-// dependedOn reports that an issuer signs with the key, an intermediate stands under it,
-// or a live leaf chains to it.
+// dependedOn reports that an issuer signs with the key, an intermediate that may sign
+// stands under it, or a live leaf chains to it.
 func (c *course) dependedOn(k *key) bool {
 	if !k.known() {
 		return false
 	}
-	return c.signsAlready(k) || len(c.pairsUnder(k)) > 0 || slices.ContainsFunc(c.familyLeaves(), func(leaf Leaf) bool {
+	return c.signsAlready(k) || c.carries(k) || slices.ContainsFunc(c.familyLeaves(), func(leaf Leaf) bool {
 		return c.turn.passes(leaf, k) && c.turn.live(leaf)
 	})
 }

@@ -50,7 +50,7 @@ func holdsOf(k *key, checks []func(*key) *Hold) []Hold {
 // mustNotBeMade says why no certificate may be asked for under the key's name; nil if
 // one may.
 func (c *course) mustNotBeMade(k *key) *Hold {
-	for _, check := range []func(*key) *Hold{c.spentName, c.parentFirst, c.lost, c.tooLate} {
+	for _, check := range []func(*key) *Hold{c.spentName, c.parentFirst, c.fitsParent, c.lost, c.tooLate} {
 		if hold := check(k); hold != nil {
 			return hold
 		}
@@ -145,6 +145,20 @@ func (c *course) pastSkew(k *key) *Hold {
 	c.turn.lookAt(usable)
 	return c.about(k, "skew", fmt.Sprintf("valid from %s; used %s later, at %s",
 		instant(k.seen.Certificate.NotBefore()), c.skew(), instant(usable)))
+}
+
+// fitsParent lets nothing be asked for that would outlive what signs it.
+func (c *course) fitsParent(k *key) *Hold {
+	parent := c.parentPair(k.name)
+	if parent == nil || !parent.known() || k.seen.HasCertificate {
+		return nil
+	}
+	left, life := parent.seen.Certificate.NotAfter().Sub(c.turn.now), c.caSpec(k).Duration
+	if life <= left {
+		return nil
+	}
+	return &Hold{Gate: "lifetime", Subject: "Certificate " + c.keyObject(k).String(), Why: fmt.Sprintf("it would live %s, and %s, which would sign it, ends at %s: give %s a new key first, or this one a shorter duration",
+		life, parent.seen.Certificate, instant(parent.seen.Certificate.NotAfter()), c.spec.IssuedBy.Name)}
 }
 
 // withinParent demands that an intermediate ends before its parent's certificate does.

@@ -108,7 +108,11 @@ func (c *course) settledProgress() string {
 			chaining++
 		}
 	}
-	return fmt.Sprintf("%s signs; %s to it", c.to.name, counted(chaining, "leaf chains", "leaves chain")) + foreignIn(c.issued())
+	progress := fmt.Sprintf("%s signs; %s to it", c.to.name, counted(chaining, "leaf chains", "leaves chain")) + foreignIn(c.issued())
+	if pairs := c.pairsUnder(c.to); len(pairs) > 0 {
+		progress += ", and " + counted(len(pairs), "intermediate", "intermediates")
+	}
+	return progress
 }
 
 // rollover says where the course stands.

@@ -17,6 +17,9 @@ func (c *course) retire(k *key) step {
 	if !k.present() && !c.anchored(k) && k.recorded.IsZero() {
 		return s
 	}
+	if holds := c.familyHolds(k); len(holds) > 0 {
+		return step{phase: Reissue, key: c.toName(), holds: holds, progress: fmt.Sprintf("%s still to follow to %s", counted(len(holds), "authority below is", "authorities below are"), c.toName())}
+	}
 	if s.holds = c.drainHolds(k); len(s.holds) > 0 {
 		s.progress = fmt.Sprintf("%s is not drained", k.name)
 		return s
@@ -31,7 +34,7 @@ func (c *course) retire(k *key) step {
 		s.progress = fmt.Sprintf("what %s signed goes first", k.name)
 		s.holds = c.pairHolds(k)
 	case k.seen.HasCertificate:
-		s.progress = fmt.Sprintf("no copy holds %s; its Certificate goes", k.name)
+		s.progress = fmt.Sprintf("%s %s; its Certificate goes", c.freedOf(), k.name)
 		s.holds = []Hold{{Gate: "removal", Subject: "Certificate " + object, Why: "being removed"}}
 	case k.seen.HasIssuer && !k.seen.SecretGone:
 		s.progress = fmt.Sprintf("the Certificate of %s is gone; its Secret goes", k.name)
@@ -46,6 +49,14 @@ func (c *course) retire(k *key) step {
 		s.holds = []Hold{c.unretired(k)}
 	}
 	return s
+}
+
+// freedOf says what a drained key is free of.
+func (c *course) freedOf() string {
+	if c.isIntermediate() {
+		return "nothing chains to"
+	}
+	return "no copy holds"
 }
 
 // unretired says that the record does not tell yet that the key was retired.
@@ -119,7 +130,6 @@ func (c *course) drainHolds(k *key) []Hold {
 	if k.seen.Issued && !k.known() {
 		holds = append(holds, c.notIssued(k))
 	}
-	holds = append(holds, c.familyHolds(k)...)
 	staying := c.stayingWithout(k)
 	for _, leaf := range c.familyLeaves() {
 		if why := c.needs(leaf, k, staying); why != "" {
@@ -135,12 +145,16 @@ func (c *course) drainHolds(k *key) []Hold {
 	return holds
 }
 
-// familyHolds name the authorities below that have not moved yet to a pair under the key
-// that signs: their leaves may be reissued, and still be presented as they were.
+// familyHolds name the authorities below that have not followed yet to the key that
+// signs: their leaves may be reissued, and still be presented as they were. To the root,
+// it is they that are reissued.
 func (c *course) familyHolds(k *key) []Hold {
 	var holds []Hold
+	if len(c.pairsUnder(k)) == 0 {
+		return nil
+	}
 	for _, member := range c.family() {
-		if member != c && !member.advanced && len(c.pairsUnder(k)) > 0 {
+		if member != c && !member.advanced {
 			holds = append(holds, Hold{Gate: "intermediate", Subject: "Authority " + member.ref.String(), Why: fmt.Sprintf("is at %s of %s", member.current.phase, member.current.key)})
 		}
 	}

@@ -20,8 +20,7 @@ type turn struct {
 	lookAgain time.Time
 	// anchors that each bundle shall hold, by its name.
 	anchors map[string]pki.Anchors
-	// signers tells which CA certificate signed which leaf and which other CA
-	// certificate: a signature is checked once in a turn.
+	// signers tells to which key of ours a leaf, or a key's certificate, chains next.
 	signers map[pki.Fingerprint]pki.Fingerprint
 	// restarting holds by its lane who is being restarted, or is planned to be.
 	restarting map[string][]string
@@ -37,7 +36,7 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 		restarting: map[string][]string{},
 	}
 	t.gatherCourses()
-	t.signers = t.signersOf()
+	t.findSigners()
 	for _, c := range t.courses {
 		c.gatherLeaves()
 	}
@@ -48,36 +47,43 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 	return t
 }
 
-// signersOf finds for every leaf and for every key's certificate the key that signed
-// it.
-func (t *turn) signersOf() map[pki.Fingerprint]pki.Fingerprint {
-	signers := map[pki.Fingerprint]pki.Fingerprint{}
+// findSigners finds for every leaf, and for every key's certificate, the key that it
+// chains to next.
+func (t *turn) findSigners() {
+	t.signers = map[pki.Fingerprint]pki.Fingerprint{}
 	for _, leaf := range t.observed.Leaves {
 		if len(leaf.Chain) > 0 {
-			t.noteSigner(signers, leaf.Chain[0])
+			t.findSigner(leaf.Chain)
 		}
 	}
 	for _, c := range t.courses {
 		for _, k := range c.keys {
 			if k.known() {
-				t.noteSigner(signers, k.seen.Certificate)
-			}
-		}
-	}
-	return signers
-}
-
-func (t *turn) noteSigner(signers map[pki.Fingerprint]pki.Fingerprint, certificate pki.Certificate) {
-	for _, c := range t.courses {
-		for _, k := range c.keys {
-			if k.known() && certificate.SignedBy(k.seen.Certificate) {
-				signers[certificate.Fingerprint()] = k.seen.Certificate.Fingerprint()
+				t.findSigner([]pki.Certificate{k.seen.Certificate})
 			}
 		}
 	}
 }
 
-// signed reports whether the leaf that is presented was signed by the key.
+// findSigner looks for the first key of ours on the way up: what signed the leaf, or,
+// where a CA that is none of ours stands between, what signed that.
+func (t *turn) findSigner(chain []pki.Certificate) {
+	for i, certificate := range chain {
+		if i > 0 && !chain[i-1].SignedBy(certificate) {
+			return
+		}
+		for _, c := range t.courses {
+			for _, k := range c.keys {
+				if k.known() && certificate.SignedBy(k.seen.Certificate) {
+					t.signers[chain[0].Fingerprint()] = k.seen.Certificate.Fingerprint()
+					return
+				}
+			}
+		}
+	}
+}
+
+// signed reports whether the key is the first of ours that the leaf chains to.
 func (t *turn) signed(k *key, leaf Leaf) bool {
 	return k.known() && len(leaf.Chain) > 0 && t.signers[leaf.Chain[0].Fingerprint()] == k.seen.Certificate.Fingerprint()
 }

@@ -5,14 +5,14 @@ import "github.com/reanchor/reanchor/planner"
 func changedAuthorities(target planner.Target, manifests objects) []Violation {
 	var violations []Violation
 	for _, key := range target.Keys {
-		ref := keyRef(key.Authority, key.Name)
 		if key.Certificate {
-			self := selfSignedRef(key.Authority)
-			violations = append(violations, changedSpec(certificateID(ref), certificateSpec(key), manifests, certificateExtras...)...)
-			violations = append(violations, changedSpec(issuerID(self), selfSignedSpec, manifests, "spec.selfSigned.crlDistributionPoints")...)
+			violations = append(violations, changedSpec(certificateID(keyRef(key)), certificateSpec(key), manifests, certificateExtras...)...)
 		}
-		if key.Issuer {
-			violations = append(violations, changedSpec(issuerID(ref), signingSpec(ref.Name), manifests, signingExtras...)...)
+		if signer := signerOf(key); key.Certificate && signer == selfSignedID(key.Authority) {
+			violations = append(violations, changedSpec(signer, selfSignedSpec, manifests, "spec.selfSigned.crlDistributionPoints")...)
+		}
+		for _, internal := range internalIssuers(key) {
+			violations = append(violations, changedSpec(internal, signingSpec(keyRef(key).Name), manifests, signingExtras...)...)
 		}
 	}
 	return violations
@@ -55,11 +55,11 @@ func signingSpec(secret string) map[string]any {
 // certificateSpec is what the Certificate of a key must be
 // (https://cert-manager.io/docs/reference/api-docs/#cert-manager.io/v1.CertificateSpec).
 func certificateSpec(key planner.TargetKey) map[string]any {
-	ca := key.Spec
+	ca, signer := key.Spec, signerOf(key)
 	return map[string]any{
 		"isCA":       true,
 		"commonName": ca.CommonName,
-		"secretName": planner.KeyObjectName(key.Authority.Name, key.Name),
+		"secretName": keyRef(key).Name,
 		"duration":   ca.Duration.String(),
 		"subject": map[string]any{
 			"organizations":       listOf(ca.Organizations),
@@ -70,7 +70,7 @@ func certificateSpec(key planner.TargetKey) map[string]any {
 			"algorithm": string(ca.Algorithm), "size": sizeOf(ca), "rotationPolicy": "Never",
 		},
 		"renewal":   map[string]any{"policy": "Disabled"},
-		"issuerRef": map[string]any{"name": selfSignedRef(key.Authority).Name, "kind": issuer, "group": certManager},
+		"issuerRef": map[string]any{"name": signer.Name, "kind": signer.kind, "group": signer.group},
 	}
 }
 

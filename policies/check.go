@@ -15,6 +15,7 @@ func Check(plan planner.Plan, manifests []*unstructured.Unstructured) []Violatio
 	objects := index(manifests)
 	violations := slices.Concat(
 		privateKeys(manifests),
+		intermediates(plan.Target),
 		changedBundles(plan.Target, objects),
 		changedAuthorities(plan.Target, objects),
 		changedIssuers(plan.Target, objects),
@@ -75,13 +76,33 @@ func issuerID(ref planner.Ref) id {
 
 func bundleID(name string) id { return id{trustManager, bundle, planner.Ref{Name: name}} }
 
-// keyRef names the Certificate, the Secret and the internal issuer of a key.
-func keyRef(authority planner.Ref, key string) planner.Ref {
-	return planner.Ref{Namespace: authority.Namespace, Name: planner.KeyObjectName(authority.Name, key)}
+// keyRef names the Certificate, the Secret and the internal issuer of a key pair.
+func keyRef(key planner.TargetKey) planner.Ref {
+	return planner.Ref{Namespace: key.Authority.Namespace, Name: planner.KeyObjectName(key.Authority.Name, key.Name)}
 }
 
-// selfSignedRef names the issuer that signs an authority's certificates with their
-// own keys.
-func selfSignedRef(authority planner.Ref) planner.Ref {
-	return planner.Ref{Namespace: authority.Namespace, Name: authority.Name + "-self-signed"}
+// internalIssuers are the planned issuers of a key pair's own: one in its namespace,
+// and a ClusterIssuer of that name for intermediates elsewhere.
+func internalIssuers(key planner.TargetKey) []id {
+	var issuers []id
+	if key.Issuer {
+		issuers = append(issuers, issuerID(keyRef(key)))
+	}
+	if key.ClusterIssuer {
+		issuers = append(issuers, issuerID(planner.Ref{Name: keyRef(key).Name}))
+	}
+	return issuers
+}
+
+// signerOf is the issuer that a key pair's certificate is pinned to.
+func signerOf(key planner.TargetKey) id {
+	if key.Spec.SignedBy == (planner.Ref{}) {
+		return selfSignedID(key.Authority)
+	}
+	return issuerID(key.Spec.SignedBy)
+}
+
+// selfSignedID names the issuer that signs a root's certificates with their own keys.
+func selfSignedID(authority planner.Ref) id {
+	return issuerID(planner.Ref{Namespace: authority.Namespace, Name: authority.Name + "-self-signed"})
 }

@@ -10,14 +10,16 @@
 //
 // # Rules
 //
-//	private-key         No private key stands in Git: not as PEM, PKCS#8, PKCS#12 or
-//	                    Java keystore, not in base64, not in a Secret. What is found
-//	                    is named and located, never shown.
-//	anchor-changed      What trust hangs on is as planned: the anchors and the target
-//	                    of every Bundle, the CA Certificates, the issuers; and nothing
-//	                    else writes to the same Secrets and ConfigMaps.
-//	ca-outlives-leaves  No Certificate asks for a longer life than the CA that signs
-//	                    it has.
+//	private-key             No private key stands in Git: not as PEM, PKCS#8, PKCS#12 or
+//	                        Java keystore, not in base64, not in a Secret. What is found
+//	                        is named and located, never shown.
+//	anchor-changed          What trust hangs on is as planned: the anchors and the target
+//	                        of every Bundle, the CA Certificates and whom each is pinned
+//	                        to, the issuers; and nothing else writes to the same Secrets
+//	                        and ConfigMaps.
+//	intermediate-in-bundle  Every planned anchor is self-signed.
+//	ca-outlives-leaves      No Certificate, an intermediate's included, asks for a longer
+//	                        life than the CA that signs it has.
 //
 // The package is pure: no clock, no files, no cluster. Equal input gives equal
 // output, in order of rule, subject and message.

@@ -36,14 +36,11 @@ type plan struct {
 func plannedObjects(target planner.Target) plan {
 	var p plan
 	for _, key := range target.Keys {
-		ref := keyRef(key.Authority, key.Name)
-		p.secrets = append(p.secrets, ref)
+		p.secrets = append(p.secrets, keyRef(key))
 		if key.Certificate {
-			p.objects = append(p.objects, certificateID(ref))
+			p.objects = append(p.objects, certificateID(keyRef(key)))
 		}
-		if key.Issuer {
-			p.objects = append(p.objects, issuerID(ref))
-		}
+		p.objects = append(p.objects, internalIssuers(key)...)
 	}
 	for _, issuer := range target.Issuers {
 		p.objects = append(p.objects, issuerID(issuer.Ref))

@@ -18,9 +18,10 @@ const (
 
 // The names of the rules.
 const (
-	RulePrivateKey       = "private-key"
-	RuleAnchorChanged    = "anchor-changed"
-	RuleCAOutlivesLeaves = "ca-outlives-leaves"
+	RulePrivateKey           = "private-key"
+	RuleAnchorChanged        = "anchor-changed"
+	RuleIntermediateInBundle = "intermediate-in-bundle"
+	RuleCAOutlivesLeaves     = "ca-outlives-leaves"
 )
 
 // Violation is one thing that must not be.

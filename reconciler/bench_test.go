@@ -75,7 +75,7 @@ func newBench(b *testing.B) *bench {
 	for i, soak := range []string{"10m", "11m"} {
 		w.documents[i] = benchRepository(soak)
 	}
-	loaded, err := loadForBench(w.documents[0], "site")
+	loaded, err := loadForBench(w.documents[0], "site", planner.Record{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func newBench(b *testing.B) *bench {
 	kube := &inMemory{domain: newDomain()}
 	w.reconciler = &Reconciler{
 		Client: kube, APIReader: kube, Events: &record.FakeRecorder{}, Now: func() time.Time { return w.now },
-		Parts: Parts{Source: w, Load: loadForBench, Observe: w.observe, Plan: planner.Next, CheckFile: policies.CheckFile, Check: policies.Check, Cluster: w},
+		Parts: Parts{Source: w, LoadRecord: w.loadRecord, Load: loadForBench, Observe: w.observe, Plan: planner.Next, CheckFile: policies.CheckFile, Check: policies.Check, Cluster: w},
 	}
 	w.commit(0)
 	w.take(b)
@@ -112,8 +112,8 @@ func (w *bench) take(b *testing.B) {
 }
 
 // loadForBench is the real loader.
-func loadForBench(files fs.FS, folder string) (Loaded, error) {
-	read, err := renderer.Load(files, folder, renderer.Options{})
+func loadForBench(files fs.FS, folder string, record planner.Record) (Loaded, error) {
+	read, err := renderer.Load(files, folder, renderer.Options{Record: record})
 	if err != nil {
 		return nil, err
 	}

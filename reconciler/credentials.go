@@ -12,7 +12,7 @@ import (
 	"github.com/reanchor/reanchor/api/v1alpha1"
 )
 
-// Credentials are what a repository is pulled with. They are never printed: their
+// Credentials are what a repository is pulled and pushed to with. They are never printed: their
 // String says only which of them there are.
 type Credentials struct {
 	// Username and Password of basic authentication; empty: none.

@@ -104,9 +104,9 @@ type pickySource struct {
 	password string
 }
 
-func (s pickySource) Pull(ctx context.Context, domain *v1alpha1.TrustDomain, credentials Credentials) (Snapshot, error) {
-	snapshot, err := s.world.Pull(ctx, domain, credentials)
-	if credentials.Password != s.password {
+func (s pickySource) Pull(ctx context.Context, from Branch) (Snapshot, error) {
+	snapshot, err := s.world.Pull(ctx, from)
+	if from.Credentials.Password != s.password {
 		return nil, errors.New("authentication required: correct the Secret")
 	}
 	return snapshot, err

@@ -2,10 +2,12 @@
 //
 // # One turn
 //
-//	pull     the branch; nothing new, nothing moved, nothing due: the turn ends
-//	         here, having cost one listing of refs
-//	load     the documents of the snapshot, once no file of it is found to be one
-//	         that must never stand in Git
+//	pull     the branch, and the record's if that is another; nothing new, nothing
+//	         moved, nothing due: the turn ends here, having cost one listing of refs
+//	         for each
+//	read     the record of the keys that came to be, once no file of the snapshot is
+//	         found to be one that must never stand in Git
+//	load     the documents of the snapshot
 //	observe  what the cluster holds, from the manager's cache
 //	plan     the next safe step; if it is decisive, observe again at the API server
 //	         itself and plan again: only that second plan is carried out
@@ -13,18 +15,40 @@
 //	check    plan and manifests against the policies; a violation ends the turn
 //	         before any write
 //	apply    what changed, prune what is gone, run the actions
+//	record   in Git what the plan says that the record shall newly say
 //	report   status, events, metrics
 //
 // A turn starts from what is seen. What a domain's last turn left in memory (see
 // memory) only saves work; a restart, or a second leader, loses nothing by not
 // having it.
 //
+// # The record
+//
+// With spec.writeBack.mode Enabled, the certificate of every key that came to be stands
+// in Git, below spec.source.path on spec.writeBack.branch, or on the source's branch if
+// that names none. What is new in it is one commit and one push (see planner.RecordedKey
+// for the files). The next turn comes at once, and is the first to count a key as recorded:
+// what was pushed is known from what is pulled, never from the push. Such a turn reads
+// the record again, but composes the documents again only if something changed that
+// they can see: a file outside the folders anchors and devices, or which keys are
+// retired.
+//
+// A push is made on top of whatever others pushed meanwhile, unless they changed one of
+// its files: then the turn ends without it, and the next reads what they wrote. A push
+// that fails for another reason fails the turn with WriteBackFailed, though everything
+// before it is done. The planner is told why, and the push is tried again after
+// spec.retryInterval, or at once when the spec is changed or a turn is asked for by the
+// annotation reconcile.fluxcd.io/requestedAt.
+//
+// With mode Disabled no record is read or written.
+//
 // # When the repository fails
 //
-// While the branch cannot be pulled, or its head holds a file that must never be in
-// Git or does not load, the last good snapshot stays in force: its target is
-// applied, so that drift is repaired and bundles may still grow, but nothing is
-// pruned, no action is run and no decisive plan is carried out: whoever tried to
+// While a branch cannot be pulled, or its head holds a file that must never be in
+// Git, or its record cannot be read or its documents do not load, the last good
+// snapshot stays in force, and the last record that could be read: its target is
+// applied, so that drift is repaired and bundles may still grow, but nothing is pruned
+// or recorded, no action is run and no decisive plan is carried out: whoever tried to
 // stop a rollover with the commit that does not load shall not see it move on. After
 // a restart there is no last good snapshot; then nothing is written until there is
 // one. A head that loads but whose target does not render, or is denied by a policy,
@@ -46,13 +70,26 @@
 //	applied, all settled    True ReconciliationSucceeded     –                     –
 //	applied, with holds     True ReconciliationSucceeded     –                     –
 //	a rollover under way    True ReconciliationSucceeded     True Progressing      –
+//	applied, trust at risk  False TrustAtRisk                as without the risk   –
 //	a turn failed           False with the reason (Reason…)  True ProgressingWithRetry –
 //	the spec is invalid     False InvalidSpec                –                     True InvalidSpec
 //
 // As with Flux's kustomize-controller, a commit that does not load is no stall: the
 // next pull may bring the commit that heals it, with nobody touching the
-// TrustDomain. Only a spec that must be changed stalls. kstatus reads the five rows
-// as Current, Current, InProgress, InProgress and Failed.
+// TrustDomain. Only a spec that must be changed stalls. kstatus reads the six rows
+// as Current, Current, InProgress, InProgress, InProgress and Failed.
+//
+// Trust is at risk while the plan has a hold that is an alarm: a key that was changed
+// without a plan, which cert-manager signs with already, say. Each is told as a warning
+// when it is new. The reasons of a failed turn are
+//
+//	InvalidSpec         the spec must be changed
+//	GitOperationFailed  a branch could not be pulled
+//	BuildFailed         the record, or the documents, cannot be read or rendered
+//	ObserveFailed       the cluster could not be seen whole
+//	PolicyViolation     the snapshot, the plan or the manifests hold what must never be
+//	ApplyFailed         a write to the cluster failed, or somebody else owns a field
+//	WriteBackFailed     the record could not be pushed
 //
 // The status is patched only when something in it changed, in one request, under
 // the resource version that the turn has read. A turn that finds nothing to do

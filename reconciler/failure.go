@@ -10,9 +10,10 @@ import (
 const (
 	// ReasonInvalidSpec: the TrustDomain's spec must be changed.
 	ReasonInvalidSpec = "InvalidSpec"
-	// ReasonGitOperationFailed: the branch could not be pulled.
+	// ReasonGitOperationFailed: a branch could not be pulled.
 	ReasonGitOperationFailed = "GitOperationFailed"
-	// ReasonBuildFailed: the documents do not load, or their target does not render.
+	// ReasonBuildFailed: the record cannot be read, the documents do not load, or
+	// their target does not render.
 	ReasonBuildFailed = "BuildFailed"
 	// ReasonObserveFailed: the cluster, or something of it, could not be looked at.
 	ReasonObserveFailed = "ObserveFailed"
@@ -21,6 +22,12 @@ const (
 	ReasonPolicyViolation = "PolicyViolation"
 	// ReasonApplyFailed: a write failed, or somebody else owns a field.
 	ReasonApplyFailed = "ApplyFailed"
+	// ReasonWriteBackFailed: the record could not be written to Git.
+	ReasonWriteBackFailed = "WriteBackFailed"
+	// ReasonTrustAtRisk: the turn came to its end, but a key was changed without a plan,
+	// say: trust is at risk until somebody does what the holds ask for. It is the reason
+	// of the event as well.
+	ReasonTrustAtRisk = "TrustAtRisk"
 )
 
 // failure is why a turn did not come to its end.

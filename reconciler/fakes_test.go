@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -12,9 +13,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -25,6 +28,7 @@ import (
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/policies"
+	"github.com/reanchor/reanchor/renderer"
 )
 
 // epoch is when every test begins.
@@ -47,6 +51,17 @@ type world struct {
 	changed    []string
 	pullErr    error
 	pulledWith []Credentials
+	// anchors is the record's own branch, where the domain names one.
+	anchors struct {
+		revision string
+		files    fstest.MapFS
+		pullErr  error
+	}
+	pushErr    error
+	pushed     []push
+	recordErr  error
+	loadedWith planner.Record
+	given      planner.Record // to the planner
 	loadErr    error
 	observeErr error
 	observed   planner.Observed
@@ -62,6 +77,13 @@ type world struct {
 	acted      []planner.Action
 	actErr     error
 	warnings   []string
+}
+
+// push is one call of Push.
+type push struct {
+	to     Branch
+	base   string // the revision
+	commit Commit
 }
 
 // uncached is the reader that goes to the API server.
@@ -101,7 +123,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	w.reconciler = &Reconciler{
 		Client: w.client, APIReader: uncached{w.client}, Events: w.events, Metrics: metrics,
 		Now:   func() time.Time { return w.now },
-		Parts: Parts{Source: w, Load: w.load, Observe: w.observe, Plan: w.next, CheckFile: w.checkFile, Check: w.check, Cluster: w},
+		Parts: Parts{Source: w, LoadRecord: w.loadRecord, Load: w.load, Observe: w.observe, Plan: w.next, CheckFile: w.checkFile, Check: w.check, Cluster: w},
 	}
 	return w
 }
@@ -138,17 +160,67 @@ func (w *world) note(format string, args ...any) {
 
 // The parts.
 
-func (w *world) Pull(_ context.Context, _ *v1alpha1.TrustDomain, credentials Credentials) (Snapshot, error) {
-	w.note("pull")
-	w.pulledWith = append(w.pulledWith, credentials)
-	if w.pullErr != nil {
-		return nil, w.pullErr
+func (w *world) Pull(_ context.Context, from Branch) (Snapshot, error) {
+	w.pulledWith = append(w.pulledWith, from.Credentials)
+	if from.Record {
+		w.note("pull %s", from.Name)
+		return &snapshot{revision: w.anchors.revision, files: maps.Clone(w.anchors.files)}, w.anchors.pullErr
 	}
-	return &snapshot{revision: w.revision, files: w.files, changed: w.changed}, nil
+	w.note("pull")
+	return &snapshot{revision: w.revision, files: maps.Clone(w.files), changed: w.changed}, w.pullErr
 }
 
-func (w *world) load(files fs.FS, folder string) (Loaded, error) {
+// Push lands at once, unless pushErr is set.
+func (w *world) Push(_ context.Context, to Branch, base Snapshot, commit Commit) (Snapshot, error) {
+	w.note("push %d", len(commit.Files))
+	w.pushed = append(w.pushed, push{to, base.Revision(), commit})
+	if w.pushErr != nil {
+		return nil, w.pushErr
+	}
+	head := fmt.Sprintf("%s@sha1:push%d", to.Name, len(w.pushed))
+	if to.Record {
+		w.anchors.revision = head
+		return &snapshot{revision: head, files: commitTo(w.anchors.files, commit)}, nil
+	}
+	w.revision, w.changed = head, slices.Sorted(maps.Keys(commit.Files))
+	return &snapshot{revision: head, files: commitTo(w.files, commit)}, nil
+}
+
+func commitTo(files fstest.MapFS, commit Commit) fstest.MapFS {
+	for path, data := range commit.Files {
+		delete(files, path)
+		if data != nil {
+			files[path] = &fstest.MapFile{Data: data}
+		}
+	}
+	return files
+}
+
+// idleSource pushes what is there already.
+type idleSource struct{ *world }
+
+func (s idleSource) Push(_ context.Context, _ Branch, base Snapshot, _ Commit) (Snapshot, error) {
+	s.note("push 0")
+	return base, nil
+}
+
+// conflicting is a patch that is refused, for somebody else's was faster.
+func conflicting(_ context.Context, _ client.Client, _ string, object client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
+	return apierrors.NewConflict(schema.GroupResource{Group: "reanchor.dev", Resource: "trustdomains"}, object.GetName(), errors.New("killed"))
+}
+
+// loadRecord reads the record with the real reader.
+func (w *world) loadRecord(files fs.FS, folder string) (planner.Record, error) {
+	w.note("record %s", folder)
+	if w.recordErr != nil {
+		return planner.Record{}, w.recordErr
+	}
+	return renderer.LoadRecord(files, folder, renderer.Limits{})
+}
+
+func (w *world) load(_ fs.FS, folder string, record planner.Record) (Loaded, error) {
 	w.note("load %s", folder)
+	w.loadedWith = record
 	if w.loadErr != nil {
 		return nil, w.loadErr
 	}
@@ -166,8 +238,9 @@ func (w *world) observe(_ context.Context, reader client.Reader, _ planner.Ref, 
 	return w.observed, w.observeErr
 }
 
-func (w *world) next(planner.Desired, planner.Observed, time.Time) planner.Plan {
+func (w *world) next(_ planner.Desired, observed planner.Observed, _ time.Time) planner.Plan {
 	w.note("plan")
+	w.given = observed.Record
 	return w.plan
 }
 
@@ -215,10 +288,15 @@ type snapshot struct {
 func (s *snapshot) Revision() string { return s.revision }
 func (s *snapshot) FS() fs.FS        { return s.files }
 func (s *snapshot) Changed(since Snapshot) ([]string, error) {
-	if since != nil {
+	switch {
+	case since == nil:
+		return slices.Sorted(maps.Keys(s.files)), nil
+	case since.Revision() == s.revision:
+		return nil, nil
+	case s.changed != nil:
 		return s.changed, nil
 	}
-	return slices.Sorted(maps.Keys(s.files)), nil
+	return s.Changed(nil)
 }
 
 // turn gives the domain a turn; it fails the test on an error.

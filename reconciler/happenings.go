@@ -57,16 +57,20 @@ func (h happening) tell(events record.EventRecorder, domain *v1alpha1.TrustDomai
 func happenings(before v1alpha1.TrustDomainStatus, t *turn, err error) []happening {
 	var all []happening
 	if t.plan != nil {
+		unharmed := apimeta.IsStatusConditionTrue(before.Conditions, meta.ReadyCondition)
 		for _, rollover := range t.plan.Rollovers {
 			all = append(all, moves(before, rollover)...)
+			old, _ := rolloverOf(before.Rollovers, rollover.Authority.String())
+			all = append(all, alarms(rollover.Authority.String()+": ", old.Holds, unharmed, rollover.Holds)...)
 		}
 		all = append(all, waits("", before.Holds, t.plan.Holds)...)
+		all = append(all, alarms("", before.Holds, unharmed, t.plan.Holds)...)
 	}
 	if len(t.warnings) > 0 && before.LastAttemptedRevision != t.revision {
 		all = append(all, happening{reason: ReasonWarning, message: list(t.warnings)})
 	}
 	if wrote := written(t); wrote != "" {
-		all = append(all, happening{reason: meta.ReconciliationSucceededReason, message: wrote + ", from " + t.memory.loadedRevision})
+		all = append(all, happening{reason: meta.ReconciliationSucceededReason, message: wrote + ", from " + t.memory.loadedRevision()})
 	}
 	if err != nil {
 		all = append(all, fails(before, t, err)...)
@@ -92,8 +96,8 @@ func moves(before v1alpha1.TrustDomainStatus, rollover planner.Rollover) []happe
 func waits(prefix string, before []string, holds []planner.Hold) []happening {
 	told := map[string]bool{planner.GateUnknown: true}
 	var all []happening
-	for _, hold := range holds[:min(len(holds), maxListed)] {
-		if told[hold.Gate] || slices.ContainsFunc(before, func(h string) bool { return strings.HasPrefix(h, hold.Gate+":") }) {
+	for _, hold := range listed(holds) {
+		if hold.Alarm || told[hold.Gate] || slices.ContainsFunc(before, func(h string) bool { return strings.HasPrefix(h, hold.Gate+":") }) {
 			continue
 		}
 		told[hold.Gate] = true
@@ -102,13 +106,28 @@ func waits(prefix string, before []string, holds []planner.Hold) []happening {
 	return all
 }
 
-// written says what was applied, pruned and done; empty if nothing was.
+// alarms tells of what puts trust at risk and did not before, one by one: a second key
+// that was changed is no less news than the first. Where the domain was unharmed, all
+// of it is news, though the same hold may have been there without an alarm.
+func alarms(prefix string, before []string, unharmed bool, holds []planner.Hold) []happening {
+	var all []happening
+	for _, hold := range listed(holds) {
+		about := planner.Hold{Gate: hold.Gate, Subject: hold.Subject}.String()
+		known := slices.ContainsFunc(before, func(h string) bool { return strings.HasPrefix(h, about) })
+		if hold.Alarm && (unharmed || !known) {
+			all = append(all, happening{warning: true, reason: ReasonTrustAtRisk, message: prefix + hold.String()})
+		}
+	}
+	return all
+}
+
+// written says what was applied, pruned, done and recorded; empty if nothing was.
 func written(t *turn) string {
 	var parts []string
 	for _, wrote := range []struct {
 		how  string
 		what []string
-	}{{"applied", t.result.Applied}, {"pruned", t.result.Pruned}, {"ran", words(t.acted)}} {
+	}{{"applied", t.result.Applied}, {"pruned", t.result.Pruned}, {"ran", words(t.acted)}, {"recorded", recordedPaths(t.recorded)}} {
 		if len(wrote.what) > 0 {
 			parts = append(parts, fmt.Sprintf("%s %d: %s", wrote.how, len(wrote.what), list(wrote.what)))
 		}

@@ -22,33 +22,61 @@ type memory struct {
 	// namespaces in which the domain has anything; nil before the first look.
 	namespaces atomic.Pointer[map[string]bool]
 
-	// uid and source that the rest speaks of.
-	uid    types.UID
-	source v1alpha1.Source
+	// uid, source and recordBranch that the rest speaks of.
+	uid          types.UID
+	source       v1alpha1.Source
+	recordBranch string
+	known
+
+	// succeeded reports that the last turn came to its end, at revision and with the
+	// record at recordRevision, for generation; its next is due at due.
+	succeeded                bool
+	revision, recordRevision string
+	generation               int64
+	due                      time.Time
+}
+
+// known is what a memory holds of the repository.
+type known struct {
 	// credentials that the last pull succeeded with.
 	credentials *Credentials
 	// scanned is the last snapshot whose files were found harmless.
 	scanned Snapshot
-	// loaded are the documents of the last good snapshot, at loadedRevision.
-	loaded         Loaded
-	loadedRevision string
-
-	// succeeded reports that the last turn came to its end, at revision, for
-	// generation; its next is due at due.
-	succeeded  bool
-	revision   string
-	generation int64
-	due        time.Time
+	// loaded are the documents of the last good snapshot, loadedFrom, as they are
+	// beside the record loadedWith.
+	loaded     Loaded
+	loadedFrom Snapshot
+	loadedWith planner.Record
+	// record is the last one that could be read, from recordedIn.
+	record     planner.Record
+	recordedIn Snapshot
+	// problem is why the record could not be written the last time, empty if it could;
+	// it is not tried again before pushAgain.
+	problem   string
+	pushAgain time.Time
 }
+
+// observedRecord is the record as the planner is given it.
+func (k *known) observedRecord() planner.Record {
+	record := k.record
+	if record.Enabled {
+		record.Problem = k.problem
+	}
+	return record
+}
+
+// loadedRevision is the revision of the last good snapshot.
+func (k *known) loadedRevision() string { return k.loadedFrom.Revision() }
 
 // settle readies the memory for a turn of domain: what was remembered of another
 // object or another source is dropped.
 func (m *memory) settle(domain *v1alpha1.TrustDomain) {
-	if m.uid == domain.UID && sameSource(m.source, domain.Spec.Source) {
+	branch := recordBranchOf(domain.Spec)
+	if m.uid == domain.UID && sameSource(m.source, domain.Spec.Source) && m.recordBranch == branch {
 		return
 	}
-	m.uid, m.source = domain.UID, *domain.Spec.Source.DeepCopy()
-	m.credentials, m.scanned, m.loaded, m.loadedRevision, m.succeeded = nil, nil, nil, "", false
+	m.uid, m.source, m.recordBranch = domain.UID, *domain.Spec.Source.DeepCopy(), branch
+	m.known, m.succeeded = known{}, false
 }
 
 func sameSource(a, b v1alpha1.Source) bool {

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,11 +14,13 @@ import (
 //	reanchor_turn_duration_seconds                          of every turn
 //	reanchor_rollover_phase{namespace,name,authority,phase} 1 for the phase that the authority is in
 //	reanchor_holds{namespace,name,gate}                     how many holds shut the gate
+//	reanchor_pushes_total{result}                           succeeded, conflict or failed, of pushes of the record
 type Metrics struct {
 	turns    *prometheus.CounterVec
 	duration prometheus.Histogram
 	phase    *prometheus.GaugeVec
 	holds    *prometheus.GaugeVec
+	pushes   *prometheus.CounterVec
 }
 
 // NewMetrics makes the metrics and registers them.
@@ -36,8 +39,11 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 		holds: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "reanchor_holds", Help: "How many holds keep a gate shut in a trust domain.",
 		}, []string{"namespace", "name", "gate"}),
+		pushes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reanchor_pushes_total", Help: "Pushes of the record to Git, by how they ended.",
+		}, []string{"result"}),
 	}
-	for _, collector := range []prometheus.Collector{m.turns, m.duration, m.phase, m.holds} {
+	for _, collector := range []prometheus.Collector{m.turns, m.duration, m.phase, m.holds, m.pushes} {
 		if err := registry.Register(collector); err != nil {
 			return nil, err
 		}
@@ -59,6 +65,21 @@ func (m *Metrics) turnTaken(t *turn, err error, took time.Duration) {
 	}
 	m.turns.WithLabelValues(result).Inc()
 	m.duration.Observe(took.Seconds())
+}
+
+// pushed counts a push that ended with err.
+func (m *Metrics) pushed(err error) {
+	if m == nil {
+		return
+	}
+	result := "succeeded"
+	switch {
+	case errors.Is(err, ErrConflict):
+		result = "conflict"
+	case err != nil:
+		result = "failed"
+	}
+	m.pushes.WithLabelValues(result).Inc()
 }
 
 // stands records where a domain's rollovers stand. Without a plan that is not

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
 )
 
@@ -44,6 +45,21 @@ reanchor_turns_total{result="succeeded"} 1
 # TYPE reanchor_rollover_phase gauge
 reanchor_rollover_phase{authority="cert-manager/root",name="fleet",namespace="plant",phase="Settled"} 1
 `, "reanchor_rollover_phase", "reanchor_holds")
+
+	w.edit(func(d *v1alpha1.TrustDomain) { d.Spec.WriteBack.Mode, d.Generation = v1alpha1.WriteBackEnabled, 2 })
+	w.plan.Record = []planner.RecordedKey{recordedKey(t, "2026")}
+	for _, err := range []error{errRejected, ErrConflict, nil} {
+		w.pushErr = err
+		w.now = w.now.Add(wholeTurnEvery)
+		w.turn()
+	}
+	expectMetrics(t, w, `
+# HELP reanchor_pushes_total Pushes of the record to Git, by how they ended.
+# TYPE reanchor_pushes_total counter
+reanchor_pushes_total{result="conflict"} 1
+reanchor_pushes_total{result="failed"} 1
+reanchor_pushes_total{result="succeeded"} 1
+`, "reanchor_pushes_total")
 
 	gone := types.NamespacedName{Namespace: "plant", Name: "fleet"}
 	if err := w.client.Delete(t.Context(), w.domain()); err != nil {

@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"time"
 
@@ -16,13 +17,17 @@ import (
 // Parts are what a turn is made of, in the order in which it uses them. All are
 // required.
 type Parts struct {
-	// Source pulls.
+	// Source pulls and pushes.
 	Source Source
+	// LoadRecord reads the record under a folder ("." for the root) of a snapshot. A
+	// record that was never written is empty and Enabled. Its errors name the file.
+	LoadRecord func(snapshot fs.FS, folder string) (planner.Record, error)
 	// Load reads and validates the documents under a folder ("." for the root) of
-	// a snapshot. Its errors name file, line and field.
-	Load func(snapshot fs.FS, folder string) (Loaded, error)
+	// a snapshot, beside the record's keys. Its errors name file, line and field.
+	Load func(snapshot fs.FS, folder string, record planner.Record) (Loaded, error)
 	// Observe looks at the cluster through reader. What cannot be seen is told in
-	// Observed.Unknown; an error means that nothing was seen.
+	// Observed.Unknown; an error means that nothing was seen. Observed.Record is left
+	// zero.
 	Observe func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (planner.Observed, error)
 	// Plan finds the next safe step; planner.Next.
 	Plan func(desired planner.Desired, observed planner.Observed, now time.Time) planner.Plan
@@ -35,12 +40,38 @@ type Parts struct {
 	Cluster Cluster
 }
 
-// Source is where the repositories come from.
+// Source is where the repositories come from. Its errors say what to do and hold no
+// credentials.
 type Source interface {
-	// Pull returns the head of the domain's branch. If that has not moved since
-	// the last pull, it costs one listing of refs. Its errors say what to do and
-	// hold no credentials.
-	Pull(ctx context.Context, domain *v1alpha1.TrustDomain, credentials Credentials) (Snapshot, error)
+	// Pull returns the head of a branch. If that has not moved since the last pull or
+	// push, it costs one listing of refs.
+	Pull(ctx context.Context, from Branch) (Snapshot, error)
+	// Push adds a commit to a branch and returns its new head: the old one if the
+	// commit changes nothing. A file that was changed since base, the snapshot that
+	// the commit was decided on, is not overwritten: the error is then ErrConflict.
+	Push(ctx context.Context, to Branch, base Snapshot, commit Commit) (Snapshot, error)
+}
+
+// ErrConflict says that somebody else changed a file that was to be pushed.
+var ErrConflict = errors.New("the file was changed meanwhile")
+
+// Branch of a domain's repository, and what it takes to reach it.
+type Branch struct {
+	Domain planner.Ref
+	// URL of the repository, and the branch's name in it.
+	URL, Name string
+	// Record reports that it is the record's own branch, beside the source's.
+	Record      bool
+	Credentials Credentials
+}
+
+// Commit is files to write to a branch.
+type Commit struct {
+	Author  v1alpha1.CommitAuthor
+	Message string
+	When    time.Time
+	// Files by their paths from the repository's root; nil deletes.
+	Files map[string][]byte
 }
 
 // Snapshot is a repository at one revision; it does not change.

@@ -112,6 +112,9 @@ func (r *Reconciler) begin(domain *v1alpha1.TrustDomain, remembered *memory) *tu
 		remembered.generation == domain.Generation && domain.Status.ObservedGeneration == domain.Generation &&
 		(!asked || requestedAt == domain.Status.LastHandledReconcileAt) &&
 		t.now.Before(remembered.due)
+	if asked && requestedAt != domain.Status.LastHandledReconcileAt || remembered.generation != domain.Generation {
+		remembered.pushAgain = time.Time{} // somebody may have mended what kept the record from being written
+	}
 	remembered.succeeded = false // until this turn has come to its end
 	return t
 }
@@ -131,7 +134,8 @@ func (t *turn) runInTime(ctx context.Context) error {
 // remember tells the next turn how this one ended.
 func (t *turn) remember(err error) {
 	m := t.memory
-	m.succeeded, m.revision, m.generation = err == nil, t.revision, t.domain.Generation
+	m.succeeded, m.generation = err == nil, t.domain.Generation
+	m.revision, m.recordRevision = t.revision, t.heads.recordRevision()
 	m.due = t.now.Add(wholeTurnEvery)
 	if t.plan != nil && !t.plan.LookAgain.IsZero() && t.plan.LookAgain.Before(m.due) {
 		m.due = t.plan.LookAgain
@@ -141,6 +145,9 @@ func (t *turn) remember(err error) {
 // next says when the domain has its next turn: after its interval, or when its plan
 // says to look again, whichever is first.
 func (t *turn) next(err error) ctrl.Result {
+	if t.again {
+		return ctrl.Result{RequeueAfter: soon}
+	}
 	if err != nil {
 		if reasonOf(err) == ReasonInvalidSpec {
 			return ctrl.Result{} // a new generation brings the next turn

@@ -83,18 +83,29 @@ func succeededConditions(t *turn) []metav1.Condition {
 		Message: "Applied revision " + t.applied,
 	}
 	underWay := rollingOver(t.plan.Rollovers)
-	if len(underWay) == 0 {
-		ready.Message += holding(t.plan.Holds)
-		return []metav1.Condition{ready}
-	}
 	var short []string
 	for _, rollover := range underWay {
 		short = append(short, fmt.Sprintf("%s %s", rollover.Authority, rollover.Phase))
 	}
-	ready.Message += "; under way: " + list(short) + holding(t.plan.Holds)
+	if len(short) > 0 {
+		ready.Message += "; under way: " + list(short)
+	}
+	ready.Message += holding(t.plan.Holds)
+	if risks := atRisk(*t.plan); len(risks) > 0 {
+		ready.Status, ready.Reason = metav1.ConditionFalse, ReasonTrustAtRisk
+		ready.Message = fmt.Sprintf("Trust is at risk: %s; applied revision %s", list(words(risks)), t.applied)
+	}
+	if len(underWay) == 0 {
+		return []metav1.Condition{ready}
+	}
 	return []metav1.Condition{ready, {
 		Type: meta.ReconcilingCondition, Status: metav1.ConditionTrue, Reason: meta.ProgressingReason, Message: list(words(underWay)),
 	}}
+}
+
+// atRisk picks a plan's holds that tell of a risk, not only of a wait.
+func atRisk(plan planner.Plan) []planner.Hold {
+	return slices.DeleteFunc(allHolds(plan), func(h planner.Hold) bool { return !h.Alarm })
 }
 
 // holding tells of the holds that are no single authority's; empty if there are
@@ -150,10 +161,24 @@ func allHolds(plan planner.Plan) []planner.Hold {
 	return append(holds, plan.Holds...)
 }
 
-// heldWords are the first ten of holds, as the status lists them.
+// listed are the first ten of holds; those that tell of a risk come before the others.
+func listed(holds []planner.Hold) []planner.Hold {
+	first := slices.SortedStableFunc(slices.Values(holds), func(a, b planner.Hold) int {
+		switch {
+		case a.Alarm == b.Alarm:
+			return 0
+		case a.Alarm:
+			return -1
+		}
+		return 1
+	})
+	return first[:min(len(first), maxListed)]
+}
+
+// heldWords are the holds that the status lists, in their words.
 func heldWords(holds []planner.Hold) []string {
 	var held []string
-	for _, hold := range holds[:min(len(holds), maxListed)] {
+	for _, hold := range listed(holds) {
 		held = append(held, cut(hold.String(), maxMessage))
 	}
 	return held

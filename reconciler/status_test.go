@@ -29,6 +29,7 @@ func TestStatusTransitions(t *testing.T) {
 		return func() { w.plan.Rollovers = []planner.Rollover{rollover} }
 	}
 	waiting := planner.Hold{Gate: "copies", Subject: "ConfigMap plant/trust", Why: "does not hold 2026"}
+	alarm := planner.Hold{Gate: "key", Subject: "Certificate cert-manager/root-2026", Why: "it holds another key: restore its Secret, or add a key", Alarm: true}
 	steps := []struct {
 		name string
 		set  func()
@@ -60,6 +61,19 @@ func TestStatusTransitions(t *testing.T) {
 			w.plan.Holds = []planner.Hold{{Gate: "unknown", Subject: "Pods", Why: "forbidden: grant list on pods"}}
 		}},
 		{"all can be read, and nothing is held", func() { w.plan.Blind, w.plan.Holds = false, nil }},
+		{"a key was changed without a plan", func() { w.plan.Holds = []planner.Hold{waiting, alarm} }},
+		{"a rollover begins in spite of it", func() {
+			w.plan.Holds = nil
+			rollingOver(distributing("0 of 2 copies hold 2027", waiting, alarm))()
+		}},
+		{"the key was put back", rollingOver(settled("2026"))},
+		{"the record cannot be written", func() {
+			w.edit(func(d *v1alpha1.TrustDomain) { d.Spec.WriteBack.Mode = v1alpha1.WriteBackEnabled })
+			w.plan.Record = []planner.RecordedKey{recordedKey(t, "2027")}
+			w.pushErr = errRejected
+		}},
+		{"it can be written", func() { w.pushErr = nil }},
+		{"the record is read", func() { w.plan.Record = nil }},
 		{"the spec is broken", func() {
 			w.edit(func(d *v1alpha1.TrustDomain) { d.Generation, d.Spec.Source.Path = 2, "../other" })
 		}},

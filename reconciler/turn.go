@@ -30,6 +30,8 @@ type turn struct {
 
 	// revision that was pulled; empty if the pull failed.
 	revision string
+	// heads of the branches, if all of them were pulled.
+	heads heads
 	// applied is the revision whose target was applied; empty if none was.
 	applied string
 	// standing is the last good revision that stays in force in a failed one's place.
@@ -43,6 +45,10 @@ type turn struct {
 	result Result
 	// acted are the actions that wrote something.
 	acted []planner.Action
+	// recorded are the keys that Git newly remembers.
+	recorded []planner.RecordedKey
+	// again: the record in Git is another now, and is to be read at once.
+	again bool
 	// warnings of the documents and the policies, seen in this turn.
 	warnings []string
 }
@@ -52,15 +58,14 @@ func (t *turn) run(ctx context.Context) error {
 	if err := validateSpec(t.domain.Spec); err != nil {
 		return failed(ReasonInvalidSpec, err)
 	}
-	snapshot, err := t.pull(ctx)
-	if err != nil {
+	if err := t.pull(ctx); err != nil {
 		return t.stand(ctx, err)
 	}
-	if t.calm && t.memory.revision == t.revision {
+	if t.calm && t.memory.revision == t.revision && t.memory.recordRevision == t.heads.recordRevision() {
 		t.quiet = true
 		return nil
 	}
-	loaded, err := t.load(snapshot)
+	loaded, err := t.read()
 	if err != nil {
 		return t.stand(ctx, err)
 	}
@@ -87,7 +92,18 @@ func (t *turn) advance(ctx context.Context, loaded Loaded) error {
 	if err := t.act(ctx, plan); err != nil {
 		return err
 	}
-	return t.refused()
+	return both(t.refused(), t.writeBack(ctx, plan))
+}
+
+// both joins two failures; the first one's reason is the turn's.
+func both(first, second error) error {
+	switch {
+	case first == nil:
+		return second
+	case second == nil:
+		return first
+	}
+	return fmt.Errorf("%w; and %w", first, second)
 }
 
 // stand keeps the last good snapshot in force, because of cause: see the
@@ -97,9 +113,9 @@ func (t *turn) stand(ctx context.Context, cause error) error {
 		return cause
 	}
 	if err := t.keep(ctx, t.memory.loaded); err != nil {
-		return fmt.Errorf("%w; and revision %s could not be kept in force: %w", cause, t.memory.loadedRevision, err)
+		return fmt.Errorf("%w; and revision %s could not be kept in force: %w", cause, t.memory.loadedRevision(), err)
 	}
-	t.standing = t.memory.loadedRevision
+	t.standing = t.memory.loadedRevision()
 	return cause
 }
 
@@ -123,50 +139,66 @@ func (t *turn) keep(ctx context.Context, loaded Loaded) error {
 	return t.apply(ctx, manifests, false)
 }
 
-// pull brings the head of the branch. A calm turn tries the credentials of the last
+// pull brings the heads of the branches. A calm turn tries the credentials of the last
 // pull first, which saves reading the Secrets.
-func (t *turn) pull(ctx context.Context) (Snapshot, error) {
+func (t *turn) pull(ctx context.Context) error {
 	if remembered := t.memory.credentials; remembered != nil && t.calm {
-		if snapshot, err := t.pullWith(ctx, *remembered); err == nil {
-			return snapshot, nil
+		if err := t.pullWith(ctx, *remembered); err == nil {
+			return nil
 		}
 	}
 	t.memory.credentials = nil
 	credentials, err := readCredentials(ctx, t.APIReader, t.domain)
 	if err != nil {
-		return nil, failed(ReasonGitOperationFailed, err)
+		return failed(ReasonGitOperationFailed, err)
 	}
 	return t.pullWith(ctx, credentials)
 }
 
-func (t *turn) pullWith(ctx context.Context, credentials Credentials) (Snapshot, error) {
-	snapshot, err := t.Parts.Source.Pull(ctx, t.domain, credentials)
+func (t *turn) pullWith(ctx context.Context, credentials Credentials) error {
+	source, err := t.Parts.Source.Pull(ctx, t.sourceBranch(credentials))
 	if err != nil {
-		return nil, failed(ReasonGitOperationFailed, err)
+		return failed(ReasonGitOperationFailed, err)
 	}
-	t.memory.credentials, t.revision = &credentials, snapshot.Revision()
-	return snapshot, nil
+	t.revision = source.Revision()
+	record, err := t.pullRecord(ctx, source, credentials)
+	if err != nil {
+		return err
+	}
+	t.memory.credentials, t.heads = &credentials, heads{source: source, record: record}
+	return nil
 }
 
-// load reads the documents of a snapshot, once none of its files is found to be one
-// that must never stand in Git.
-func (t *turn) load(snapshot Snapshot) (Loaded, error) {
-	if err := t.scan(snapshot); err != nil {
+// read takes in what the branches hold: the record, and the documents beside it.
+func (t *turn) read() (Loaded, error) {
+	if err := t.scan(t.heads.source); err != nil {
 		return nil, err
 	}
-	if t.memory.loaded != nil && t.memory.loadedRevision == t.revision {
-		return t.memory.loaded, nil
+	if err := t.readRecord(t.heads.record); err != nil {
+		return nil, err
 	}
-	loaded, err := t.Parts.Load(snapshot.FS(), folderOf(t.domain.Spec))
+	return t.load(t.heads.source)
+}
+
+// load reads the documents of a snapshot, unless they are what they were when they
+// were last read.
+func (t *turn) load(snapshot Snapshot) (Loaded, error) {
+	m := t.memory
+	if t.stillLoaded(snapshot) {
+		m.loadedFrom, m.loadedWith = snapshot, m.record
+		return m.loaded, nil
+	}
+	loaded, err := t.Parts.Load(snapshot.FS(), folderOf(t.domain.Spec), m.record)
 	if err != nil {
 		return nil, failed(ReasonBuildFailed, err)
 	}
-	t.memory.loaded, t.memory.loadedRevision = loaded, t.revision
+	m.loaded, m.loadedFrom, m.loadedWith = loaded, snapshot, m.record
 	t.warnings = append(t.warnings, loaded.Warnings()...)
 	return loaded, nil
 }
 
-// scan checks the files that are new since the last snapshot that was harmless.
+// scan checks the files that are new since the last snapshot that was harmless: none
+// of them may be one that must never stand in Git.
 func (t *turn) scan(snapshot Snapshot) error {
 	if t.memory.scanned != nil && t.memory.scanned.Revision() == t.revision {
 		return nil
@@ -263,6 +295,7 @@ func (t *turn) planned(ctx context.Context, reader client.Reader, desired planne
 		return planner.Plan{}, failed(ReasonObserveFailed, err)
 	}
 	t.memory.sees(observed)
+	observed.Record = t.memory.observedRecord()
 	return t.Parts.Plan(desired, observed, t.now), nil
 }
 
@@ -308,7 +341,7 @@ func (t *turn) apply(ctx context.Context, manifests []*unstructured.Unstructured
 	if err != nil {
 		return failed(ReasonApplyFailed, err)
 	}
-	t.applied, t.kinds = t.memory.loadedRevision, withKindsOf(result.Kinds, manifests)
+	t.applied, t.kinds = t.memory.loadedRevision(), withKindsOf(result.Kinds, manifests)
 	return nil
 }
 

@@ -561,6 +561,72 @@ func TestHoldsOfNoAuthorityAreToldOnce(t *testing.T) {
 	}
 }
 
+// What puts trust at risk is told as a warning, one by one, and again only when it is
+// new; what only waits is told beside it as ever.
+func TestRisksAreToldOnce(t *testing.T) {
+	w := newWorld(t)
+	w.reconciler.Options.DisableEarlyExit = true
+	w.turn()
+	w.told()
+	key := func(name, why string) planner.Hold {
+		return planner.Hold{Gate: "key", Subject: "Certificate " + name, Why: why, Alarm: true}
+	}
+	calm := func(hold planner.Hold) planner.Hold { hold.Alarm = false; return hold }
+	bundle := planner.Hold{Gate: "bundle", Subject: "Bundle a", Why: "changed"}
+	for _, step := range []struct {
+		name      string
+		ofNobody  []planner.Hold
+		ofTheRoot []planner.Hold
+		fails     error
+		want      []string
+	}{
+		{"a first", nil, []planner.Hold{key("a", "1 leaf")}, nil, []string{"Warning TrustAtRisk cert-manager/root: key: Certificate a: 1 leaf"}},
+		{"its words change", nil, []planner.Hold{key("a", "2 leaves")}, nil, nil},
+		{
+			"a second, and something that waits",
+			[]planner.Hold{bundle, key("c", "x")},
+			[]planner.Hold{key("a", "2 leaves"), key("b", "x")},
+			nil,
+			[]string{"Warning TrustAtRisk cert-manager/root: key: Certificate b: x", "Normal Held bundle: Bundle a: changed", "Warning TrustAtRisk key: Certificate c: x"},
+		},
+		{"a turn fails", nil, []planner.Hold{key("a", "2 leaves")}, errors.New("forbidden"), []string{"Warning ApplyFailed forbidden"}},
+		{"it is mended", nil, []planner.Hold{key("a", "2 leaves")}, nil, nil},
+		{"it only waits now", nil, []planner.Hold{calm(key("a", "x"))}, nil, nil},
+		{"it is a risk again", nil, []planner.Hold{key("a", "x")}, nil, []string{"Warning TrustAtRisk cert-manager/root: key: Certificate a: x"}},
+		{"it is over", nil, nil, nil, nil},
+	} {
+		w.plan.Holds, w.applyErr = step.ofNobody, step.fails
+		w.plan.Rollovers = []planner.Rollover{settled("2025")}
+		w.plan.Rollovers[0].Holds = step.ofTheRoot
+		w.turn()
+		if told := bare(w.told()); !slices.Equal(told, step.want) {
+			t.Errorf("%s: told %q, want %q", step.name, told, step.want)
+		}
+	}
+}
+
+// A risk is not lost among a hundred waits, nor told at every turn for being the last.
+func TestRisksComeFirst(t *testing.T) {
+	w := newWorld(t)
+	w.reconciler.Options.DisableEarlyExit = true
+	for i := range 100 {
+		w.plan.Holds = append(w.plan.Holds, planner.Hold{Gate: "copies", Subject: fmt.Sprintf("ConfigMap n%d/trust", i), Why: "missing"})
+	}
+	w.plan.Holds = append(w.plan.Holds, planner.Hold{Gate: "key", Subject: "Certificate a", Why: "changed", Alarm: true})
+	w.turn()
+	if first := w.domain().Status.Holds[0]; first != "key: Certificate a: changed" {
+		t.Errorf("the status lists first %q", first)
+	}
+	if last := w.plan.Holds[100].Gate; last != "key" {
+		t.Error("the plan was changed")
+	}
+	w.told()
+	w.turn()
+	if told := w.told(); len(told) > 0 {
+		t.Errorf("told again: %q", told)
+	}
+}
+
 // bare strips the annotations that the fake recorder appends.
 func bare(events []string) []string {
 	var all []string

@@ -177,9 +177,11 @@ func injectSchema() error {
 
 var (
 	// asFile is told of every folder that kustomize first tried to read as a file.
-	asFile       = regexp.MustCompile(`accumulation err='accumulating resources from '[^']*': '[^']*' must resolve to a file': `)
-	dumped       = regexp.MustCompile("(?s) with config: `\n.*?\n`")
-	quoted       = regexp.MustCompile(`\[patch: "(?:[^"\\]|\\.)*"\]`)
+	asFile = regexp.MustCompile(`accumulation err='accumulating resources from '[^']*': '[^']*' must resolve to a file': `)
+	// dumped and quoted are what stood in the repository: as it is, or escaped where
+	// the error was quoted once more. They take too much rather than too little.
+	dumped       = regexp.MustCompile("(?s) with config: `(\n|\\\\n).*(\n|\\\\n)`")
+	quoted       = regexp.MustCompile(`(?s)\[patch: \\*".*"\]`)
 	inRepository = regexp.MustCompile(`(^|[^A-Za-z0-9._-])/?` + repositoryFolder + `/`)
 	atRoot       = regexp.MustCompile(`'/?` + repositoryFolder + `'`)
 )

@@ -15,12 +15,15 @@ import (
 // composition is all that one build reads: the files that a kustomization
 // reaches, each checked, and nothing else of the repository.
 type composition struct {
-	folder  string
-	files   map[string][]byte
-	sources []source
+	folder string
+	// root is the kustomization file of the folder.
+	root  string
+	files map[string][]byte
+	// sources are the documents of ours, natives the manifests beside them.
+	sources, natives []source
 }
 
-// source is one document of ours as it stands in a file.
+// source is one document or manifest as it stands in a file.
 type source struct {
 	file      string
 	line      int
@@ -45,7 +48,9 @@ func collect(fsys fs.FS, folder, kind string, reserved map[string]string, limits
 		return nil, err
 	}
 	slices.SortFunc(w.sources, compareSources)
-	return &composition{folder: folder, files: w.tree.files, sources: w.sources}, nil
+	slices.SortFunc(w.natives, compareSources)
+	root, err := w.kustomizationFile(folder)
+	return &composition{folder: folder, root: root, files: w.tree.files, sources: w.sources, natives: w.natives}, err
 }
 
 // walk goes through a graph of kustomizations, each file and folder once.
@@ -55,6 +60,7 @@ type walk struct {
 	weights  map[string]weight
 	open     []string
 	sources  []source
+	natives  []source
 }
 
 // affordable refuses what a build would take too much memory or time for.
@@ -202,19 +208,21 @@ func (w *walk) yaml(file string) ([]document, weight, error) {
 }
 
 func (w *walk) note(file string, line int, object map[string]any) {
-	if !isOurs(text(object, "apiVersion"), text(object, "kind")) {
-		return
-	}
 	metadata, _ := object["metadata"].(map[string]any)
 	spec, _ := object["spec"].(map[string]any)
-	w.sources = append(w.sources, source{
+	noted := source{
 		file:      file,
 		line:      line,
 		kind:      text(object, "kind"),
 		namespace: text(metadata, "namespace"),
 		name:      text(metadata, "name"),
 		scope:     text(spec, "scope"),
-	})
+	}
+	if isOurs(text(object, "apiVersion"), noted.kind) {
+		w.sources = append(w.sources, noted)
+		return
+	}
+	w.natives = append(w.natives, noted)
 }
 
 func text(fields map[string]any, name string) string {

@@ -1,7 +1,8 @@
 // Package renderer loads a domain's documents from a Git tree, and renders what
 // the planner decided into manifests. Only this package knows kustomize.
 //
-//	loaded, err := renderer.Load(snapshot.FS(), "clusters/plant", renderer.Options{})
+//	record, err := renderer.LoadRecord(snapshot.FS(), "clusters/plant", renderer.Limits{})
+//	loaded, err := renderer.Load(snapshot.FS(), "clusters/plant", renderer.Options{Record: record})
 //	…                                          // plan with loaded.Desired
 //	manifests, err := loaded.Render(plan.Target, planner.Ref{Namespace: "pki", Name: "plant"})
 //
@@ -13,7 +14,8 @@
 //	clusters/plant/kustomization.yaml    the domain: lists, bases, patches
 //	clusters/plant/*.yaml                documents of reanchor.dev/v1alpha1, and native manifests
 //	clusters/plant/overlay/              a Component, applied over what is rendered
-//	clusters/plant/devices/, anchors/    never composed
+//	clusters/plant/anchors/              the record, see below; never composed
+//	clusters/plant/devices/              never composed
 //	base/kustomization.yaml              reached as ../../base
 //
 // Refused by name, before a build, is whatever
@@ -46,22 +48,48 @@
 //	                      authorities and issuedBy behind      the issuers of Certificates and Ingresses
 //	a patch with keys     replaces the whole list              keys merge by name
 //
+// kustomize follows a name within one namespace; a binding's authority, and the
+// parent of an intermediate, are followed into another one too.
+//
 // An issuer's name is followed by name alone: a Certificate that refers to an
 // issuer outside of Git is renamed along if a binding has the same name.
+//
+// # The record
+//
+// [LoadRecord] reads what Git remembers of the keys that came to be, one certificate
+// in a file:
+//
+//	anchors/fleet-root/2025.pem             a root's key
+//	anchors/fleet-issuing/a.2025.pem        an intermediate's key a, under the root's 2025
+//	anchors/fleet-root/retired/2024.pem     a key that was retired: its name is used up
+//	anchors/README.md, .gitkeep             passed over, in any of these folders
+//
+// Anything else there is refused, all of it at once. [Load] takes the record for the
+// names that are used up, and [Loaded.CheckRecord] holds the certificates against what
+// the repository declares, at a time that the caller gives.
 //
 // # Render
 //
 // A target becomes cert-manager's and trust-manager's objects:
 //
-//	planner.TargetKey       Certificate, Issuer   "<authority>-<key>", with the Secret of that name
-//	                        Issuer                "<authority>-self-signed", while a Certificate is wanted
+//	planner.TargetKey       Certificate, Issuer   "<authority>-<key pair>", with the Secret of that name
+//	                        ClusterIssuer         of that name too, for intermediates in other namespaces
+//	                        Issuer                "<authority>-self-signed", while a root's Certificate is wanted
 //	planner.TargetIssuer    ClusterIssuer, Issuer the binding's name
 //	planner.TargetBundle    Bundle                the bundle's name; none without anchors
+//
+// A root's Certificate refers to the self-signed Issuer, an intermediate's to the
+// internal issuer of the one key pair of its parent that shall sign it: moving a
+// binding moves no CA.
 //
 // Native manifests stand beside them as they are. The overlay is applied over all
 // of it; it may change objects and add some, but not rename, move or remove what
 // is rendered, for that is how reanchor finds it again. Every object bears the
 // labels of its domain, on its own metadata only.
+//
+// [Loaded.EndState] is a target to render without a cluster, for a look at what a
+// repository comes to before it is merged; [Loaded.Origin] tells where in it a
+// manifest comes from.
 //
 // Equal input gives equal manifests in equal order.
 package renderer

@@ -117,9 +117,10 @@ func identify(object v1alpha1.Object) (kind string, metadata v1alpha1.Metadata) 
 	return "", v1alpha1.Metadata{}
 }
 
-// followAuthorities gives the bindings of a namespace that they do not name the
-// name that their authority was given. kustomize follows a name only within one
-// namespace; the binding's own prefix and suffix tell what the authority's are.
+// followAuthorities gives references that lead to another namespace, or that name
+// none, the name that their authority was given. kustomize follows a name only
+// within one namespace; the document's own prefix and suffix tell what the
+// authority's are.
 func followAuthorities(documents, written []v1alpha1.Document) {
 	authorities := map[string]bool{}
 	for _, d := range documents {
@@ -128,26 +129,41 @@ func followAuthorities(documents, written []v1alpha1.Document) {
 		}
 	}
 	for _, d := range documents {
-		binding, ok := d.Object.(*v1alpha1.IssuerBinding)
-		if !ok || authorities[binding.Spec.Authority] {
+		reference := authorityReference(d.Object)
+		if reference == nil || authorities[*reference] {
 			continue
 		}
-		if name := renamed(binding, d, written); authorities[name] {
-			binding.Spec.Authority = name
+		if name := renamed(*reference, d, written); authorities[name] {
+			*reference = name
 		}
 	}
 }
 
-// renamed is the name of the binding's authority under the binding's own prefix
+// authorityReference is where a document names the one authority that it hangs on:
+// a binding's, or an intermediate's parent. Nil if it names none.
+func authorityReference(object v1alpha1.Object) *string {
+	switch o := object.(type) {
+	case *v1alpha1.IssuerBinding:
+		return &o.Spec.Authority
+	case *v1alpha1.Authority:
+		if o.Spec.IssuedBy != nil {
+			return &o.Spec.IssuedBy.Name
+		}
+	}
+	return nil
+}
+
+// renamed is the name of what a document refers to under the document's own prefix
 // and suffix.
-func renamed(binding *v1alpha1.IssuerBinding, at v1alpha1.Document, written []v1alpha1.Document) string {
+func renamed(reference string, at v1alpha1.Document, written []v1alpha1.Document) string {
+	kind, composed := identify(at.Object)
 	for _, d := range written {
-		kind, metadata := identify(d.Object)
-		if d.File != at.File || d.Line != at.Line || kind != v1alpha1.KindIssuerBinding {
+		writtenKind, metadata := identify(d.Object)
+		if d.File != at.File || d.Line != at.Line || writtenKind != kind {
 			continue
 		}
-		if prefix, suffix, found := strings.Cut(binding.Metadata.Name, metadata.Name); found {
-			return prefix + binding.Spec.Authority + suffix
+		if prefix, suffix, found := strings.Cut(composed.Name, metadata.Name); found {
+			return prefix + reference + suffix
 		}
 	}
 	return ""
@@ -156,25 +172,33 @@ func renamed(binding *v1alpha1.IssuerBinding, at v1alpha1.Document, written []v1
 // desired is what valid documents declare, in order of their names.
 func desired(documents []v1alpha1.Document) planner.Desired {
 	var d planner.Desired
-	namespaces := map[string]string{}
+	namespaces := namespacesOf(documents)
 	for _, document := range documents {
 		switch object := document.Object.(type) {
 		case *v1alpha1.Authority:
 			d.Authorities = append(d.Authorities, *object)
-			namespaces[object.Metadata.Name] = object.Metadata.Namespace
 		case *v1alpha1.IssuerBinding:
+			place(object, namespaces)
 			d.Bindings = append(d.Bindings, *object)
 		case *v1alpha1.TrustBundle:
 			d.Bundles = append(d.Bundles, *object)
 		}
 	}
-	for i := range d.Bindings {
-		place(&d.Bindings[i], namespaces)
-	}
 	slices.SortFunc(d.Authorities, by(planner.AuthorityRef))
 	slices.SortFunc(d.Bindings, by(planner.BindingRef))
 	slices.SortFunc(d.Bundles, by(func(b v1alpha1.TrustBundle) planner.Ref { return planner.Ref{Name: b.Metadata.Name} }))
 	return d
+}
+
+// namespacesOf are the namespaces of the authorities, by name.
+func namespacesOf(documents []v1alpha1.Document) map[string]string {
+	namespaces := map[string]string{}
+	for _, document := range documents {
+		if authority, ok := document.Object.(*v1alpha1.Authority); ok {
+			namespaces[authority.Metadata.Name] = authority.Metadata.Namespace
+		}
+	}
+	return namespaces
 }
 
 // place fills in a binding's namespace: none for a ClusterIssuer, else its

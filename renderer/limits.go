@@ -2,7 +2,7 @@ package renderer
 
 import "cmp"
 
-// Limits bound what one [Load] reads and composes. A zero field takes its
+// Limits bound what one [Load] reads and composes, and one [LoadRecord] reads. A zero field takes its
 // default; every refusal names the file that went over.
 type Limits struct {
 	// FileBytes is the size of one file in bytes, its YAML aliases written out;
@@ -17,16 +17,23 @@ type Limits struct {
 	// often as it is used; 3,000 when zero. The time of a build grows with its
 	// square.
 	Documents int
+	// Anchors is the number of certificates in the record; 5,000 when zero.
+	Anchors int
+	// AnchorBytes is the size of one of them in bytes, with the text around it; 64 KiB
+	// when zero.
+	AnchorBytes int64
 }
 
 const mebibyte = 1 << 20
 
 func (l Limits) withDefaults() Limits {
 	return Limits{
-		FileBytes:  cmp.Or(l.FileBytes, 4*mebibyte),
-		TotalBytes: cmp.Or(l.TotalBytes, 32*mebibyte),
-		Files:      cmp.Or(l.Files, 2000),
-		Documents:  cmp.Or(l.Documents, 3000),
+		FileBytes:   cmp.Or(l.FileBytes, 4*mebibyte),
+		TotalBytes:  cmp.Or(l.TotalBytes, 32*mebibyte),
+		Files:       cmp.Or(l.Files, 2000),
+		Documents:   cmp.Or(l.Documents, 3000),
+		Anchors:     cmp.Or(l.Anchors, 5000),
+		AnchorBytes: cmp.Or(l.AnchorBytes, mebibyte/16),
 	}
 }
 

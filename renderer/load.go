@@ -18,7 +18,7 @@ import (
 const (
 	// devicesFolder and anchorsFolder are written by reanchor itself.
 	devicesFolder = "devices"
-	anchorsFolder = "anchors"
+	anchorsFolder = planner.RecordFolder
 	// overlayFolder holds the component that is applied over what is rendered.
 	overlayFolder = "overlay"
 )
@@ -30,6 +30,9 @@ type Options struct {
 	// ClusterResourceNamespace is where cert-manager looks for the Secrets of
 	// ClusterIssuers; v1alpha1.DefaultClusterResourceNamespace when empty.
 	ClusterResourceNamespace string
+	// Record of the domain, from [LoadRecord]: the names of its retired keys are used
+	// up.
+	Record planner.Record
 }
 
 // Loaded is what one revision of the repository declares. It does not change;
@@ -43,7 +46,8 @@ type Loaded struct {
 	// Warnings of v1alpha1.Validate: allowed, and worth telling.
 	Warnings v1alpha1.ErrorList
 
-	origins map[identity]string
+	folder  string
+	origins map[identity]position
 	overlay *composition
 	last    memo
 }
@@ -74,7 +78,8 @@ func load(fsys fs.FS, folder string, options Options) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	loaded, err := compose(declared, cmp.Or(options.ClusterResourceNamespace, v1alpha1.DefaultClusterResourceNamespace))
+	site := v1alpha1.Site{ClusterResourceNamespace: options.ClusterResourceNamespace, Retired: retiredPairs(options.Record)}
+	loaded, err := compose(declared, site)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +110,7 @@ func collectOverlay(fsys fs.FS, domain string, limits Limits) (*composition, err
 
 // compose builds the documents, and decodes them as written and as composed: the
 // first tells the line of a mistake, the second is what counts.
-func compose(declared *composition, clusterResourceNamespace string) (*Loaded, error) {
+func compose(declared *composition, site v1alpha1.Site) (*Loaded, error) {
 	written, mistakes := declared.written()
 	documents, native, err := declared.composed(written)
 	switch {
@@ -114,11 +119,12 @@ func compose(declared *composition, clusterResourceNamespace string) (*Loaded, e
 	case err != nil:
 		return nil, err
 	}
-	problems, warnings := v1alpha1.Validate(documents, clusterResourceNamespace)
+	problems, warnings := v1alpha1.Validate(documents, site)
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
-	loaded := &Loaded{Desired: desired(documents), Warnings: warnings}
+	loaded := &Loaded{Desired: desired(documents), Warnings: warnings, folder: declared.folder}
+	loaded.origins = origins(documents, declared.natives, native)
 	loaded.take(native)
 	return loaded, nil
 }
@@ -130,6 +136,7 @@ func (c *composition) composed(written []v1alpha1.Document) ([]v1alpha1.Document
 		return nil, nil, err
 	}
 	ours, native := separate(built)
+	withoutNamespaces(native)
 	documents, err := decodeAll(ours, written)
 	followAuthorities(documents, written)
 	return documents, native, err
@@ -160,13 +167,10 @@ func unplace(o object) {
 	}
 }
 
-// take keeps the native manifests, and where each came from.
+// take keeps the native manifests.
 func (l *Loaded) take(native []object) {
-	withoutNamespaces(native)
-	l.origins = make(map[identity]string, len(native))
 	for _, o := range native {
 		l.Native = append(l.Native, o.Unstructured)
-		l.origins[identityOf(o.Unstructured)] = o.file
 	}
 	slices.SortFunc(l.Native, compareObjects)
 }

@@ -2,6 +2,7 @@ package renderer
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -177,10 +178,12 @@ func TestKustomizeErrorsNameFilesOfTheRepository(t *testing.T) {
 
 func TestPlainErrorsKeepContentToThemselves(t *testing.T) {
 	for message, want := range map[string]string{
-		"accumulating resources from '/git/site/a.yaml': oops\nnext":               "accumulating resources from 'site/a.yaml': oops next",
-		"trouble configuring builtin X with config: `\nliterals:\n- p=hush\n`: no": "trouble configuring builtin X: no",
-		`unable to parse SM or JSON patch from [patch: "p: \"hush\""]`:             "unable to parse SM or JSON patch from [patch]",
-		"found multiple possible referrals: a, b\n\n**** Too many\npassword: hush": "found multiple possible referrals: a, b",
+		"accumulating resources from '/git/site/a.yaml': oops\nnext":                                                           "accumulating resources from 'site/a.yaml': oops next",
+		"trouble configuring builtin X with config: `\nliterals:\n- p=hush\n`: no":                                             "trouble configuring builtin X: no",
+		`unable to parse SM or JSON patch from [patch: "p: \"hush\""]`:                                                         "unable to parse SM or JSON patch from [patch]",
+		`unable to parse SM or JSON patch from [patch: "p: [\"a\"], q: hush"]`:                                                 "unable to parse SM or JSON patch from [patch]",
+		"\"trouble configuring builtin X with config: `\\npatch: '`\\n` hush'\\n`: no patch from [patch: \\\"[p: hush]\\\"]\"": `"trouble configuring builtin X: no patch from [patch]"`,
+		"found multiple possible referrals: a, b\n\n**** Too many\npassword: hush":                                             "found multiple possible referrals: a, b",
 		strings.Repeat("x", 2000): strings.Repeat("x", 1000) + " …",
 	} {
 		if got := plain(message); got != want {
@@ -189,17 +192,52 @@ func TestPlainErrorsKeepContentToThemselves(t *testing.T) {
 	}
 }
 
-func TestIssuedByFollowsItsAuthority(t *testing.T) {
-	tree := repository(`
+// chained is a root, an intermediate in its namespace and one elsewhere, in two layers
+// that both rename.
+const chained = `
 -- kustomization.yaml --
 namePrefix: acme-
-resources: [pki.yaml]
--- pki.yaml --
-{apiVersion: reanchor.dev/v1alpha1, kind: Authority, metadata: {name: root, namespace: n}}
+nameSuffix: -eu
+resources: [plant]
+-- plant/kustomization.yaml --
+namePrefix: plant-
+resources: [../base]
+-- base/kustomization.yaml --
+resources: [pki.yaml, below.yaml]
+-- base/pki.yaml --
+{apiVersion: reanchor.dev/v1alpha1, kind: Authority, metadata: {name: root, namespace: cert-manager}, spec: {subject: {commonName: R}, keys: [{name: "1", state: Signing}]}}
 ---
-{apiVersion: reanchor.dev/v1alpha1, kind: Authority, metadata: {name: issuing, namespace: n}, spec: {issuedBy: {name: root}}}
-`)
-	declared, err := collect(tree, ".", types.KustomizationKind, nil, Limits{}.withDefaults())
+{apiVersion: reanchor.dev/v1alpha1, kind: Authority, metadata: {name: near, namespace: cert-manager}, spec: {issuedBy: {name: root}, duration: 8760h, subject: {commonName: N}, keys: [{name: a, state: Signing}]}}
+-- base/below.yaml --
+{apiVersion: reanchor.dev/v1alpha1, kind: Authority, metadata: {name: far, namespace: plant}, spec: {issuedBy: {name: near}, duration: 4380h, subject: {commonName: F}, keys: [{name: x, state: Signing}]}}
+---
+{apiVersion: reanchor.dev/v1alpha1, kind: IssuerBinding, metadata: {name: local}, spec: {scope: Namespace, authority: far}}
+`
+
+func TestIssuedByFollowsItsAuthority(t *testing.T) {
+	loaded := mustLoad(t, repository(chained), "")
+	parents := map[string]string{}
+	for _, authority := range loaded.Desired.Authorities {
+		if authority.Spec.IssuedBy != nil {
+			parents[planner.AuthorityRef(authority).String()] = authority.Spec.IssuedBy.Name
+		}
+	}
+	want := map[string]string{
+		"cert-manager/acme-plant-near-eu": "acme-plant-root-eu",
+		"plant/acme-plant-far-eu":         "acme-plant-near-eu",
+	}
+	if !maps.Equal(parents, want) {
+		t.Errorf("the parents are %v, want %v", parents, want)
+	}
+	if got := loaded.Desired.Bindings[0]; got.Spec.Authority != "acme-plant-far-eu" || got.Metadata.Namespace != "plant" {
+		t.Errorf("the binding is %+v", got)
+	}
+}
+
+// kustomize alone follows a name within one namespace only: the reason for
+// followAuthorities.
+func TestKustomizeLosesIssuedByAcrossNamespaces(t *testing.T) {
+	declared, err := collect(repository(chained), ".", types.KustomizationKind, nil, Limits{}.withDefaults())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,8 +246,10 @@ resources: [pki.yaml]
 		t.Fatal(err)
 	}
 	for _, o := range built {
-		if name, found, _ := unstructured.NestedString(o.Object, "spec", "issuedBy", "name"); found && name != "acme-root" {
-			t.Errorf("%s is issued by %s", o.GetName(), name)
+		name, found, _ := unstructured.NestedString(o.Object, "spec", "issuedBy", "name")
+		want := map[string]string{"acme-plant-near-eu": "acme-plant-root-eu", "acme-plant-far-eu": "near"}[o.GetName()]
+		if found && name != want {
+			t.Errorf("%s is issued by %s, want %s", o.GetName(), name, want)
 		}
 	}
 }

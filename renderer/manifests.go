@@ -11,8 +11,12 @@ import (
 )
 
 const (
-	certManager  = "cert-manager.io/v1"
-	trustManager = "trust.cert-manager.io/v1alpha1"
+	certManagerGroup  = "cert-manager.io"
+	certManager       = certManagerGroup + "/v1"
+	kindCertificate   = "Certificate"
+	kindIssuer        = "Issuer"
+	kindClusterIssuer = "ClusterIssuer"
+	trustManager      = "trust.cert-manager.io/v1alpha1"
 	// keptRequests is how many CertificateRequests of a key stay: with fewer, the
 	// current one goes when a reissue starts, and with it the leaf's chain.
 	keptRequests = 3
@@ -29,7 +33,7 @@ func (l *Loaded) manifests(target planner.Target) ([]*unstructured.Unstructured,
 	roots := map[planner.Ref]bool{}
 	for _, key := range target.Keys {
 		made = append(made, l.key(key)...)
-		if key.Certificate && !roots[key.Authority] {
+		if key.Certificate && isRoot(key) && !roots[key.Authority] {
 			roots[key.Authority] = true
 			made = append(made, l.selfSignedIssuer(key.Authority))
 		}
@@ -49,23 +53,49 @@ func (l *Loaded) manifests(target planner.Target) ([]*unstructured.Unstructured,
 	return made, nil
 }
 
+// isRoot reports whether a key signs its own certificate.
+func isRoot(key planner.TargetKey) bool { return key.Spec.SignedBy == planner.Ref{} }
+
+// key are the objects of a key pair. They bear no binding's label, not even the
+// issuers: nobody but reanchor refers to them.
 func (l *Loaded) key(key planner.TargetKey) []*unstructured.Unstructured {
-	name := planner.KeyObjectName(key.Authority.Name, key.Name)
+	namespace, name := key.Authority.Namespace, planner.KeyObjectName(key.Authority.Name, key.Name)
 	labels := labelsOf(l.authority(key.Authority), v1alpha1.LabelAuthority, key.Authority.Name, v1alpha1.LabelKey, key.Name)
 	var made []*unstructured.Unstructured
 	if key.Certificate {
-		spec := certificateSpec(name, selfSigned(key.Authority.Name), key.Spec)
-		made = append(made, manifest(certManager, "Certificate", key.Authority.Namespace, name, labels, spec))
+		made = append(made, manifest(certManager, kindCertificate, namespace, name, labels, certificateSpec(name, key)))
 	}
 	if key.Issuer {
-		made = append(made, manifest(certManager, "Issuer", key.Authority.Namespace, name, labels, signsWith(name)))
+		made = append(made, manifest(certManager, kindIssuer, namespace, name, labels, signsWith(name)))
+	}
+	if key.ClusterIssuer {
+		made = append(made, manifest(certManager, kindClusterIssuer, "", name, labels, signsWith(name)))
 	}
 	return made
 }
 
+// issuerRef pins the issuer that signs a key's certificate: its parent's key, by
+// that key's own issuer, or itself.
+func issuerRef(key planner.TargetKey) map[string]any {
+	signer := key.Spec.SignedBy
+	if isRoot(key) {
+		signer = planner.Ref{Namespace: key.Authority.Namespace, Name: selfSigned(key.Authority.Name)}
+	}
+	return map[string]any{"name": signer.Name, "kind": issuerKind(signer), "group": certManagerGroup}
+}
+
+// issuerKind is the kind of the cert-manager issuer that a Ref names.
+func issuerKind(issuer planner.Ref) string {
+	if issuer.Namespace == "" {
+		return kindClusterIssuer
+	}
+	return kindIssuer
+}
+
 // certificateSpec is the spec of a CA's Certificate
 // (https://cert-manager.io/docs/reference/api-docs/#cert-manager.io/v1.CertificateSpec).
-func certificateSpec(name, issuer string, ca planner.CASpec) map[string]any {
+func certificateSpec(name string, key planner.TargetKey) map[string]any {
+	ca := key.Spec
 	privateKey := map[string]any{"algorithm": string(ca.Algorithm), "rotationPolicy": "Never"}
 	if ca.Size != 0 {
 		privateKey["size"] = int64(ca.Size)
@@ -78,7 +108,7 @@ func certificateSpec(name, issuer string, ca planner.CASpec) map[string]any {
 		"privateKey":           privateKey,
 		"renewal":              map[string]any{"policy": "Disabled"},
 		"revisionHistoryLimit": int64(keptRequests),
-		"issuerRef":            map[string]any{"name": issuer, "kind": "Issuer", "group": "cert-manager.io"},
+		"issuerRef":            issuerRef(key),
 	}
 	if subject := subjectOf(ca); len(subject) > 0 {
 		spec["subject"] = subject
@@ -116,17 +146,13 @@ func signsWith(secret string) map[string]any {
 func (l *Loaded) selfSignedIssuer(ref planner.Ref) *unstructured.Unstructured {
 	labels := labelsOf(l.authority(ref), v1alpha1.LabelAuthority, ref.Name)
 	spec := map[string]any{"selfSigned": map[string]any{}}
-	return manifest(certManager, "Issuer", ref.Namespace, selfSigned(ref.Name), labels, spec)
+	return manifest(certManager, kindIssuer, ref.Namespace, selfSigned(ref.Name), labels, spec)
 }
 
 func (l *Loaded) issuer(issuer planner.TargetIssuer) *unstructured.Unstructured {
-	kind := "Issuer"
-	if issuer.Ref.Namespace == "" {
-		kind = "ClusterIssuer"
-	}
 	labels := labelsOf(l.binding(issuer.Ref), v1alpha1.LabelBinding, issuer.Ref.Name)
 	spec := signsWith(issuer.SecretName())
-	return manifest(certManager, kind, issuer.Ref.Namespace, issuer.Ref.Name, labels, spec)
+	return manifest(certManager, issuerKind(issuer.Ref), issuer.Ref.Namespace, issuer.Ref.Name, labels, spec)
 }
 
 // bundle is a trust-manager Bundle with every anchor inline: one that reads a

@@ -82,8 +82,8 @@ func (l *Loaded) stamps(rendered []*unstructured.Unstructured) (map[identity]map
 		if _, twice := stamps[id]; twice {
 			return nil, fmt.Errorf("%s: would be rendered twice; rename one of the documents or keys", id)
 		}
-		if file, native := l.origins[id]; native {
-			return nil, fmt.Errorf("%s: %s is what reanchor renders; rename it or take it out", file, id)
+		if at, native := l.origins[id]; native {
+			return nil, fmt.Errorf("%s: %s is what reanchor renders; rename it or take it out", at.file, id)
 		}
 		stamps[id] = reservedLabels(o.GetLabels())
 	}

@@ -98,7 +98,11 @@ func TestRenderGolden(t *testing.T) {
 	target := distributing(t)
 	target.Bundles[0].Target = loaded.Desired.Bundles[0].Spec.Target
 	got := asYAML(t, mustRender(t, loaded, target))
-	golden := filepath.Join("testdata", "small", "manifests.yaml")
+	wantGolden(t, filepath.Join("testdata", "small", "manifests.yaml"), got)
+}
+
+func wantGolden(t *testing.T, golden string, got []byte) {
+	t.Helper()
 	if *update {
 		if err := os.WriteFile(golden, got, 0o644); err != nil {
 			t.Fatal(err)
@@ -176,6 +180,7 @@ func names(objects []*unstructured.Unstructured) []string {
 }
 
 func TestRenderTargets(t *testing.T) {
+	belowRoot := planner.CASpec{CommonName: "Issuing a.2026", Algorithm: v1alpha1.ECDSA, Size: 256, Duration: time.Hour, SignedBy: planner.Ref{Name: "fleet-root-2026"}}
 	ed25519 := planner.CASpec{CommonName: "Fleet Root 2026", Algorithm: v1alpha1.Ed25519, Duration: time.Hour}
 	for name, c := range map[string]struct {
 		target planner.Target
@@ -200,6 +205,16 @@ func TestRenderTargets(t *testing.T) {
 			}},
 			[]string{"Issuer cert-manager/fleet", "ClusterIssuer fleet"},
 		},
+		"an intermediate": {
+			planner.Target{Keys: []planner.TargetKey{
+				{Authority: planner.Ref{Namespace: "plant", Name: "issuing"}, Name: "a.2026", Certificate: true, Issuer: true, Spec: belowRoot},
+			}},
+			[]string{"Issuer plant/issuing-a.2026", "Certificate plant/issuing-a.2026"},
+		},
+		"a key that signs for other namespaces": {
+			planner.Target{Keys: []planner.TargetKey{{Authority: rootRef, Name: "2026", Issuer: true, ClusterIssuer: true}}},
+			[]string{"Issuer cert-manager/fleet-root-2026", "ClusterIssuer fleet-root-2026"},
+		},
 		"an authority that has left Git": {
 			planner.Target{Keys: []planner.TargetKey{
 				{Authority: planner.Ref{Namespace: "old", Name: "gone"}, Name: "1", Certificate: true, Issuer: true, Spec: rootSpec},
@@ -213,6 +228,51 @@ func TestRenderTargets(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A root, an intermediate beside it and one in another namespace, each with its key.
+func TestRenderIntermediatesGolden(t *testing.T) {
+	near := planner.CASpec{
+		CommonName: "Near a.2025", Algorithm: v1alpha1.ECDSA, Size: 256, Duration: 8760 * time.Hour,
+		SignedBy: planner.Ref{Namespace: "cert-manager", Name: "fleet-root-2025"},
+	}
+	far := near
+	far.CommonName, far.SignedBy = "Far x.a.2025", planner.Ref{Name: "near-a.2025"}
+	target := planner.Target{
+		Keys: []planner.TargetKey{
+			{Authority: rootRef, Name: "2025", Certificate: true, Issuer: true, Spec: rootSpec},
+			{Authority: planner.Ref{Namespace: "cert-manager", Name: "near"}, Name: "a.2025", Certificate: true, Issuer: true, ClusterIssuer: true, Spec: near},
+			{Authority: planner.Ref{Namespace: "plant", Name: "far"}, Name: "x.a.2025", Certificate: true, Issuer: true, Spec: far},
+		},
+		Issuers: []planner.TargetIssuer{{Ref: planner.Ref{Namespace: "plant", Name: "local"}, Authority: planner.Ref{Namespace: "plant", Name: "far"}, Key: "x.a.2025"}},
+	}
+	wantGolden(t, filepath.Join("testdata", "intermediates.yaml"), asYAML(t, mustRender(t, mustLoad(t, repository(fleet), ""), target)))
+}
+
+func TestInternalIssuersBearNoBinding(t *testing.T) {
+	target := planner.Target{Keys: []planner.TargetKey{{Authority: rootRef, Name: "2025", Issuer: true, ClusterIssuer: true}}}
+	made := mustRender(t, mustLoad(t, repository(fleet), ""), target)
+	if len(made) != 2 {
+		t.Fatalf("rendered %q", names(made))
+	}
+	for _, o := range made {
+		labels := o.GetLabels()
+		if _, bound := labels[v1alpha1.LabelBinding]; bound || labels[v1alpha1.LabelAuthority] != "fleet-root" || labels[v1alpha1.LabelKey] != "2025" {
+			t.Errorf("the labels of %s are %v", identityOf(o), labels)
+		}
+	}
+}
+
+func TestAClusterIssuerOfAKeyTakesNoBindingsPlace(t *testing.T) {
+	target := planner.Target{
+		Keys:    []planner.TargetKey{{Authority: rootRef, Name: "2025", ClusterIssuer: true}},
+		Issuers: []planner.TargetIssuer{{Ref: planner.Ref{Name: "fleet-root-2025"}, Authority: rootRef, Key: "2025"}},
+	}
+	_, err := mustLoad(t, repository(fleet), "").Render(target, plant)
+	if err == nil {
+		t.Fatal("it was rendered")
+	}
+	wantText(t, err.Error(), "ClusterIssuer fleet-root-2025: would be rendered twice")
 }
 
 func TestLabelsStayOutOfPodTemplatesAndSelectors(t *testing.T) {

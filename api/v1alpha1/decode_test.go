@@ -31,6 +31,7 @@ func TestDecodeReadsWhatIsWritten(t *testing.T) {
 	wantNames := []string{
 		"Authority cert-manager/fleet-root", "Authority plant/plant-root",
 		"IssuerBinding fleet", "IssuerBinding plant", "TrustBundle fleet-trust",
+		"Authority cert-manager/fleet-issuing", "Authority plant/fleet-devices",
 	}
 	for i, want := range wantNames {
 		if got := documents[i].String(); got != want {
@@ -54,7 +55,7 @@ func TestDecodeReadsWhatIsWritten(t *testing.T) {
 			Keys:       []AuthorityKey{{Name: "2025", State: KeyRetired}, {Name: "2026", State: KeySigning}},
 			Rollover: Rollover{
 				Soak: hours(24), Skew: &metav1.Duration{Duration: 10 * time.Minute},
-				Confirm: ConfirmWorkloads, Paused: true,
+				Confirm: ConfirmWorkloads, CanaryInterval: &metav1.Duration{Duration: 10 * time.Minute}, Paused: true,
 			},
 		},
 	}
@@ -80,11 +81,14 @@ func TestDecodeFillsDefaults(t *testing.T) {
 		Keys:       []AuthorityKey{{Name: "a", State: KeySigning}, {Name: "b", State: KeyTrusted}},
 		Rollover: Rollover{
 			Soak: &metav1.Duration{Duration: 10 * time.Minute}, Skew: &metav1.Duration{Duration: 5 * time.Minute},
-			Confirm: ConfirmWorkloads,
+			Confirm: ConfirmWorkloads, CanaryInterval: hours(1),
 		},
 	}
 	if !reflect.DeepEqual(spec, want) {
 		t.Errorf("got  %+v\nwant %+v", spec, want)
+	}
+	if parent := documents[6].Object.(*Authority).Spec.IssuedBy; parent == nil || parent.Name != "fleet-issuing" {
+		t.Errorf("fleet-devices is issued by %v, want fleet-issuing", parent)
 	}
 	if via := documents[4].Object.(*TrustBundle).Spec.Via; via != ViaBundle {
 		t.Errorf("via is %q, want Bundle", via)
@@ -214,6 +218,14 @@ func TestDecodeErrors(t *testing.T) {
 				`f.yaml:7: spec.keys[0].state: "Singing" is not known: write Trusted, Signing or Retired; did you mean "Signing"?`,
 			},
 		},
+		"issued by": {
+			authorityWith(subjectLine + keysLine + "  issuedBy: {nam: fleet-root}\n---\n" + authorityWith(subjectLine+keysLine+"  issuedBy: fleet-root\n")),
+			[]string{
+				`f.yaml:7: spec.issuedBy.nam: unknown field; did you mean "name"?`,
+				`f.yaml:7: spec.issuedBy.name: is missing`,
+				`f.yaml:15: spec.issuedBy: want a mapping, not a string`,
+			},
+		},
 		"merge key": {
 			authorityWith(subjectLine + keysLine + "  rollover:\n    <<: {soak: 1h}\n"),
 			[]string{`f.yaml:8: spec.rollover: merge keys (<<) are not supported: write the fields out`},
@@ -251,19 +263,18 @@ func TestDecodeErrors(t *testing.T) {
 			},
 		},
 		"planned fields and values of an authority": {
-			authorityWith(subjectLine + "  issuedBy: {name: x}\n" +
+			authorityWith(subjectLine +
 				"  keys: [{name: a, state: Compromised, secret: {}, certificate: x, issuer: {}}]\n" +
 				"  rollover:\n    waves: [1]\n    windows: []\n    waitForOffline: 1h\n    confirm: Devices\n"),
 			[]string{
-				`f.yaml:6: spec.issuedBy: is not supported yet: take it out`,
-				`f.yaml:7: spec.keys[0].certificate: is not supported yet: take it out`,
-				`f.yaml:7: spec.keys[0].issuer: is not supported yet: take it out`,
-				`f.yaml:7: spec.keys[0].secret: is not supported yet: take it out`,
-				`f.yaml:7: spec.keys[0].state: Compromised is not supported yet: write Trusted, Signing or Retired`,
-				`f.yaml:9: spec.rollover.waves: is not supported yet: take it out`,
-				`f.yaml:10: spec.rollover.windows: is not supported yet: take it out`,
-				`f.yaml:11: spec.rollover.waitForOffline: is not supported yet: take it out`,
-				`f.yaml:12: spec.rollover.confirm: Devices is not supported yet: write Workloads`,
+				`f.yaml:6: spec.keys[0].certificate: is not supported yet: take it out`,
+				`f.yaml:6: spec.keys[0].issuer: is not supported yet: take it out`,
+				`f.yaml:6: spec.keys[0].secret: is not supported yet: take it out`,
+				`f.yaml:6: spec.keys[0].state: Compromised is not supported yet: write Trusted, Signing or Retired`,
+				`f.yaml:8: spec.rollover.waves: is not supported yet: take it out`,
+				`f.yaml:9: spec.rollover.windows: is not supported yet: take it out`,
+				`f.yaml:10: spec.rollover.waitForOffline: is not supported yet: take it out`,
+				`f.yaml:11: spec.rollover.confirm: Devices is not supported yet: write Workloads`,
 			},
 		},
 		"planned fields and values of a bundle": {
@@ -382,6 +393,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(seed)
 	f.Add([]byte("a: &a [*a]"))
 	f.Add([]byte(authorityWith(subjectLine + keysLine + "  rollover: {soak: &x 1h, skew: *x}\n  <<: *x\n")))
+	f.Add([]byte(root + separator + under("b", "root", "pki", "{name: a, state: Signing}", "") + separator + under("c", "d", "pki", "{name: a, state: Signing}", "")))
 	f.Add([]byte(head + "kind: TrustBundle\nmetadata: {name: ?}\nspec: {authorities: [!!binary aGk=, 2025-01-01]}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		documents, err := Decode("f.yaml", data)
@@ -403,7 +415,7 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("%q became %q (%v)", written, rewritten, err)
 			}
 		}
-		invalid, warnings := Validate(documents, DefaultClusterResourceNamespace)
+		invalid, warnings := Validate(documents, Site{Retired: map[string][]string{"root": {"a"}}})
 		checkErrors(t, append(invalid, warnings...))
 	})
 }

@@ -29,10 +29,29 @@
 //
 //	documents, err := v1alpha1.Decode("authorities/root.yaml", data)
 //	…
-//	invalid, warnings := v1alpha1.Validate(documents, v1alpha1.DefaultClusterResourceNamespace)
+//	invalid, warnings := v1alpha1.Validate(documents, v1alpha1.Site{})
 //	if err := invalid.Err(); err != nil {
 //		return err
 //	}
+//
+// # Intermediates and their key pairs
+//
+// An authority that names another in issuedBy is an intermediate. It lists keys as a
+// root does, and has a key pair for each of them under each key pair of its parent
+// that came to sign: when the parent moves to a new key, the intermediate follows by
+// itself with a new pair. A pair is named by its key and, after a dot, its parent's
+// pair ([KeyUnder]), all the way up:
+//
+//	authority      issuedBy       keys in Git   key pairs
+//	fleet-root                    2025, 2026    2025          2026
+//	fleet-issuing  fleet-root     a             a.2025        a.2026
+//	fleet-devices  fleet-issuing  x             x.a.2025      x.a.2026
+//
+// Objects, common names and the record carry the pair's name: the Secret
+// fleet-issuing-a.2025, "Fleet Issuing a.2025", anchors/fleet-issuing/a.2025.pem. A
+// parent signs for its own namespace, or for any if it lies in cert-manager's cluster
+// resource namespace. Bundles name roots alone, and no CA is declared to live longer
+// than the one that signs it.
 //
 // # The object in the cluster
 //

@@ -61,7 +61,8 @@ type AuthoritySpec struct {
 	// PrivateKey of keys made here; ECDSA 384 when absent.
 	PrivateKey PrivateKey `json:"privateKey,omitzero"`
 	// Duration of the authority's certificates in hours, minutes and seconds, 1h at
-	// least; 87600h (ten years) when absent.
+	// least; 87600h (ten years) when absent. An intermediate's is shorter than that of
+	// the authority that issues it.
 	Duration *metav1.Duration `json:"duration,omitempty"`
 	// IssuedBy names the authority that signs this one's certificates; absent: a
 	// self-signed root. It lies in the same namespace, or in cert-manager's cluster

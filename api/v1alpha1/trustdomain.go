@@ -103,6 +103,7 @@ type Reference struct {
 	// +kubebuilder:default=main
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('refs/')",message="branch must be a name such as main, not refs/heads/main"
 	// +optional
 	Branch string `json:"branch,omitempty"`
 }
@@ -138,6 +139,7 @@ type WriteBack struct {
 	// Branch that is written to; it must exist. The source's branch when absent. From
 	// another branch only the record is read.
 	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('refs/')",message="branch must be a name such as main, not refs/heads/main"
 	// +optional
 	Branch string `json:"branch,omitempty"`
 	// Author and committer of the commits.

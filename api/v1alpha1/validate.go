@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,23 +15,44 @@ import (
 // ClusterIssuers unless it is told otherwise (--cluster-resource-namespace).
 const DefaultClusterResourceNamespace = "cert-manager"
 
+// Site is what [Validate] goes by beside the documents. The zero value is a site
+// where nothing was retired yet.
+//
+// +kubebuilder:object:generate=false
+type Site struct {
+	// ClusterResourceNamespace is where cert-manager looks for the Secrets of
+	// ClusterIssuers; [DefaultClusterResourceNamespace] when empty.
+	ClusterResourceNamespace string
+	// Retired are, by the name of their authority, the key pairs that the record in Git
+	// lists as retired, named as [KeyUnder] has it. Their names are used up.
+	Retired map[string][]string
+}
+
 // Validate checks decoded documents, each for itself and all against each other.
 // Errors must be mended before anything is planned; warnings are told and no more.
 // Both are sorted, and point to file and line.
 //
 // The documents are all those of one domain: a reference leads to one of them or
-// nowhere. The namespace is where cert-manager looks for the Secrets of
-// ClusterIssuers, [DefaultClusterResourceNamespace] as a rule.
-func Validate(documents []Document, clusterResourceNamespace string) (errors, warnings ErrorList) {
+// nowhere.
+func Validate(documents []Document, site Site) (errors, warnings ErrorList) {
+	site.ClusterResourceNamespace = cmp.Or(site.ClusterResourceNamespace, DefaultClusterResourceNamespace)
 	v := validator{
-		clusterResourceNamespace: clusterResourceNamespace,
-		authorities:              map[string]Document{},
-		claims:                   map[string]claim{},
+		site:        site,
+		authorities: map[string]Document{},
+		links:       map[string]*link{},
+		claims:      map[string]claim{},
+		subjects:    map[string]claim{},
 	}
 	for _, document := range documents {
 		v.metadata(document)
 		if authority, ok := document.Object.(*Authority); ok {
 			v.authority(document, authority)
+		}
+	}
+	v.chains()
+	for _, document := range documents {
+		if authority, ok := document.Object.(*Authority); ok {
+			v.chain(document, authority)
 		}
 	}
 	for _, document := range documents {
@@ -45,10 +67,14 @@ func Validate(documents []Document, clusterResourceNamespace string) (errors, wa
 }
 
 type validator struct {
-	clusterResourceNamespace string
-	authorities              map[string]Document
-	claims                   map[string]claim
-	errors, warnings         ErrorList
+	site Site
+	// authorities by their names, and the links of those that hang under a root.
+	authorities map[string]Document
+	links       map[string]*link
+	// pairs counts the key pairs of intermediates.
+	pairs            int
+	claims, subjects map[string]claim
+	errors, warnings ErrorList
 }
 
 func (v *validator) refuse(document Document, field, format string, args ...any) {
@@ -60,7 +86,8 @@ func (v *validator) warn(document Document, field, format string, args ...any) {
 }
 
 func (d Document) problem(field, format string, args ...any) Error {
-	return Error{File: d.File, Line: d.line(field), Field: field, Message: fmt.Sprintf(format, args...)}
+	message := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " ") // a name may have a line break in it
+	return Error{File: d.File, Line: d.line(field), Field: field, Message: message}
 }
 
 // claim says which document an object of the cluster will belong to.
@@ -71,14 +98,15 @@ type claim struct {
 
 // claim takes an object of the cluster for a document, unless another has it: two
 // documents that write one object would undo each other's work for ever.
-func (v *validator) claim(document Document, field, object, role string) {
+func (v *validator) claim(document Document, field, object, role string) bool {
 	earlier, taken := v.claims[object]
 	if !taken {
 		v.claims[object] = claim{document, role}
-		return
+		return true
 	}
 	v.refuse(document, field, "%s would be %s, but it is %s already (%s:%d): rename one of them",
 		object, role, earlier.role, earlier.document.File, max(earlier.document.Line, 1))
+	return false
 }
 
 // nameHint says what a name may be. Names end up as object names (RFC 1123,
@@ -138,9 +166,9 @@ func (v *validator) binding(document Document, binding *IssuerBinding) {
 	namespace := authority.Metadata.Namespace
 	if binding.Spec.Scope == ScopeCluster {
 		v.claim(document, "metadata.name", "ClusterIssuer "+name, "the issuer of IssuerBinding "+name)
-		if namespace != v.clusterResourceNamespace {
+		if namespace != v.site.ClusterResourceNamespace {
 			v.refuse(document, "spec.authority", "a ClusterIssuer signs only with Secrets of the namespace %s, and Authority %s lies in %s: "+
-				"move the authority, or write scope: Namespace", v.clusterResourceNamespace, authority.Metadata.Name, namespace)
+				"move the authority, or write scope: Namespace", v.site.ClusterResourceNamespace, authority.Metadata.Name, namespace)
 		}
 		return
 	}
@@ -177,7 +205,9 @@ func (v *validator) bundleAuthorities(document Document, authorities []string) {
 	}
 	for i, name := range authorities {
 		field := fmt.Sprintf("spec.authorities[%d]", i)
-		v.authorityOf(document, field, name)
+		if authority, found := v.authorityOf(document, field, name); found && authority.Spec.IssuedBy != nil {
+			v.refuse(document, field, "%s is an intermediate, and intermediates never enter a bundle: name its root%s", name, v.rootOf(name))
+		}
 		if slices.Contains(authorities[:i], name) {
 			v.refuse(document, field, "%s stands twice", name)
 		}

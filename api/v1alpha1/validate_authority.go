@@ -18,13 +18,15 @@ const (
 	maxAttribute = 64
 	// minRSASize and maxRSASize are cert-manager's.
 	minRSASize, maxRSASize = 2048, 8192
+	// minCanaryInterval is the shortest: a canary takes a few seconds to come back.
+	minCanaryInterval = 10 * time.Second
 	// prudentSkew is what clocks are off by in practice; below it, validate warns.
 	prudentSkew = 5 * time.Minute
 )
 
-// reservedKey is the end of the name of the issuer that signs an authority's
-// certificates with their own keys, "<authority>-self-signed".
-const reservedKey = "self-signed"
+// selfSigned is the end of the name of the issuer that signs a root's certificates
+// with their own keys, "<authority>-self-signed".
+const selfSigned = "self-signed"
 
 func (v *validator) authority(document Document, authority *Authority) {
 	v.authorityName(document, authority)
@@ -46,11 +48,13 @@ func (v *validator) authorityName(document Document, authority *Authority) {
 		return
 	}
 	v.authorities[meta.Name] = document
-	v.claim(document, "metadata.name", issuerName(authority, reservedKey), "the self-signed issuer of Authority "+meta.Name)
+	if authority.Spec.IssuedBy == nil {
+		v.claim(document, "metadata.name", issuerName(authority, selfSigned), "the self-signed issuer of Authority "+meta.Name)
+	}
 }
 
-func issuerName(authority *Authority, key string) string {
-	return "Issuer " + authority.Metadata.Namespace + "/" + authority.Metadata.Name + "-" + key
+func issuerName(authority *Authority, pair string) string {
+	return "Issuer " + authority.Metadata.Namespace + "/" + authority.Metadata.Name + "-" + pair
 }
 
 func (v *validator) subject(document Document, subject Subject) {
@@ -103,7 +107,10 @@ func (v *validator) keys(document Document, authority *Authority) {
 			continue
 		}
 		listed = append(listed, key.Name)
-		v.key(document, field+".name", authority, key.Name)
+		if !isKeyName(key.Name) {
+			v.refuse(document, field+".name", "%s is not the name of a key: use at most 63 lower-case letters, digits and '-', "+
+				"with a letter or a digit at both ends", quote(key.Name))
+		}
 		if key.State == KeySigning {
 			signing = append(signing, key.Name)
 		}
@@ -116,23 +123,7 @@ func (v *validator) keys(document Document, authority *Authority) {
 	}
 }
 
-func (v *validator) key(document Document, field string, authority *Authority, name string) {
-	if len(validation.IsDNS1123Label(name)) > 0 {
-		v.refuse(document, field, "%s is not the name of a key: use at most 63 lower-case letters, digits and '-', "+
-			"with a letter or a digit at both ends", quote(name))
-		return
-	}
-	if commonName := authority.Spec.Subject.CommonName + " " + name; len(commonName) > maxAttribute {
-		v.refuse(document, field, "the certificate's common name %s has %d bytes, more than the %d that X.509 allows: shorten spec.subject.commonName",
-			quote(commonName), len(commonName), maxAttribute)
-	}
-	if name == reservedKey {
-		v.refuse(document, field, "%s is the name of an issuer that every authority has: choose another", reservedKey)
-		return
-	}
-	role := fmt.Sprintf("the internal issuer of key %s of Authority %s", name, authority.Metadata.Name)
-	v.claim(document, field, issuerName(authority, name), role)
-}
+func isKeyName(name string) bool { return len(validation.IsDNS1123Label(name)) == 0 }
 
 func (v *validator) durations(document Document, spec AuthoritySpec) {
 	duration, soak, skew := spec.Duration.Duration, spec.Rollover.Soak.Duration, spec.Rollover.Skew.Duration
@@ -153,5 +144,8 @@ func (v *validator) durations(document Document, spec AuthoritySpec) {
 		v.refuse(document, "spec.rollover.skew", "%s is negative", skew)
 	case skew < prudentSkew:
 		v.warn(document, "spec.rollover.skew", "%s is below %s: verifiers whose clocks are behind may refuse a new certificate", skew, prudentSkew)
+	}
+	if interval := spec.Rollover.CanaryInterval.Duration; interval < minCanaryInterval {
+		v.refuse(document, "spec.rollover.canaryInterval", "%s is shorter than %s: every issuer of the authority is sent a canary that often", interval, minCanaryInterval)
 	}
 }

@@ -7,7 +7,7 @@ import (
 )
 
 func TestTheFleetIsValid(t *testing.T) {
-	invalid, warnings := Validate(fleet(t), DefaultClusterResourceNamespace)
+	invalid, warnings := Validate(fleet(t), Site{})
 	if len(invalid)+len(warnings) != 0 {
 		t.Errorf("errors:\n%s\nwarnings:\n%s", invalid, warnings)
 	}
@@ -32,6 +32,11 @@ func trustBundle(name, authorities, target string) string {
 
 func authority(metadata, subject, keys, rest string) string {
 	return head + "kind: Authority\nmetadata: {" + metadata + "}\nspec:\n  subject: {" + subject + "}\n  keys: [" + keys + "]\n" + rest
+}
+
+// under is an intermediate on 7 lines and those of the rest, its common name its own.
+func under(name, parent, namespace, keys, rest string) string {
+	return authority("name: "+name+", namespace: "+namespace, "commonName: "+name, keys, "  issuedBy: {name: "+parent+"}\n"+rest)
 }
 
 func rollingOver(spec string) string {
@@ -101,7 +106,7 @@ func TestValidateErrors(t *testing.T) {
 			[]string{
 				`f.yaml:6: spec.keys[1].name: key a stands twice: a key's name is used once and never again`,
 				`f.yaml:6: spec.keys[2].name: "B" is not the name of a key: use at most 63 lower-case letters, digits and '-', with a letter or a digit at both ends`,
-				`f.yaml:6: spec.keys[3].name: self-signed is the name of an issuer that every authority has: choose another`,
+				`f.yaml:6: spec.keys[3].name: Issuer pki/root-self-signed would be the internal issuer of key self-signed of Authority root, but it is the self-signed issuer of Authority root already (f.yaml:1): rename one of them`,
 			},
 		},
 		"keys of two authorities with one object name": {
@@ -111,8 +116,8 @@ func TestValidateErrors(t *testing.T) {
 		},
 		"key sizes": {
 			rollingOver("  privateKey: {size: 255}\n") + separator +
-				authority("name: r, namespace: pki", named, signing, "  privateKey: {algorithm: RSA, size: 1024}\n") + separator +
-				authority("name: e, namespace: pki", named, signing, "  privateKey: {algorithm: Ed25519, size: 256}\n"),
+				authority("name: r, namespace: pki", "commonName: R", signing, "  privateKey: {algorithm: RSA, size: 1024}\n") + separator +
+				authority("name: e, namespace: pki", "commonName: E", signing, "  privateKey: {algorithm: Ed25519, size: 256}\n"),
 			[]string{
 				`f.yaml:7: spec.privateKey.size: 255 is no size of an ECDSA key: write 256, 384 or 521`,
 				`f.yaml:15: spec.privateKey.size: 1024 is no size of an RSA key: write 2048 to 8192`,
@@ -133,6 +138,10 @@ func TestValidateErrors(t *testing.T) {
 				`f.yaml:7: spec.rollover.skew: -1m0s is negative`,
 				`f.yaml:7: spec.rollover.soak: -1s is negative`,
 			},
+		},
+		"short canary interval": {
+			rollingOver("  rollover: {canaryInterval: 9s}\n"),
+			[]string{`f.yaml:7: spec.rollover.canaryInterval: 9s is shorter than 10s: every issuer of the authority is sent a canary that often`},
 		},
 		"binding of a leaving authority": {
 			authority(inPKI, named, "{name: a, state: Retired}", "") + separator + binding("name: b", "scope: Namespace, authority: root"),
@@ -184,7 +193,7 @@ func TestValidateErrors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			invalid, _ := Validate(documents, DefaultClusterResourceNamespace)
+			invalid, _ := Validate(documents, Site{})
 			if got, want := invalid.Error(), strings.Join(test.want, "\n"); got != want {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
@@ -197,7 +206,7 @@ func TestValidateWarns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	invalid, warnings := Validate(documents, DefaultClusterResourceNamespace)
+	invalid, warnings := Validate(documents, Site{})
 	if len(invalid) != 0 {
 		t.Errorf("errors:\n%s", invalid)
 	}
@@ -213,7 +222,7 @@ func TestValidateKnowsAnotherClusterResourceNamespace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if invalid, _ := Validate(documents, "pki"); len(invalid) != 0 {
+	if invalid, _ := Validate(documents, Site{ClusterResourceNamespace: "pki"}); len(invalid) != 0 {
 		t.Errorf("errors:\n%s", invalid)
 	}
 }

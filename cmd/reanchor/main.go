@@ -1,6 +1,7 @@
 // Command reanchor runs a fleet's PKI from Git.
 //
 //	reanchor controller    turn the loop of every TrustDomain in the cluster
+//	reanchor validate      say what is wrong with a domain's folder, without a cluster
 //	reanchor version       say which build this is
 //
 // This package wires and nothing more: it reads flags, the environment and the
@@ -54,6 +55,6 @@ from what the cluster really holds, and takes it.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(newController(), newVersion())
+	root.AddCommand(newController(), newValidate(), newVersion())
 	return root
 }

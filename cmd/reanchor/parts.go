@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -9,10 +10,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/applier"
 	"github.com/reanchor/reanchor/gitsource"
 	"github.com/reanchor/reanchor/planner"
@@ -25,8 +24,11 @@ import (
 func parts(cluster client.Client, flags controllerFlags) reconciler.Parts {
 	return reconciler.Parts{
 		Source: &source{folder: flags.storagePath},
-		Load: func(files fs.FS, folder string) (reconciler.Loaded, error) {
-			return load(files, folder, flags.clusterResourceNamespace)
+		LoadRecord: func(files fs.FS, folder string) (planner.Record, error) {
+			return renderer.LoadRecord(files, folder, renderer.Limits{})
+		},
+		Load: func(files fs.FS, folder string, record planner.Record) (reconciler.Loaded, error) {
+			return load(files, folder, renderer.Options{ClusterResourceNamespace: flags.clusterResourceNamespace, Record: record})
 		},
 		Observe: func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (planner.Observed, error) {
 			observer := applier.Observer{Reader: reader, ClusterResourceNamespace: flags.clusterResourceNamespace, Now: time.Now}
@@ -39,12 +41,12 @@ func parts(cluster client.Client, flags controllerFlags) reconciler.Parts {
 	}
 }
 
-// source keeps a copy of each domain's repository in a folder of its own.
+// source keeps a copy of each branch that a domain uses in a folder of its own.
 type source struct {
 	folder string
 
-	mu           sync.Mutex
-	repositories map[types.NamespacedName]repository
+	mu     sync.Mutex
+	copies map[string]repository // by their folders
 }
 
 // repository is an open copy, and what it was opened with.
@@ -53,9 +55,9 @@ type repository struct {
 	remote gitsource.Remote
 }
 
-// Pull pulls the domain's branch.
-func (s *source) Pull(ctx context.Context, domain *v1alpha1.TrustDomain, credentials reconciler.Credentials) (reconciler.Snapshot, error) {
-	opened, err := s.open(domain, credentials)
+// Pull returns the head of a branch.
+func (s *source) Pull(ctx context.Context, from reconciler.Branch) (reconciler.Snapshot, error) {
+	opened, err := s.open(from)
 	if err != nil {
 		return nil, err
 	}
@@ -66,28 +68,55 @@ func (s *source) Pull(ctx context.Context, domain *v1alpha1.TrustDomain, credent
 	return snapshot{pulled}, nil
 }
 
-// open returns the open copy of a domain's repository, opened anew if the remote or
-// its credentials are others than before.
-func (s *source) open(domain *v1alpha1.TrustDomain, credentials reconciler.Credentials) (*gitsource.Repository, error) {
-	name := client.ObjectKeyFromObject(domain)
-	remote := gitsource.Remote{
-		URL: domain.Spec.Source.URL, Branch: domain.Spec.Source.Ref.Branch,
-		Username: credentials.Username, Password: credentials.Password, CA: credentials.CAs,
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if known, ok := s.repositories[name]; ok && sameRemote(known.remote, remote) {
-		return known.Repository, nil
-	}
-	opened, err := gitsource.Open(filepath.Join(s.folder, name.Namespace, name.Name), remote)
+// Push adds a commit to a branch.
+func (s *source) Push(ctx context.Context, to reconciler.Branch, base reconciler.Snapshot, commit reconciler.Commit) (reconciler.Snapshot, error) {
+	opened, err := s.open(to)
 	if err != nil {
 		return nil, err
 	}
-	if s.repositories == nil {
-		s.repositories = map[types.NamespacedName]repository{}
+	pushed, err := opened.Push(ctx, base.(snapshot).Snapshot, gitsource.Commit{
+		Author: gitsource.Author(commit.Author), Message: commit.Message, When: commit.When, Files: commit.Files,
+	})
+	if conflict, ok := errors.AsType[*gitsource.ConflictError](err); ok {
+		return nil, fmt.Errorf("%w: %w", reconciler.ErrConflict, conflict)
 	}
-	s.repositories[name] = repository{opened, remote}
+	if err != nil {
+		return nil, err
+	}
+	return snapshot{pushed}, nil
+}
+
+// open returns the open copy of a branch, opened anew if the remote or its credentials
+// are others than before.
+func (s *source) open(branch reconciler.Branch) (*gitsource.Repository, error) {
+	folder := s.copyOf(branch)
+	remote := gitsource.Remote{
+		URL: branch.URL, Branch: branch.Name,
+		Username: branch.Credentials.Username, Password: branch.Credentials.Password, CA: branch.Credentials.CAs,
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known, ok := s.copies[folder]; ok && sameRemote(known.remote, remote) {
+		return known.Repository, nil
+	}
+	opened, err := gitsource.Open(folder, remote)
+	if err != nil {
+		return nil, err
+	}
+	if s.copies == nil {
+		s.copies = map[string]repository{}
+	}
+	s.copies[folder] = repository{opened, remote}
 	return opened, nil
+}
+
+// copyOf is the folder of a branch's copy. No domain has an @ in its name.
+func (s *source) copyOf(branch reconciler.Branch) string {
+	name := branch.Domain.Name
+	if branch.Record {
+		name += "@record"
+	}
+	return filepath.Join(s.folder, branch.Domain.Namespace, name)
 }
 
 func sameRemote(a, b gitsource.Remote) bool {
@@ -107,8 +136,8 @@ func (s snapshot) Changed(since reconciler.Snapshot) ([]string, error) {
 // loaded is what the renderer loaded, as the reconciler takes it.
 type loaded struct{ *renderer.Loaded }
 
-func load(files fs.FS, folder, clusterResourceNamespace string) (reconciler.Loaded, error) {
-	read, err := renderer.Load(files, folder, renderer.Options{ClusterResourceNamespace: clusterResourceNamespace})
+func load(files fs.FS, folder string, options renderer.Options) (reconciler.Loaded, error) {
+	read, err := renderer.Load(files, folder, options)
 	if err != nil {
 		return nil, err
 	}

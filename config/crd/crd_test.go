@@ -102,19 +102,17 @@ func domain(t *testing.T, spec string) map[string]any {
 	return object
 }
 
-const (
-	sourceLine    = "  source: {url: https://git.example.com/plant.git}\n"
-	writeBackLine = "  writeBack: {mode: Disabled}\n"
-)
+const sourceLine = "  source: {url: https://git.example.com/plant.git}\n"
 
 func TestDefaults(t *testing.T) {
-	object := domain(t, sourceLine+writeBackLine)
+	object := domain(t, sourceLine)
 	if errs := newServer(t).admit(object); len(errs) > 0 {
 		t.Fatal(errs.ToAggregate())
 	}
 	for path, want := range map[string]any{
 		"spec.interval": "1m", "spec.retryInterval": "1m", "spec.timeout": "5m", "spec.prune": true,
 		"spec.source.ref.branch": "main", "status.observedGeneration": int64(-1),
+		"spec.writeBack.mode": "Enabled", "spec.writeBack.author.name": "reanchor", "spec.writeBack.author.email": "noreply@reanchor.dev",
 	} {
 		got, found, err := unstructured.NestedFieldNoCopy(object, strings.Split(path, ".")...)
 		if err != nil || !found || got != want {
@@ -126,11 +124,13 @@ func TestDefaults(t *testing.T) {
 func TestValidTrustDomains(t *testing.T) {
 	server := newServer(t)
 	for name, spec := range map[string]string{
-		"all fields": "  interval: 1h30m\n  retryInterval: 1s\n  timeout: 1.5h\n  prune: false\n  suspend: true\n" + writeBackLine +
+		"all fields": "  interval: 1h30m\n  retryInterval: 1s\n  timeout: 1.5h\n  prune: false\n  suspend: true\n" +
+			"  writeBack: {mode: Enabled, branch: records/plant, author: {name: Plant PKI, email: pki@example.com}}\n" +
 			"  source:\n    url: file:///srv/git/plant.git\n    ref: {branch: release/1}\n    path: sites/plant-1\n" +
 			"    secretRef: {name: git}\n    certSecretRef: {name: git-ca}\n",
-		"path with dots": "  source: {url: https://git.example.com/a.git, path: a..b/.c/...}\n" + writeBackLine,
-		"at in the path": "  source: {url: https://git.example.com/~a@b/c.git}\n" + writeBackLine,
+		"path with dots": "  source: {url: https://git.example.com/a.git, path: a..b/.c/...}\n",
+		"no record":      sourceLine + "  writeBack: {mode: Disabled}\n",
+		"at in the path": "  source: {url: https://git.example.com/~a@b/c.git}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if errs := server.admit(domain(t, spec)); len(errs) > 0 {
@@ -143,21 +143,25 @@ func TestValidTrustDomains(t *testing.T) {
 func TestInvalidTrustDomains(t *testing.T) {
 	server := newServer(t)
 	for name, test := range map[string]struct{ spec, want string }{
-		"interval":            {sourceLine + writeBackLine + "  interval: 999ms\n", "interval must be at least 1s"},
-		"retryInterval":       {sourceLine + writeBackLine + "  retryInterval: 0s\n", "retryInterval must be at least 1s"},
-		"timeout":             {sourceLine + writeBackLine + "  timeout: 0.5s\n", "timeout must be at least 1s"},
-		"days":                {sourceLine + writeBackLine + "  interval: 1d\n", "spec.interval in body should match"},
-		"number":              {sourceLine + writeBackLine + "  interval: 60\n", "must be of type string"},
-		"absolute path":       {"  source: {url: https://git.example.com/a.git, path: /etc}\n" + writeBackLine, "path must be relative and stay inside the repository"},
-		"escaping path":       {"  source: {url: https://git.example.com/a.git, path: a/../../b}\n" + writeBackLine, "path must be relative and stay inside the repository"},
-		"plain HTTP":          {"  source: {url: http://git.example.com/a.git}\n" + writeBackLine, "spec.source.url in body should match"},
-		"SSH":                 {"  source: {url: ssh://git@git.example.com/a.git}\n" + writeBackLine, "spec.source.url in body should match"},
-		"credentials":         {"  source: {url: https://me:token@git.example.com/a.git}\n" + writeBackLine, "url must not hold credentials: use secretRef"},
-		"empty branch":        {"  source: {url: https://git.example.com/a.git, ref: {branch: ''}}\n" + writeBackLine, "spec.source.ref.branch in body should be at least 1 chars long"},
-		"nameless Secret":     {"  source: {url: https://git.example.com/a.git, secretRef: {}}\n" + writeBackLine, "spec.source.secretRef.name: Required value"},
-		"no source":           {writeBackLine, "spec.source: Required value"},
-		"no writeBack":        {sourceLine, "spec.writeBack: Required value"},
-		"writeBack to a fork": {sourceLine + "  writeBack: {mode: Branch}\n", `supported values: "Disabled"`},
+		"interval":            {sourceLine + "  interval: 999ms\n", "interval must be at least 1s"},
+		"retryInterval":       {sourceLine + "  retryInterval: 0s\n", "retryInterval must be at least 1s"},
+		"timeout":             {sourceLine + "  timeout: 0.5s\n", "timeout must be at least 1s"},
+		"days":                {sourceLine + "  interval: 1d\n", "spec.interval in body should match"},
+		"number":              {sourceLine + "  interval: 60\n", "must be of type string"},
+		"absolute path":       {"  source: {url: https://git.example.com/a.git, path: /etc}\n", "path must be relative and stay inside the repository"},
+		"escaping path":       {"  source: {url: https://git.example.com/a.git, path: a/../../b}\n", "path must be relative and stay inside the repository"},
+		"plain HTTP":          {"  source: {url: http://git.example.com/a.git}\n", "spec.source.url in body should match"},
+		"SSH":                 {"  source: {url: ssh://git@git.example.com/a.git}\n", "spec.source.url in body should match"},
+		"credentials":         {"  source: {url: https://me:token@git.example.com/a.git}\n", "url must not hold credentials: use secretRef"},
+		"empty branch":        {"  source: {url: https://git.example.com/a.git, ref: {branch: ''}}\n", "spec.source.ref.branch in body should be at least 1 chars long"},
+		"nameless Secret":     {"  source: {url: https://git.example.com/a.git, secretRef: {}}\n", "spec.source.secretRef.name: Required value"},
+		"no source":           {"  prune: true\n", "spec.source: Required value"},
+		"a reference":         {"  source: {url: https://git.example.com/a.git, ref: {branch: refs/heads/main}}\n", "branch must be a name such as main"},
+		"writeBack to a fork": {sourceLine + "  writeBack: {mode: Fork}\n", `supported values: "Enabled", "Disabled"`},
+		"record reference":    {sourceLine + "  writeBack: {branch: refs/heads/main}\n", "branch must be a name such as main"},
+		"author's name":       {sourceLine + "  writeBack: {author: {name: \"a <b>\"}}\n", "spec.writeBack.author.name in body should match"},
+		"two lines of author": {sourceLine + "  writeBack: {author: {name: \"a\\nb\"}}\n", "spec.writeBack.author.name in body should match"},
+		"author's address":    {sourceLine + "  writeBack: {author: {email: a b@c}}\n", "spec.writeBack.author.email in body should match"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			errs := server.admit(domain(t, test.spec))

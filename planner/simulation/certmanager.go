@@ -64,6 +64,7 @@ type leaf struct {
 	secret  string
 	chain   []pki.Certificate
 	root    pki.Certificate
+	changed time.Time
 	foreign bool
 	issuing bool
 	// lost: the request that told what was issued is gone.
@@ -112,7 +113,7 @@ func (w *World) issueLeaves() {
 		}
 		signed := w.sign(leaf.ref.String(), w.leafLife, secret)
 		leaf.chain, leaf.root = append([]pki.Certificate{signed}, secret.above...), secret.root
-		leaf.issuing, leaf.lost = false, false
+		leaf.issuing, leaf.lost, leaf.changed = false, false, w.Now
 		w.checkLifetime(leaf, secret)
 	}
 }

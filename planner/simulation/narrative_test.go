@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/simulation"
 )
 
@@ -16,31 +17,45 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestNarratives(t *testing.T) {
 	type commit struct {
 		says  string
-		keys  []state
+		want  planner.Desired
 		after int // turns after the commit before; 0: once all is settled
 	}
 	tests := map[string][]commit{
 		"root-at-once": {
-			{says: "the first key", keys: []state{signing("2025")}},
-			{says: "2026 shall sign, 2025 shall go", keys: []state{retired("2025"), signing("2026")}},
+			{says: "the first key", want: fleet(signing("2025"))},
+			{says: "2026 shall sign, 2025 shall go", want: fleet(retired("2025"), signing("2026"))},
 		},
 		"root-step-by-step": {
-			{says: "the first key", keys: []state{signing("2025")}},
-			{says: "2026 is trusted", keys: []state{signing("2025"), trusted("2026")}},
-			{says: "2026 signs", keys: []state{trusted("2025"), signing("2026")}},
-			{says: "2025 goes", keys: []state{retired("2025"), signing("2026")}},
+			{says: "the first key", want: fleet(signing("2025"))},
+			{says: "2026 is trusted", want: fleet(signing("2025"), trusted("2026"))},
+			{says: "2026 signs", want: fleet(trusted("2025"), signing("2026"))},
+			{says: "2025 goes", want: fleet(retired("2025"), signing("2026"))},
 		},
 		"root-reverted": {
-			{says: "the first key", keys: []state{signing("2025")}},
-			{says: "2026 shall sign, 2025 shall go", keys: []state{retired("2025"), signing("2026")}},
-			{says: "git revert", keys: []state{signing("2025")}, after: 26},
+			{says: "the first key", want: fleet(signing("2025"))},
+			{says: "2026 shall sign, 2025 shall go", want: fleet(retired("2025"), signing("2026"))},
+			{says: "git revert", want: fleet(signing("2025")), after: 20},
+		},
+		"third-key": {
+			{says: "the first key", want: fleet(signing("2025"))},
+			{says: "2026 shall sign, 2025 shall go", want: fleet(retired("2025"), signing("2026"))},
+			{says: "2027 shall sign, both others shall go", want: fleet(retired("2025"), retired("2026"), signing("2027")), after: 20},
+		},
+		"intermediate": {
+			{says: "the first keys", want: chain(keys(signing("2025")), keys(signing("a")))},
+			{says: "b shall issue, a shall go", want: chain(keys(signing("2025")), keys(retired("a"), signing("b")))},
+		},
+		"root-with-its-intermediate": {
+			{says: "the first keys", want: chain(keys(signing("2025")), keys(signing("a")))},
+			{says: "2026 shall sign, 2025 shall go", want: chain(keys(retired("2025"), signing("2026")), keys(signing("a")))},
 		},
 	}
 	for name, commits := range tests {
 		t.Run(name, func(t *testing.T) {
-			world := simulation.New(1, fleet(commits[0].keys...), plant())
+			world := simulation.New(1, commits[0].want, plant())
+			world.KeepRecord()
 			for i, commit := range commits {
-				world.Desired = fleet(commit.keys...)
+				world.Desired = commit.want
 				world.Say("commit: %s", commit.says)
 				if cut := i + 1; cut < len(commits) && commits[cut].after > 0 {
 					takeTurns(t, world, commits[cut].after)

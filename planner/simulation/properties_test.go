@@ -2,6 +2,7 @@ package simulation_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -11,49 +12,90 @@ import (
 	"github.com/reanchor/reanchor/planner/simulation"
 )
 
-// drawKeys draws a valid list of keys: exactly one signs, any other may be trusted,
-// retired or not listed.
-func drawKeys(t *rapid.T) []state {
-	names := []string{"2025", "2026", "2027"}
-	signer := rapid.IntRange(0, len(names)-1).Draw(t, "signer")
-	var keys []state
-	for i, name := range names {
-		if i == signer {
-			keys = append(keys, signing(name))
-			continue
-		}
-		switch rapid.IntRange(0, 2).Draw(t, "state of "+name) {
-		case 0:
-			keys = append(keys, trusted(name))
-		case 1:
-			keys = append(keys, retired(name))
+// stormy runs a random site through random commits, each somewhere in the middle of what
+// the one before began, with neighbours as slow as they like, stale and refused
+// observations, any subset of a turn's writes carried out in any order, and the status
+// lost now and then. It asks after every turn, and returns the world when the storm is
+// over: nothing has settled.
+func stormy(t *rapid.T, ask func(*simulation.World)) (*simulation.World, shape) {
+	site := rapid.SampledFrom(shapes).Draw(t, "shape")
+	world := simulation.New(rapid.Uint64().Draw(t, "seed"), site.desired(site.first()), site.drawUsers(t))
+	if rapid.Bool().Draw(t, "record") {
+		world.KeepRecord()
+	}
+	world.Disorder, world.Recreate = true, true
+	for range rapid.IntRange(1, 4).Draw(t, "commits") {
+		world.Desired = site.desired(site.drawn(t))
+		world.Desired.Authorities[0].Spec.Rollover.Paused = rapid.IntRange(0, 9).Draw(t, "paused") == 0
+		for range rapid.IntRange(0, 60).Draw(t, "turns") {
+			if rapid.IntRange(0, 40).Draw(t, "forget") == 0 {
+				world.ForgetStatus()
+			}
+			world.Turn()
+			ask(world)
 		}
 	}
-	return keys
+	return world, site
 }
 
-// TestInvariantsHoldInDisorder: whatever is committed, whenever, with neighbours as
-// slow as they like, any subset of a turn's writes carried out in any order, and the
-// status lost now and then, no invariant is broken in any state on the way; and once
-// the disorder ends, the world settles on what Git says.
-func TestInvariantsHoldInDisorder(t *testing.T) {
+// calm ends the storm with new keys for everyone, and lets the world settle.
+func calm(t *rapid.T, world *simulation.World, site shape) {
+	world.Disorder = false
+	world.Desired = site.desired(site.fresh())
+	if log, err := world.Settle(600); err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+}
+
+// neverBroken fails on a violation of that invariant in any state of any storm.
+func neverBroken(t *testing.T, invariant simulation.Invariant) {
+	rapid.Check(t, func(t *rapid.T) {
+		stormy(t, func(world *simulation.World) {
+			for _, broken := range world.Violations() {
+				if broken.Invariant == invariant {
+					t.Fatalf("%s\n%s", broken, world.Log())
+				}
+			}
+		})
+	})
+}
+
+// Invariants 1 to 3, 5, 9, 15 and 16 hold in every state of every storm.
+
+func TestTrustBeforeUse(t *testing.T)             { neverBroken(t, simulation.TrustBeforeUse) }
+func TestDrainBeforeRetire(t *testing.T)          { neverBroken(t, simulation.DrainBeforeRetire) }
+func TestPairwiseSafety(t *testing.T)             { neverBroken(t, simulation.PairwiseSafety) }
+func TestBundlesOnlyGrowUntilRetire(t *testing.T) { neverBroken(t, simulation.BundlesOnlyGrow) }
+func TestNothingIsUsedBeforeItsSkew(t *testing.T) { neverBroken(t, simulation.Skew) }
+func TestRestartsAreBounded(t *testing.T)         { neverBroken(t, simulation.RestartsAreBounded) }
+func TestIntermediatesEnterNoBundle(t *testing.T) { neverBroken(t, simulation.NoIntermediateAnchor) }
+
+// TestAnySubsetConverges: whatever was committed, and whichever writes were lost on the
+// way, new keys for everyone end the storm: the world settles on what Git says, and
+// nothing was broken.
+func TestAnySubsetConverges(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		world, site := stormy(t, func(world *simulation.World) { failOnViolation(t, world) })
+		calm(t, world, site)
+		failOnViolation(t, world)
+		failUnlessReached(t, world)
+	})
+}
+
+// TestRevertConverges: without a record, where a name may be used again, every world
+// settles on whatever was committed last, going back included.
+func TestRevertConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		world := simulation.New(rapid.Uint64().Draw(t, "seed"), fleet(signing("2025")), plant())
 		world.Disorder = true
 		for range rapid.IntRange(1, 4).Draw(t, "commits") {
-			keys := drawKeys(t)
-			world.Desired = fleet(keys...)
-			world.Desired.Authorities[0].Spec.Rollover.Paused = rapid.IntRange(0, 9).Draw(t, "paused") == 0
+			world.Desired = fleet(drawKeys(t, "2025", "2026", "2027")...)
 			for range rapid.IntRange(0, 60).Draw(t, "turns") {
-				if rapid.IntRange(0, 40).Draw(t, "forget") == 0 {
-					world.ForgetStatus()
-				}
 				world.Turn()
 				failOnViolation(t, world)
 			}
 		}
 		world.Disorder = false
-		world.Desired.Authorities[0].Spec.Rollover.Paused = false
 		if log, err := world.Settle(400); err != nil {
 			t.Fatalf("%v\n%s", err, log)
 		}
@@ -64,31 +106,40 @@ func TestInvariantsHoldInDisorder(t *testing.T) {
 // TestSettledWorldsAreLeftAlone: a turn over a settled world writes nothing, and
 // plans the same bytes each time.
 func TestSettledWorldsAreLeftAlone(t *testing.T) {
-	world := simulation.New(1, fleet(signing("2025")), plant())
-	if log, err := world.Settle(200); err != nil {
-		t.Fatalf("%v\n%s", err, log)
-	}
-	before := fmt.Sprintf("%+v", planner.Next(world.Desired, world.Observe(), world.Now))
-	for range 100 {
-		if again := fmt.Sprintf("%+v", planner.Next(world.Desired, world.Observe(), world.Now)); again != before {
-			t.Fatalf("the plan changed:\n%s\n%s", before, again)
+	rapid.Check(t, func(t *rapid.T) {
+		site := rapid.SampledFrom(shapes).Draw(t, "shape")
+		world := simulation.New(rapid.Uint64().Draw(t, "seed"), site.desired(site.first()), site.drawUsers(t))
+		world.Recreate = true
+		if rapid.Bool().Draw(t, "record") {
+			world.KeepRecord()
 		}
-		if writes := world.Pending(); len(writes) > 0 {
-			t.Fatalf("a settled world is written to: %v", writes)
+		if log, err := world.Settle(200); err != nil {
+			t.Fatalf("%v\n%s", err, log)
 		}
-	}
+		before := fmt.Sprintf("%+v", planner.Next(world.Desired, world.Observe(), world.Now))
+		for range 100 {
+			if again := fmt.Sprintf("%+v", planner.Next(world.Desired, world.Observe(), world.Now)); again != before {
+				t.Fatalf("the plan changed:\n%s\n%s", before, again)
+			}
+			if writes := world.Pending(); len(writes) > 0 {
+				t.Fatalf("a settled world is written to: %v", writes)
+			}
+		}
+	})
 }
 
 // TestWhatIsInUseIsNotRemoved: when Git loses every document, what somebody still
 // depends on stays, and the plan says who that is.
 func TestWhatIsInUseIsNotRemoved(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		world := simulation.New(rapid.Uint64().Draw(t, "seed"), fleet(signing("2025")), plant())
+		site := rapid.SampledFrom(shapes).Draw(t, "shape")
+		world := simulation.New(rapid.Uint64().Draw(t, "seed"), site.desired(site.first()), site.drawUsers(t))
+		world.Recreate = true
 		if log, err := world.Settle(200); err != nil {
 			t.Fatalf("%v\n%s", err, log)
 		}
 		world.Disorder = true
-		world.Desired = fleet(retired("2025"), signing("2026"))
+		world.Desired = site.desired(site.drawn(t))
 		for range rapid.IntRange(0, 60).Draw(t, "turns") {
 			world.Turn()
 		}
@@ -111,29 +162,52 @@ func failOnViolation(t *rapid.T, world *simulation.World) {
 
 // failUnlessReached compares the keys that are left, and what they do, with Git.
 func failUnlessReached(t *rapid.T, world *simulation.World) {
-	left := map[string]bool{}
-	observed := world.Observe()
+	observed, want, signer := world.Observe(), map[string]bool{}, map[string]string{}
+	for _, authority := range world.Desired.Authorities {
+		for _, key := range authority.Spec.Keys {
+			pair := pairIn(world.Desired, authority, key.Name)
+			if key.State != v1alpha1.KeyRetired {
+				want[planner.KeyObjectName(authority.Metadata.Name, pair)] = true
+			}
+			if key.State == v1alpha1.KeySigning {
+				signer[authority.Metadata.Name] = planner.KeyObjectName(authority.Metadata.Name, pair)
+			}
+		}
+	}
 	for _, key := range observed.Keys {
-		left[key.Name] = true
-	}
-	signer := ""
-	for _, key := range world.Desired.Authorities[0].Spec.Keys {
-		if key.State == v1alpha1.KeySigning {
-			signer = key.Name
+		name := planner.KeyObjectName(key.Authority.Name, key.Name)
+		if !want[name] {
+			t.Fatalf("key %s is still there, and Git does not keep it\n%s", name, world.Log())
 		}
-		if wanted := key.State != v1alpha1.KeyRetired; wanted != left[key.Name] {
-			t.Fatalf("key %s is %s in Git, and there: %v\n%s", key.Name, key.State, left[key.Name], world.Log())
-		}
-		delete(left, key.Name)
+		delete(want, name)
 	}
-	if len(left) > 0 {
-		t.Fatalf("keys that Git does not list are still there: %v\n%s", left, world.Log())
+	if len(want) > 0 {
+		t.Fatalf("keys that Git keeps are not there: %v\n%s", want, world.Log())
 	}
-	for _, issuer := range observed.Issuers {
-		if want := planner.KeyObjectName("fleet-root", signer); issuer.SecretName != want {
-			t.Fatalf("issuer %s signs with %s, not with %s", issuer.Ref, issuer.SecretName, want)
+	for _, bound := range world.Desired.Bindings {
+		at := slices.IndexFunc(observed.Issuers, func(i planner.Issuer) bool { return i.Ref == planner.BindingRef(bound) })
+		if at < 0 || observed.Issuers[at].SecretName != signer[bound.Spec.Authority] {
+			t.Fatalf("issuer %s does not sign with %s\n%s", planner.BindingRef(bound), signer[bound.Spec.Authority], world.Log())
 		}
 	}
+}
+
+// pairIn names the key pair of a key under what its parents sign with.
+func pairIn(desired planner.Desired, authority v1alpha1.Authority, key string) string {
+	if authority.Spec.IssuedBy == nil {
+		return key
+	}
+	for _, parent := range desired.Authorities {
+		if parent.Metadata.Name != authority.Spec.IssuedBy.Name {
+			continue
+		}
+		for _, above := range parent.Spec.Keys {
+			if above.State == v1alpha1.KeySigning {
+				return v1alpha1.KeyUnder(key, pairIn(desired, parent, above.Name))
+			}
+		}
+	}
+	return ""
 }
 
 // TestRevertWhileTheBundleShrinks: Git goes back to a key while the Bundle without its

@@ -66,6 +66,28 @@ func fleet(keys ...state) planner.Desired {
 	}
 }
 
+// issuing declares an intermediate, in a namespace of its own if one is named.
+func issuing(name, namespace, parent string, keys ...state) v1alpha1.Authority {
+	authority := root(name, keys...)
+	authority.Spec.IssuedBy = &v1alpha1.AuthorityReference{Name: parent}
+	authority.Spec.Duration = duration(43800 * time.Hour)
+	if namespace != "" {
+		authority.Metadata.Namespace = namespace
+	}
+	return authority
+}
+
+// chain declares the root without an issuer of its own, and an intermediate with one.
+func chain(rootKeys, issuingKeys []state) planner.Desired {
+	return planner.Desired{
+		Authorities: []v1alpha1.Authority{issuing("fleet-issuing", "", "fleet-root", issuingKeys...), root("fleet-root", rootKeys...)},
+		Bindings:    []v1alpha1.IssuerBinding{binding("fleet", "fleet-issuing")},
+		Bundles:     []v1alpha1.TrustBundle{bundle("fleet-trust", "fleet-root")},
+	}
+}
+
+func keys(keys ...state) []state { return keys }
+
 // plant is a broker and a supervisor that load at their start and a client that
 // reloads by itself; all verify each other.
 func plant() simulation.Users {

@@ -97,33 +97,43 @@ func (w *World) roll(workload *workload) {
 
 // start loads what the pod mounts; a pod whose mounts are not there does not start.
 func (w *World) start(workload *workload) *pod {
-	p := &pod{bundleDigest: workload.BundleDigest, leavesDigest: workload.LeavesDigest, created: w.Now, ordinal: len(workload.pods)}
-	if !w.load(workload, p) {
-		return nil
+	p := &pod{
+		bundleDigest: workload.BundleDigest, leavesDigest: workload.LeavesDigest, created: w.Now, ordinal: len(workload.pods),
+		anchors: map[string]pki.Anchors{}, chains: map[string][]pki.Certificate{}, own: map[string]pki.Anchors{},
+	}
+	for _, mount := range workload.Bundles {
+		if !w.loadBundle(workload, p, mount, w.Now) {
+			return nil
+		}
+	}
+	for _, mount := range workload.Secrets {
+		if !w.loadSecret(workload, p, mount, w.Now) {
+			return nil
+		}
 	}
 	return p
 }
 
-func (w *World) load(workload *workload, p *pod) bool {
-	anchors, chains, own := map[string]pki.Anchors{}, map[string][]pki.Certificate{}, map[string]pki.Anchors{}
-	for _, mount := range workload.Bundles {
-		c := w.copies[copyID{mount.Name, workload.Ref.Namespace}]
-		if c == nil {
-			return false
-		}
-		anchors[mount.Name] = c.anchors
+// loadBundle loads a copy as it has been since the time given, if it has.
+func (w *World) loadBundle(workload *workload, p *pod, mount planner.Mount, since time.Time) bool {
+	c := w.copies[copyID{mount.Name, workload.Ref.Namespace}]
+	if c == nil || c.changed.After(since) {
+		return false
 	}
-	for _, mount := range workload.Secrets {
-		l := w.leafOf(workload.Ref.Namespace, mount.Name)
-		if l == nil || len(l.chain) == 0 {
-			return false
-		}
-		chains[mount.Name] = l.chain
-		if mount.OwnCA == planner.OwnCANamed && !workload.OwnCAUnused {
-			own[mount.Name] = pki.NewAnchors(l.root)
-		}
+	p.anchors[mount.Name] = c.anchors
+	return true
+}
+
+// loadSecret loads a leaf, and its ca.crt where the workload verifies with that.
+func (w *World) loadSecret(workload *workload, p *pod, mount planner.Mount, since time.Time) bool {
+	l := w.leafOf(workload.Ref.Namespace, mount.Name)
+	if l == nil || len(l.chain) == 0 || l.changed.After(since) {
+		return false
 	}
-	p.anchors, p.chains, p.own = anchors, chains, own
+	p.chains[mount.Name] = l.chain
+	if mount.OwnCA == planner.OwnCANamed && !workload.OwnCAUnused {
+		p.own[mount.Name] = pki.NewAnchors(l.root)
+	}
 	return true
 }
 
@@ -136,27 +146,24 @@ func (w *World) leafOf(namespace, secret string) *leaf {
 	return nil
 }
 
-// reload lets the pods of a workload that reloads by itself do so: each as late as
-// the workload's owner says it may, the first pod at once.
+// reload lets the pods of a workload that reloads by itself load what changed in their
+// volumes, which are all that the kubelet refreshes: each pod as late as the workload's
+// owner says it may, the first one at once.
 func (w *World) reload(workload *workload) {
-	mounts := slices.Concat(workload.Bundles, workload.Secrets)
-	if workload.Reloads == 0 || slices.ContainsFunc(mounts, func(m planner.Mount) bool { return m.Kind != planner.MountVolume }) {
+	if workload.Reloads == 0 {
 		return
 	}
 	for i, p := range workload.pods {
-		late := workload.Reloads * time.Duration(i) / replicas
-		if w.changedBefore(workload, w.Now.Add(-late)) {
-			w.load(workload, p)
+		since := w.Now.Add(-workload.Reloads * time.Duration(i) / replicas)
+		for _, mount := range workload.Bundles {
+			if mount.Kind == planner.MountVolume {
+				w.loadBundle(workload, p, mount, since)
+			}
+		}
+		for _, mount := range workload.Secrets {
+			if mount.Kind == planner.MountVolume {
+				w.loadSecret(workload, p, mount, since)
+			}
 		}
 	}
-}
-
-func (w *World) changedBefore(workload *workload, at time.Time) bool {
-	for _, mount := range workload.Bundles {
-		c := w.copies[copyID{mount.Name, workload.Ref.Namespace}]
-		if c == nil || c.changed.After(at) {
-			return false
-		}
-	}
-	return true
 }

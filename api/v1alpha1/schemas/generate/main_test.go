@@ -96,7 +96,7 @@ func TestSchemaAndDecoderAgree(t *testing.T) {
 		valid    bool
 	}{
 		"authority":           {authority + keys, true},
-		"everything":          {authority + keys + "  duration: 1h30m\n  privateKey: {algorithm: RSA, size: 2048}\n  rollover: {soak: 0s, skew: 5m, confirm: Workloads, paused: true}\n", true},
+		"everything":          {authority + keys + "  duration: 1h30m\n  privateKey: {algorithm: RSA, size: 2048}\n  issuedBy: {name: root}\n  rollover: {soak: 0s, skew: 5m, confirm: Workloads, canaryInterval: 10m, paused: true}\n", true},
 		"bundle":              {bundle + target, true},
 		"selector":            {bundle + "  target: {configMap: {key: ca.crt}, namespaceSelector: {matchExpressions: [{key: a, operator: Exists}]}}\n", true},
 		"binding":             {binding + "spec: {scope: Cluster, authority: root}\n", true},
@@ -109,7 +109,9 @@ func TestSchemaAndDecoderAgree(t *testing.T) {
 		"number for a name":   {authority + "  keys: [{name: 2026, state: Signing}]\n", false},
 		"compromised":         {authority + "  keys: [{name: a, state: Compromised}]\n", false},
 		"devices":             {authority + keys + "  rollover: {confirm: Devices}\n", false},
-		"issued by":           {authority + keys + "  issuedBy: {name: x}\n", false},
+		"issued by a name":    {authority + keys + "  issuedBy: x\n", false},
+		"issued by nobody":    {authority + keys + "  issuedBy: {}\n", false},
+		"issued by a key":     {authority + keys + "  issuedBy: {name: x, key: a}\n", false},
 		"via ConfigMap":       {bundle + target + "  via: ConfigMap\n", false},
 		"duration in years":   {authority + keys + "  duration: 10y\n", false},
 		"duration as number":  {authority + keys + "  duration: 10\n", false},
@@ -136,6 +138,7 @@ func TestSchemaRefusesBadNames(t *testing.T) {
 		"name":          "kind: Authority\nmetadata: {name: Root_1, namespace: a}\nspec: {subject: {commonName: R}, keys: [{name: a, state: Signing}]}\n",
 		"key":           "kind: Authority\nmetadata: {name: root, namespace: a}\nspec: {subject: {commonName: R}, keys: [{name: A.1, state: Signing}]}\n",
 		"no keys":       "kind: Authority\nmetadata: {name: root, namespace: a}\nspec: {subject: {commonName: R}, keys: []}\n",
+		"parent":        "kind: Authority\nmetadata: {name: root, namespace: a}\nspec: {subject: {commonName: R}, issuedBy: {name: Root_1}, keys: [{name: a, state: Signing}]}\n",
 		"country":       "kind: Authority\nmetadata: {name: root, namespace: a}\nspec: {subject: {commonName: R, countries: [Germany]}, keys: [{name: a, state: Signing}]}\n",
 		"ConfigMap key": "kind: TrustBundle\nmetadata: {name: t}\nspec: {authorities: [root], target: {configMap: {key: a/b}}}\n",
 	} {

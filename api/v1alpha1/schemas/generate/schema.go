@@ -47,6 +47,7 @@ const (
 var refine = map[string]func(*Schema){
 	"metadata.name":                      func(s *Schema) { s.Pattern, s.MaxLength = namePattern, 63 },
 	"metadata.namespace":                 func(s *Schema) { s.Pattern, s.MaxLength = keyPattern, 63 },
+	"spec.issuedBy.name":                 func(s *Schema) { s.Pattern, s.MaxLength = namePattern, 63 },
 	"spec.keys":                          func(s *Schema) { s.MinItems = 1 },
 	"spec.keys[].name":                   func(s *Schema) { s.Pattern, s.MaxLength = keyPattern, 63 },
 	"spec.subject.commonName":            func(s *Schema) { s.MinLength, s.MaxLength = 1, 62 },
