@@ -122,18 +122,35 @@ func parentName(k *key) string {
 
 // hasOwnIdentity demands a subject key identifier that no other key has: without
 // it, verifiers that hold two anchors guess which one signed (RFC 5280, section
-// 4.2.1.2).
+// 4.2.1.2). Where two keys share a subject, leaves must say which of them signed.
 func (c *course) hasOwnIdentity(k *key) *Hold {
 	ski := k.seen.Certificate.SubjectKeyID()
 	if len(ski) == 0 {
 		return c.about(k, "identity", "it has no subject key identifier: verifiers could not tell it from its neighbours; name a new key")
 	}
 	for _, other := range c.keys {
-		if other != k && other.known() && bytes.Equal(other.seen.Certificate.SubjectKeyID(), ski) {
+		switch {
+		case other == k || !other.known():
+		case bytes.Equal(other.seen.Certificate.SubjectKeyID(), ski):
 			return c.about(k, "identity", fmt.Sprintf("its subject key identifier is also that of %s: name a new key", other.name))
+		case bytes.Equal(other.seen.Certificate.X509().RawSubject, k.seen.Certificate.X509().RawSubject):
+			if leaf, found := c.nameless(); found {
+				return c.about(k, "identity", fmt.Sprintf("its subject is also that of %s, and the Certificate %s does not say by an authority key identifier which of them signed it: name a new key", other.name, leaf.Ref))
+			}
 		}
 	}
 	return nil
+}
+
+// nameless finds a live leaf without an authority key identifier (RFC 5280, section
+// 4.2.1.1).
+func (c *course) nameless() (Leaf, bool) {
+	for _, leaf := range c.leaves {
+		if c.turn.live(leaf) && len(leaf.Chain[0].X509().AuthorityKeyId) == 0 {
+			return leaf, true
+		}
+	}
+	return Leaf{}, false
 }
 
 // pastSkew waits until clocks that are behind agree that the certificate is valid.

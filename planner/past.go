@@ -3,6 +3,7 @@ package planner
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/reanchor/reanchor/pki"
 )
@@ -35,7 +36,7 @@ func (c *course) standingAs(k *key) pki.Anchors {
 	for _, declared := range c.bundles {
 		standing, _ := c.turn.standing(declared.Metadata.Name)
 		for _, anchor := range standing.Anchors {
-			if c.bearsName(k, anchor) {
+			if c.bearsName(k, anchor) && !c.isAnothers(k, anchor) {
 				found = append(found, anchor)
 			}
 		}
@@ -49,6 +50,13 @@ func (c *course) bearsName(k *key, anchor pki.Certificate) bool {
 		return bytes.Equal(k.seen.Certificate.X509().RawSubject, anchor.X509().RawSubject)
 	}
 	return anchor.CommonName() == c.caSpec(k).CommonName
+}
+
+// isAnothers reports whether an anchor is known to be another key's of the authority.
+func (c *course) isAnothers(k *key, anchor pki.Certificate) bool {
+	return slices.ContainsFunc(c.keys, func(other *key) bool {
+		return other != k && (other.known() && other.seen.Certificate.Equal(anchor) || !other.recorded.IsZero() && other.recorded.Equal(anchor))
+	})
 }
 
 // anchorsOf are all anchors that a root's key is or was: what goes when it is retired.

@@ -65,6 +65,8 @@ type leaf struct {
 	chain   []pki.Certificate
 	root    pki.Certificate
 	changed time.Time
+	// renews is when cert-manager renews it by itself.
+	renews  time.Time
 	foreign bool
 	issuing bool
 	// lost: the request that told what was issued is gone.
@@ -82,7 +84,7 @@ func (w *World) issueCAs() {
 		ca, secret := w.cas[ref], w.secrets[ref]
 		parent := w.parentSecret(ca.target.Spec.SignedBy)
 		waits := ca.target.Spec.SignedBy != planner.Ref{} && parent == nil
-		if (secret != nil && !ca.issuing) || waits || w.lazy() {
+		if (secret != nil && !ca.issuing) || waits || w.Stuck["Certificate "+ref.String()] || w.lazy() {
 			continue
 		}
 		if secret == nil {
@@ -108,18 +110,23 @@ func (w *World) issueLeaves() {
 	for _, ref := range sortedKeys(w.leaves) {
 		leaf := w.leaves[ref]
 		secret := w.signingSecret(leaf.issuer)
-		if !leaf.issuing || secret == nil || w.lazy() {
+		leaf.issuing = leaf.issuing || len(leaf.chain) > 0 && w.Now.After(leaf.renews)
+		if !leaf.issuing || secret == nil || w.Stuck["Certificate "+ref.String()] || w.lazy() {
 			continue
 		}
 		signed := w.sign(leaf.ref.String(), w.leafLife, secret)
 		leaf.chain, leaf.root = append([]pki.Certificate{signed}, secret.above...), secret.root
 		leaf.issuing, leaf.lost, leaf.changed = false, false, w.Now
 		w.checkLifetime(leaf, secret)
+		leaf.renews = w.Now.Add(w.leafLife * 2 / 3)
 	}
 }
 
 func (w *World) answerCanaries() {
 	for _, ref := range sortedKeys(w.issuers) {
+		if w.Stuck["canary "+ref.String()] {
+			continue
+		}
 		w.answer(&w.issuers[ref].canary, &w.issuers[ref].proof, w.signingSecret(ref))
 	}
 	for _, ref := range sortedKeys(w.internal) {
@@ -157,6 +164,9 @@ func (w *World) issueCA(target planner.TargetKey, private ed25519.PrivateKey, pa
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
+	}
+	if w.Quirk != nil {
+		w.Quirk(template)
 	}
 	if parent == nil {
 		made := create(template, template, private.Public(), private)

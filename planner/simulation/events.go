@@ -1,6 +1,11 @@
 package simulation
 
-import "github.com/reanchor/reanchor/planner"
+import (
+	"time"
+
+	"github.com/reanchor/reanchor/pki"
+	"github.com/reanchor/reanchor/planner"
+)
 
 // What happens to a cluster that nobody planned.
 
@@ -39,6 +44,32 @@ func (w *World) RenewLeaf(leaf planner.Ref) {
 	w.Say("somebody renews the Certificate %s", leaf)
 }
 
+// MoveToBundle lets a workload that verified with its leaf's ca.crt verify with its
+// bundle alone, from pods that are made anew.
+func (w *World) MoveToBundle(ref planner.Ref) {
+	for _, workload := range w.workloads {
+		if workload.Ref != ref {
+			continue
+		}
+		for i := range workload.Secrets {
+			workload.Secrets[i].OwnCA = planner.OwnCAHidden
+		}
+		workload.pods = nil
+	}
+	w.Say("%s verifies with the bundle", ref)
+}
+
+// Sleep lets time pass in which nobody does anything.
+func (w *World) Sleep(d time.Duration) { w.Now = w.Now.Add(d) }
+
+// SleepUntil lets time pass until then, or until the plan says to look again.
+func (w *World) SleepUntil(until time.Time, plan planner.Plan) {
+	if again := plan.LookAgain; again.After(w.Now) && again.Before(until) {
+		until = again
+	}
+	w.Now = until
+}
+
 // Wipe loses everything in the cluster, but not the record in Git.
 func (w *World) Wipe() {
 	for _, ref := range sortedKeys(w.leaves) {
@@ -57,3 +88,6 @@ func (w *World) Wipe() {
 	w.since, w.seenLately = nil, nil
 	w.Say("the cluster is lost, and an empty one takes its place")
 }
+
+// Secret is the certificate in the Secret of a key.
+func (w *World) Secret(key planner.Ref) pki.Certificate { return w.secrets[key].certificate }

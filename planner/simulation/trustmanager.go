@@ -23,7 +23,7 @@ func (w *World) syncCopies() {
 
 func (w *World) syncCopy(id copyID) {
 	anchors := w.seen[id.bundle]
-	if held := w.copies[id]; len(anchors) == 0 || (held != nil && held.anchors.Equal(anchors)) || w.lazy() {
+	if held := w.copies[id]; len(anchors) == 0 || (held != nil && held.anchors.Equal(anchors)) || w.Stuck["ConfigMap "+id.namespace+"/"+id.bundle] || w.lazy() {
 		return
 	}
 	w.copies[id] = &bundleCopy{anchors: anchors, changed: w.Now}

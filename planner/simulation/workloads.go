@@ -77,7 +77,7 @@ func (w *workload) oldest() time.Time {
 // one first, then an old one goes; a StatefulSet and a DaemonSet take the old one away
 // first. A bare Pod is made anew by its owner, now and then, or never.
 func (w *World) roll(workload *workload) {
-	if w.lazy() {
+	if w.Stuck[workload.String()] || w.lazy() {
 		return
 	}
 	if workload.Kind == "Pod" && len(workload.pods) == 1 && w.Recreate && w.random.IntN(6) == 0 {

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"cmp"
+	"crypto/x509"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -40,6 +41,12 @@ type World struct {
 	Disorder bool
 	// Recreate lets the owners of bare Pods make them anew now and then.
 	Recreate bool
+
+	// Quirk, if set, changes what CA certificates are made like.
+	Quirk func(*x509.Certificate)
+	// Stuck are those of whom nothing more comes: "ConfigMap workload/fleet-trust",
+	// "Certificate operations/broker", "Deployment operations/broker", "canary fleet".
+	Stuck map[string]bool
 
 	random     *rand.Rand
 	serial     int64
