@@ -127,15 +127,6 @@ func (c *course) depth() int {
 	return depth
 }
 
-// root is the authority at the top of this one's chain.
-func (c *course) root() *course {
-	top := c
-	for range c.depth() {
-		top = top.parent
-	}
-	return top
-}
-
 // family are the authority itself and all below it.
 func (c *course) family() []*course {
 	return slices.DeleteFunc(slices.Clone(c.turn.courses), func(other *course) bool { return !other.below(c) })

@@ -205,6 +205,11 @@ func TestAKeyIsRecognised(t *testing.T) {
 		s.key("2025").Issued, s.key("2025").Adopted = false, true
 		s.records(map[string]entity{"2025": key2025})
 		same(t, "the plan says", tell(s.next(), s.now), []string{"fleet-root none → 2025: Settled: 2025 signs; 1 leaf chains to it", inAnHour})
+
+		s.issuer().Canary = planner.Canary{}
+		if actions := s.next().Actions; len(actions) != 1 || actions[0].Kind != planner.ActionProve {
+			t.Errorf("before a canary has come back, the plan does %v", actions)
+		}
 	})
 	t.Run("its Certificate is gone and its Secret is what it was", func(t *testing.T) {
 		s := settled()
@@ -265,6 +270,12 @@ func TestAKeyThatChanged(t *testing.T) {
 			same(t, "the bundle shall hold", namesOf(plan.Target.Bundles[0].Anchors), test.anchors)
 		})
 	}
+	t.Run("a root that signs intermediates alone", func(t *testing.T) {
+		s := chained()
+		s.observed.Leaves = nil
+		s.has("2025", rekeyed)
+		same(t, "the bundle shall hold", namesOf(s.next().Target.Bundles[0].Anchors), []string{"2025", "rekeyed"})
+	})
 	t.Run("a new key is the way out, and all that the old one was goes", func(t *testing.T) {
 		s := drained()
 		s.has("2025", rekeyed)

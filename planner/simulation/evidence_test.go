@@ -353,15 +353,14 @@ func TestAnotherClusterIsHeld(t *testing.T) {
 		recorded := world.Record().Keys
 		world.Wipe()
 		world.Disorder = true
-		var plan planner.Plan
 		for range 60 {
-			plan = world.Turn()
+			world.Turn()
 			if keys := world.Observe().Keys; len(keys) > 0 {
 				t.Fatalf("keys are made: %v\n%s", keys, world.Log())
 			}
 		}
 		world.Disorder = false
-		plan = world.Turn()
+		plan := world.Turn()
 		for _, key := range recorded {
 			if root := site.parents[key.Authority] == ""; root && !named(plan, key.Certificate.Fingerprint().String()) {
 				t.Fatalf("nothing names %s: %v\n%s", key.Certificate, holdsOf(plan), world.Log())
