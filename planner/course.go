@@ -27,6 +27,10 @@ type course struct {
 	issuers []Issuer
 	// leaves that were signed through them or through an internal issuer.
 	leaves []Leaf
+	// familyLeaves are those and the leaves of all authorities below, and familySecrets
+	// are where they are written to.
+	familyLeaves  []Leaf
+	familySecrets map[Ref]bool
 	// bundles that distribute the authority; none of an intermediate.
 	bundles []v1alpha1.TrustBundle
 	// advanced reports that nothing is left to do but to retire keys.
@@ -64,7 +68,9 @@ func (t *turn) gatherCourses() {
 	}
 	for _, c := range t.courses {
 		c.parent = t.parentOf(c)
-		if c.parent != nil {
+	}
+	for _, c := range t.courses {
+		if c.parent != nil && !c.inCircle() {
 			c.parent.children = append(c.parent.children, c)
 		}
 	}
@@ -118,6 +124,9 @@ func (t *turn) parentOf(c *course) *course {
 	return t.courses[found]
 }
 
+// inCircle reports whether the authority stands under itself, which validation refuses.
+func (c *course) inCircle() bool { return c.depth() == len(c.turn.courses) }
+
 // depth is how many authorities stand above this one.
 func (c *course) depth() int {
 	depth := 0
@@ -129,32 +138,33 @@ func (c *course) depth() int {
 
 // family are the authority itself and all below it.
 func (c *course) family() []*course {
-	return slices.DeleteFunc(slices.Clone(c.turn.courses), func(other *course) bool { return !other.below(c) })
-}
-
-// below reports whether the authority is another one, or stands somewhere below it.
-func (c *course) below(top *course) bool {
-	at := c
-	for range c.depth() {
-		if at == top {
-			return true
-		}
-		at = at.parent
+	members := []*course{c}
+	for _, child := range c.children {
+		members = append(members, child.family()...)
 	}
-	return at == top
+	return members
 }
 
-// familyLeaves are the leaves of the authority and of all below it.
-func (c *course) familyLeaves() []Leaf {
-	var leaves []Leaf
+// gatherFamily collects the leaves of the authority and of all below it, each once, and
+// the Secrets that they are written to.
+func (c *course) gatherFamily() {
+	c.familySecrets = map[Ref]bool{}
+	seen := map[leafID]bool{}
 	for _, member := range c.family() {
 		for _, leaf := range member.leaves {
-			if !slices.ContainsFunc(leaves, func(l Leaf) bool { return l.Ref == leaf.Ref && l.SecretName == leaf.SecretName }) {
-				leaves = append(leaves, leaf)
+			if id := (leafID{leaf.Ref, leaf.SecretName}); !seen[id] {
+				seen[id] = true
+				c.familyLeaves = append(c.familyLeaves, leaf)
+				c.familySecrets[Ref{Namespace: leaf.Ref.Namespace, Name: leaf.SecretName}] = true
 			}
 		}
 	}
-	return leaves
+}
+
+// leafID tells leaves apart: a CertificateRequest may bear a Certificate's name.
+type leafID struct {
+	ref    Ref
+	secret string
 }
 
 // gatherKeys joins what Git lists, what the cluster holds and what is on record: a key

@@ -49,7 +49,7 @@ func (c *course) inUse(k *key) bool {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(c.familyLeaves(), func(leaf Leaf) bool { return len(leaf.Chain) > 0 && !c.turn.passes(leaf, k) })
+	return !slices.ContainsFunc(c.familyLeaves, func(leaf Leaf) bool { return len(leaf.Chain) > 0 && !c.turn.passes(leaf, k) })
 }
 
 // copiesOf splits the copies of the authority's bundles by whether they hold the
@@ -218,7 +218,7 @@ func (c *course) trustsOwnCA(w Workload) string {
 		v1alpha1.AnnotationOwnCA + ": " + v1alpha1.OwnCAUnused
 	bundled := slices.ContainsFunc(w.Bundles, func(m Mount) bool { return c.distributes(m.Name) })
 	for _, mount := range w.Secrets {
-		switch mine := c.isFamilySecret(w.Ref.Namespace, mount.Name); {
+		switch mine := c.familySecrets[Ref{Namespace: w.Ref.Namespace, Name: mount.Name}]; {
 		case mine && mount.OwnCA == OwnCANamed:
 			return fmt.Sprintf("its pod template names the ca.crt of the Secret %s; %s", mount.Name, remedy)
 		case mine && mount.OwnCA == OwnCAVisible && !bundled:
@@ -226,12 +226,6 @@ func (c *course) trustsOwnCA(w Workload) string {
 		}
 	}
 	return ""
-}
-
-// isFamilySecret reports whether a leaf of the authority, or of one below it, is written
-// to the Secret.
-func (c *course) isFamilySecret(namespace, secret string) bool {
-	return slices.ContainsFunc(c.familyLeaves(), func(leaf Leaf) bool { return leaf.Ref.Namespace == namespace && leaf.SecretName == secret })
 }
 
 // isFirst reports that nothing is signed by another key of the authority and
@@ -242,7 +236,7 @@ func (c *course) isFirst(k *key) bool {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(c.familyLeaves(), func(leaf Leaf) bool { return len(leaf.Chain) > 0 && !c.turn.passes(leaf, k) })
+	return !slices.ContainsFunc(c.familyLeaves, func(leaf Leaf) bool { return len(leaf.Chain) > 0 && !c.turn.passes(leaf, k) })
 }
 
 // introducedAnchors are the anchors of the course that bundles may learn of: those
@@ -268,7 +262,7 @@ func (c *course) dependedOn(k *key) bool {
 	if !k.known() {
 		return false
 	}
-	return c.signsAlready(k) || c.carries(k) || slices.ContainsFunc(c.familyLeaves(), func(leaf Leaf) bool {
+	return c.signsAlready(k) || c.carries(k) || slices.ContainsFunc(c.familyLeaves, func(leaf Leaf) bool {
 		return c.turn.passes(leaf, k) && c.turn.live(leaf)
 	})
 }

@@ -65,6 +65,8 @@ type step struct {
 	progress string
 	holds    []Hold
 	actions  []Action
+	// drained reports, in Retire, that nobody needs the key any more.
+	drained bool
 }
 
 func (s step) done() bool { return len(s.holds) == 0 }

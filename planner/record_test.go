@@ -1,6 +1,7 @@
 package planner_test
 
 import (
+	"crypto/x509"
 	"strings"
 	"testing"
 	"time"
@@ -192,6 +193,12 @@ func TestAKeyIsRecognised(t *testing.T) {
 				t.Errorf("without a canary the plan says %q, want %q", told, want)
 			}
 
+			s.pointTo("2025", key2025)
+			s.issuer().Generation++
+			if plan := s.next(); plan.Rollovers[0].Phase != planner.Introduce {
+				t.Errorf("a canary of another generation makes it %q", tell(plan, s.now))
+			}
+
 			s.pointTo("2025", stranger)
 			plan := s.next()
 			if plan.Rollovers[0].Phase != planner.Introduce || plan.Rollovers[0].Holds[0].Gate != "issue" || len(plan.Target.Bundles[0].Anchors) != 1 {
@@ -233,6 +240,7 @@ func TestAKeyThatChanged(t *testing.T) {
 	label(key2025.Certificate, "2025")
 	label(renewed.Certificate, "renewed")
 	rekeyed := newRoot("rekeyed", "Fleet Root 2025")
+	posing := newRoot("posing", "Fleet Root 2025", func(template *x509.Certificate) { template.SubjectKeyId = key2025.SubjectKeyID() })
 	for name, test := range map[string]struct {
 		to      entity
 		record  bool
@@ -241,6 +249,7 @@ func TestAKeyThatChanged(t *testing.T) {
 	}{
 		"another key, and a record":     {to: rekeyed, record: true, alarm: true, anchors: []string{"2025", "rekeyed"}},
 		"another key, and no record":    {to: rekeyed, alarm: true, anchors: []string{"2025", "rekeyed"}},
+		"another key that poses as it":  {to: posing, record: true, alarm: true, anchors: []string{"2025", "posing"}},
 		"the same key, and a record":    {to: renewed, record: true, anchors: []string{"2025", "renewed"}},
 		"the same key, and no record":   {to: renewed, anchors: []string{"2025", "renewed"}},
 		"the very certificate it was":   {to: key2025, record: true, anchors: []string{"2025"}},

@@ -24,6 +24,7 @@ func (c *course) retire(k *key) step {
 		s.progress = fmt.Sprintf("%s is not drained", k.name)
 		return s
 	}
+	s.drained = true
 	object := c.keyObject(k).String()
 	switch {
 	case c.anchored(k):
@@ -131,7 +132,7 @@ func (c *course) drainHolds(k *key) []Hold {
 		holds = append(holds, c.notIssued(k))
 	}
 	staying := c.stayingWithout(k)
-	for _, leaf := range c.familyLeaves() {
+	for _, leaf := range c.familyLeaves {
 		if why := c.needs(leaf, k, staying); why != "" {
 			holds = append(holds, Hold{Gate: "drain", Subject: "Certificate " + leaf.Ref.String(), Why: why})
 		}
@@ -224,7 +225,7 @@ func (c *course) freshProofHolds() []Hold {
 // planRetiredKey takes away, one after the other, what Retire has come to.
 func (c *course) planRetiredKey(k *key, target *TargetKey) {
 	switch {
-	case len(c.drainHolds(k)) > 0:
+	case !c.current.drained:
 	case c.anchored(k):
 		c.release(k)
 	case len(c.pairsUnder(k)) > 0:
@@ -252,7 +253,7 @@ func (c *course) drops() []Drop {
 		if !k.going() || !k.known() {
 			continue
 		}
-		for _, leaf := range c.familyLeaves() {
+		for _, leaf := range c.familyLeaves {
 			if c.turn.passes(leaf, k) {
 				drops = append(drops, Drop{Authority: c.ref, Key: k.name, Who: "Certificate " + leaf.Ref.String(), Why: "chains to " + k.name})
 			}

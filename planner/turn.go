@@ -40,6 +40,9 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 	for _, c := range t.courses {
 		c.gatherLeaves()
 	}
+	for _, c := range t.courses {
+		c.gatherFamily()
+	}
 	for _, bundle := range t.allBundles() {
 		t.anchors[bundle] = t.bundleAnchors(bundle)
 	}
