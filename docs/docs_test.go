@@ -2,39 +2,55 @@
 package docs
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/renderer"
 )
 
-var yamlBlock = regexp.MustCompile("(?m)^( *)```yaml\n((?s:.*?))^ *```")
+var block = regexp.MustCompile("(?m)^( *)```([a-z]*)\n((?s:.*?))^ *```")
 
-// blocks are the YAML blocks of a page, without the indentation that they stand in.
-func blocks(t *testing.T, page string) []string {
+// blocks are the blocks of one language in a page, without the indentation that they
+// stand in.
+func blocks(t *testing.T, page, language string) []string {
 	t.Helper()
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var found []string
-	for _, match := range yamlBlock.FindAllStringSubmatch(string(text), -1) {
-		found = append(found, strings.ReplaceAll("\n"+match[2], "\n"+match[1], "\n")[1:])
+	for _, match := range block.FindAllStringSubmatch(string(read(t, page)), -1) {
+		if match[2] == language {
+			found = append(found, strings.ReplaceAll("\n"+match[3], "\n"+match[1], "\n")[1:])
+		}
 	}
 	return found
 }
 
-// TestReadmeRepository loads the repository that the README shows.
-func TestReadmeRepository(t *testing.T) {
+// howTo are the pages of that folder.
+func howTo(t *testing.T) []string {
+	t.Helper()
+	pages, err := filepath.Glob("how-to/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("no page in how-to: %v", err)
+	}
+	return pages
+}
+
+// repository is what a page shows: documents under a first line "# pki.yaml" are of that
+// file.
+func repository(t *testing.T, page string) fstest.MapFS {
+	t.Helper()
 	files := fstest.MapFS{}
-	for _, block := range blocks(t, "../README.md") {
+	for _, block := range blocks(t, page, "yaml") {
 		name := ""
 		for document := range strings.SplitSeq(block, "---\n") {
 			if first, rest, _ := strings.Cut(document, "\n"); strings.HasPrefix(first, "# ") {
@@ -46,55 +62,167 @@ func TestReadmeRepository(t *testing.T) {
 			files[name].Data = append(files[name].Data, "---\n"+document...)
 		}
 	}
-	loaded, err := renderer.Load(files, "", renderer.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := loaded.Desired; len(d.Authorities) != 1 || len(d.Bindings) != 1 || len(d.Bundles) != 1 || len(loaded.Warnings) != 0 {
-		t.Errorf("the README's repository declares %+v, with warnings %v", d, loaded.Warnings)
+	return files
+}
+
+// TestRepositories loads and validates the repositories that pages show.
+func TestRepositories(t *testing.T) {
+	for page, want := range map[string]struct{ authorities, bindings, bundles int }{
+		"../README.md":                   {1, 1, 1},
+		"how-to/roll-an-intermediate.md": {2, 1, 1},
+	} {
+		loaded, err := renderer.Load(repository(t, page), "", renderer.Options{})
+		if err != nil {
+			t.Errorf("%s: %v", page, err)
+			continue
+		}
+		d := loaded.Desired
+		if len(d.Authorities) != want.authorities || len(d.Bindings) != want.bindings || len(d.Bundles) != want.bundles || len(loaded.Warnings) != 0 {
+			t.Errorf("%s declares %+v, with warnings %v", page, d, loaded.Warnings)
+		}
 	}
 }
 
-// TestTrustDomains decodes every TrustDomain that a page shows, strictly.
-func TestTrustDomains(t *testing.T) {
-	pages, err := filepath.Glob("how-to/*.md")
-	if err != nil {
-		t.Fatal(err)
+// TestMistakes loads the repository with mistakes that a page shows, and expects those
+// that it prints.
+func TestMistakes(t *testing.T) {
+	const page = "how-to/check-a-repository.md"
+	_, err := renderer.Load(repository(t, page), "", renderer.Options{})
+	mistakes, ok := errors.AsType[v1alpha1.ErrorList](err)
+	if !ok {
+		t.Fatalf("%s: got %v, want mistakes", page, err)
 	}
-	shown := 0
-	for _, page := range pages {
-		for _, block := range blocks(t, page) {
-			if !strings.Contains(block, "kind: TrustDomain") {
-				continue
+	var lines string
+	for _, mistake := range mistakes {
+		lines += mistake.Error() + "\n"
+	}
+	if printed := blocks(t, page, "text"); len(printed) == 0 || printed[0] != lines {
+		t.Errorf("%s does not print\n%s", page, lines)
+	}
+}
+
+// TestObjects decodes every object of a cluster that a page shows, strictly.
+func TestObjects(t *testing.T) {
+	kinds := map[string]func() any{
+		"TrustDomain": func() any { return new(v1alpha1.TrustDomain) },
+		"Certificate": func() any { return new(certmanagerv1.Certificate) },
+		"Deployment":  func() any { return new(appsv1.Deployment) },
+	}
+	shown := map[string]int{}
+	for _, page := range howTo(t) {
+		for _, block := range blocks(t, page, "yaml") {
+			var object metav1.TypeMeta
+			if err := yaml.Unmarshal([]byte(block), &object); err != nil || kinds[object.Kind] == nil {
+				continue // of a repository
 			}
-			shown++
-			var domain v1alpha1.TrustDomain
-			if err := yaml.UnmarshalStrict([]byte(block), &domain); err != nil {
+			shown[object.Kind]++
+			if err := yaml.UnmarshalStrict([]byte(block), kinds[object.Kind]()); err != nil {
 				t.Errorf("%s: %v\n%s", page, err, block)
 			}
 		}
 	}
-	if shown == 0 {
-		t.Error("no page shows a TrustDomain")
+	for kind := range kinds {
+		if shown[kind] == 0 {
+			t.Errorf("no page shows a %s", kind)
+		}
 	}
 }
 
-// TestLinks follows every link to a file of the project.
+// TestChanges decodes what stands before and after each change that a page shows.
+func TestChanges(t *testing.T) {
+	shown := 0
+	for _, page := range append(howTo(t), "../README.md") {
+		for _, change := range blocks(t, page, "diff") {
+			shown++
+			for _, side := range []string{"-", "+"} {
+				text := linesOf(change, side)
+				var spec v1alpha1.AuthoritySpec
+				if err := yaml.UnmarshalStrict([]byte(text), &spec); err != nil {
+					t.Errorf("%s: %v\n%s", page, err, text)
+				}
+				signing := 0
+				for _, key := range spec.Keys {
+					if key.State == v1alpha1.KeySigning {
+						signing++
+					}
+				}
+				if len(spec.Keys) > 0 && signing != 1 {
+					t.Errorf("%s: %d keys are Signing\n%s", page, signing, text)
+				}
+			}
+		}
+	}
+	if shown == 0 {
+		t.Error("no page shows a change")
+	}
+}
+
+// linesOf are the lines on one side of a change.
+func linesOf(change, side string) string {
+	var lines string
+	for line := range strings.Lines(change) {
+		if strings.HasPrefix(line, side) || strings.HasPrefix(line, " ") {
+			lines += " " + line[1:]
+		}
+	}
+	return lines
+}
+
+// TestLinks follows every link to a file of the project, and to a heading in it.
 func TestLinks(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)
+	link := regexp.MustCompile(`\]\(([^)#:\s]*)(?:#([^)\s]+))?\)`)
 	pages, err := filepath.Glob("*/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, page := range append(pages, "../README.md", "../fixtures/aio-root/README.md") {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, match := range link.FindAllStringSubmatch(string(text), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), match[1])); err != nil {
+		for _, match := range link.FindAllStringSubmatch(string(read(t, page)), -1) {
+			target := page
+			if match[1] != "" {
+				target = filepath.Join(filepath.Dir(page), match[1])
+			}
+			if _, err := os.Stat(target); err != nil {
 				t.Errorf("%s leads to %s: %v", page, match[1], err)
+				continue
+			}
+			if match[2] != "" && !slices.Contains(headings(t, target), match[2]) {
+				t.Errorf("%s leads to the heading %s of %s, which has %q", page, match[2], target, headings(t, target))
 			}
 		}
 	}
+}
+
+// headings of a page, as links name them.
+func headings(t *testing.T, page string) []string {
+	t.Helper()
+	var found []string
+	for _, match := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(string(read(t, page)), -1) {
+		kept := regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(match[1]), "")
+		found = append(found, strings.ReplaceAll(kept, " ", "-"))
+	}
+	return found
+}
+
+// TestDecisionsAreListed expects every decision in the list of decisions, by its title.
+func TestDecisionsAreListed(t *testing.T) {
+	pages, err := filepath.Glob("decisions/0*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := string(read(t, "decisions/README.md"))
+	for _, page := range pages {
+		title, _, _ := strings.Cut(string(read(t, page)), "\n")
+		if entry := "- [" + strings.TrimPrefix(title, "# ") + "](" + filepath.Base(page) + ")\n"; !strings.Contains(list, entry) {
+			t.Errorf("decisions/README.md lacks %s", entry)
+		}
+	}
+}
+
+func read(t *testing.T, page string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }

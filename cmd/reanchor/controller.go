@@ -56,11 +56,12 @@ func newController() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "controller",
 		Short: "Turn the loop of every TrustDomain in the cluster",
-		Long: `Turn the loop of every TrustDomain in the cluster: pull, load, observe, plan,
-render, check, apply, report.
+		Long: `Turn the loop of every TrustDomain in the cluster: pull, read the record, load,
+observe, plan, render, check, apply, record, report.
 
-cert-manager and trust-manager must be installed. A copy of each repository is kept
-under --storage-path; losing it costs a clone.`,
+cert-manager and trust-manager must be installed. The record of the keys that came to
+be is pushed to Git, unless spec.writeBack.mode is Disabled. A copy of each repository
+is kept under --storage-path; losing it costs a clone.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runController(cmd.Context(), flags) },
 	}
