@@ -314,7 +314,12 @@ func (s *story) bundle() string {
 }
 
 func (s *story) distributes() {
-	s.apply(applier.Options{Prune: true}, selfSigned, rootCA, rootIssuer, fleetIssuer, s.bundle())
+	manifests := []string{selfSigned, rootCA, rootIssuer, fleetIssuer, s.bundle()}
+	before := len(s.writes())
+	if would := s.apply(applier.Options{Prune: true, DryRun: true}, manifests...); fmt.Sprint(would.Applied) != "[Bundle fleet-trust]" || len(s.writes()) != before {
+		s.Fatalf("a dry run would do %+v, and wrote %v", would, s.writes()[before:])
+	}
+	s.apply(applier.Options{Prune: true}, manifests...)
 	observed := s.until("the copy", func(o planner.Observed) bool {
 		return len(o.Copies) == 1 && o.Copies[0].Problem == "" && len(o.Bundles) == 1 && o.Bundles[0].Seen
 	})
@@ -634,8 +639,8 @@ func TestIntermediatesInTheCluster(t *testing.T) {
 		t.Errorf("ClusterIssuers %v, %v and %v", near.HasClusterIssuer, root.HasClusterIssuer, far.HasClusterIssuer)
 	}
 	s.seesAChainOfTwo(root, far)
-	s.provesAnInternalIssuer(root, root.Certificate)
-	s.provesAnInternalIssuer(far, root.Certificate)
+	s.provesAnInternalIssuer(root)
+	s.provesAnInternalIssuer(far)
 }
 
 // seesAChainOfTwo asks the intermediate for a leaf: it comes with the intermediate, and
@@ -654,8 +659,8 @@ func (s *story) seesAChainOfTwo(root, issuing planner.Key) {
 }
 
 // provesAnInternalIssuer sends a canary through a key's own issuer. What comes back
-// names the root as the CA, whichever key signed.
-func (s *story) provesAnInternalIssuer(key planner.Key, root pki.Certificate) {
+// names the key that signed as the CA, be it the root's or an intermediate's.
+func (s *story) provesAnInternalIssuer(key planner.Key) {
 	s.Helper()
 	object := planner.Ref{Namespace: key.Authority.Namespace, Name: planner.KeyObjectName(key.Authority.Name, key.Name)}
 	if outcome := s.act(planner.Action{Kind: planner.ActionProve, Subject: object, Generation: key.Generation}); !outcome.Done {
@@ -667,7 +672,7 @@ func (s *story) provesAnInternalIssuer(key planner.Key, root pki.Certificate) {
 		proof = o.Keys[at].Proof
 		return proof.State == planner.CanarySigned
 	})
-	if !proof.Certificate.SignedBy(key.Certificate) || !proof.CA.Equal(root) || proof.Generation != key.Generation {
-		s.Errorf("canary %+v is not of %s below %s", proof, key.Certificate, root)
+	if !proof.Certificate.SignedBy(key.Certificate) || !proof.CA.Equal(key.Certificate) || proof.Generation != key.Generation {
+		s.Errorf("canary %+v is not of %s", proof, key.Certificate)
 	}
 }

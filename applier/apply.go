@@ -41,9 +41,12 @@ type Options struct {
 	Prune bool
 	// Kinds that were applied earlier, as group/version/Kind: prune looks there too.
 	Kinds []string
+	// DryRun sends nothing to the API server: the Result says what would be written and
+	// deleted, if the server refused none of it and nobody else owned a field.
+	DryRun bool
 }
 
-// A Result says what an apply did.
+// A Result says what an apply did, or what a dry run would have done.
 type Result struct {
 	// Applied are the objects that were written, in the order of the manifests.
 	Applied []Object
@@ -54,7 +57,8 @@ type Result struct {
 	Conflicts []Conflict
 	// Unchanged counts the objects that needed no write.
 	Unchanged int
-	// Kinds to give as [Options.Kinds] next time; sorted.
+	// Kinds to give as [Options.Kinds] next time; sorted. What was pruned just now may
+	// still be there, so its kind is among them.
 	Kinds []string
 }
 
@@ -64,7 +68,7 @@ type Result struct {
 // error. The manifests are not changed; the domain's labels are added to what is
 // applied.
 func (a *Applier) Apply(ctx context.Context, domain planner.Ref, manifests []*unstructured.Unstructured, options Options) (Result, error) {
-	t := &turn{Applier: a, domain: domain, lists: map[schema.GroupVersionKind]listing{}, result: Result{Kinds: kindsOf(manifests)}}
+	t := &turn{Applier: a, domain: domain, dryRun: options.DryRun, lists: map[schema.GroupVersionKind]listing{}, result: Result{Kinds: kindsOf(manifests)}}
 	desired := map[identity]bool{}
 	var errs []error
 	for _, manifest := range manifests {
@@ -98,6 +102,7 @@ func kindsOf(manifests []*unstructured.Unstructured) []string {
 type turn struct {
 	*Applier
 	domain planner.Ref
+	dryRun bool
 	lists  map[schema.GroupVersionKind]listing
 	result Result
 }
@@ -140,7 +145,7 @@ func (t *turn) apply(ctx context.Context, manifest *unstructured.Unstructured) e
 		t.result.Unchanged++
 		return nil
 	}
-	err = t.Writer.Apply(ctx, client.ApplyConfigurationFromUnstructured(desired), client.FieldOwner(v1alpha1.FieldManager))
+	err = t.send(ctx, desired)
 	if conflict, is := conflictOf(objectOf(manifest), err); is {
 		t.result.Conflicts = append(t.result.Conflicts, conflict)
 		return nil
@@ -150,6 +155,14 @@ func (t *turn) apply(ctx context.Context, manifest *unstructured.Unstructured) e
 	}
 	t.result.Applied = append(t.result.Applied, objectOf(manifest))
 	return nil
+}
+
+// send applies an object at the API server.
+func (t *turn) send(ctx context.Context, desired *unstructured.Unstructured) error {
+	if t.dryRun {
+		return nil
+	}
+	return t.Writer.Apply(ctx, client.ApplyConfigurationFromUnstructured(desired), client.FieldOwner(v1alpha1.FieldManager))
 }
 
 // prepare is a copy of the manifest as it is sent: with the domain's labels, as
@@ -258,6 +271,9 @@ func prunable(object *unstructured.Unstructured) bool {
 
 // delete deletes this object, and no other that has come to bear its name.
 func (t *turn) delete(ctx context.Context, object *unstructured.Unstructured) error {
+	if t.dryRun {
+		return nil
+	}
 	uid := object.GetUID()
 	err := t.Writer.Delete(ctx, object.DeepCopy(),
 		client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))

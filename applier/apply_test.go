@@ -297,6 +297,59 @@ func TestNothingIsPrunedBesideAFailure(t *testing.T) {
 	}
 }
 
+// TestADryRunSaysWhatWouldBeDone says it of an object that is new, one that changed, one
+// that is as it should be, and one that is gone; then all of it is done.
+func TestADryRunSaysWhatWouldBeDone(t *testing.T) {
+	cluster, count := newCluster(t, nil)
+	hand := &Applier{Reader: cluster, Writer: cluster}
+	apply := func(options Options, manifests ...*unstructured.Unstructured) Result {
+		t.Helper()
+		result, err := hand.Apply(t.Context(), fleet, manifests, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result
+	}
+	same := manifest(t, "ConfigMap", "same", `{k: v}`)
+	apply(Options{}, same, manifest(t, "ConfigMap", "changed", `{k: v}`), manifest(t, "Secret", "gone", `{k: dg==}`))
+	count.writes = 0
+	manifests := []*unstructured.Unstructured{manifest(t, "ConfigMap", "new", `{k: v}`), same, manifest(t, "ConfigMap", "changed", `{k: w}`)}
+	for _, prune := range []bool{false, true} {
+		options := Options{Prune: prune, Kinds: []string{"v1/Secret"}, DryRun: true}
+		want := Result{
+			Applied: []Object{objectOf(manifests[0]), objectOf(manifests[2])}, Unchanged: 1,
+			Kinds: []string{"v1/ConfigMap", "v1/Secret"},
+		}
+		if prune {
+			want.Pruned = []Object{objectOf(manifest(t, "Secret", "gone", `{}`))}
+		}
+		if would := apply(options, manifests...); !reflect.DeepEqual(would, want) || count.writes != 0 {
+			t.Fatalf("prune %v: a dry run would do %+v, want %+v, and made %d writes", prune, would, want, count.writes)
+		}
+		if !prune {
+			continue
+		}
+		options.DryRun = false
+		if did := apply(options, manifests...); !reflect.DeepEqual(did, want) || count.writes != 3 {
+			t.Fatalf("did %+v, want %+v, in %d writes", did, want, count.writes)
+		}
+	}
+	if would := apply(Options{Prune: true, Kinds: []string{"v1/Secret"}, DryRun: true}, manifests...); would.Unchanged != 3 || len(would.Applied)+len(would.Pruned) > 0 ||
+		!reflect.DeepEqual(would.Kinds, []string{"v1/ConfigMap"}) {
+		t.Fatalf("then there is nothing to do, but %+v", would)
+	}
+}
+
+// TestADryRunPrunesNothingBesideAFailure fails as an apply would.
+func TestADryRunPrunesNothingBesideAFailure(t *testing.T) {
+	cluster, count := newCluster(t, nil, standing("old", domainLabels(fleet)))
+	twice := manifest(t, "ConfigMap", "new", `{k: v}`)
+	result, err := (&Applier{Reader: cluster, Writer: cluster}).Apply(t.Context(), fleet, []*unstructured.Unstructured{twice, twice}, Options{Prune: true, DryRun: true})
+	if err == nil || len(result.Applied) != 1 || len(result.Pruned) > 0 || count.writes > 0 {
+		t.Fatalf("result %+v, %v, %d writes", result, err, count.writes)
+	}
+}
+
 func TestPruneNamesTheObjectThatItMeans(t *testing.T) {
 	object := standing("gone", domainLabels(fleet), func(c *corev1.ConfigMap) { c.UID = "the one" })
 	cluster, _ := newCluster(t, nil, object)

@@ -35,7 +35,8 @@
 // so what the server adds by itself (defaults, status) is no difference. A field
 // that somebody else owns is reported as a [Conflict] and not taken. What carries
 // the domain's labels and is not among the manifests is pruned, but not in a turn in
-// which one of them could not be applied.
+// which one of them could not be applied. A dry run (Options.DryRun) goes the same way
+// and sends nothing.
 //
 // # Act
 //

@@ -150,7 +150,7 @@ func (w *world) readKey(key *planner.Key, certificate *certmanagerv1.Certificate
 // readInternalIssuer fills in what the internal issuer of a key says, and what came
 // back through it.
 func (w *world) readInternalIssuer(key *planner.Key, issuer *certmanagerv1.Issuer) {
-	key.HasIssuer, key.SecretGone = true, secretGone(issuer)
+	key.HasIssuer, key.SecretSeen, key.SecretGone = true, secretSeen(issuer), secretGone(issuer)
 	read := w.readIssuer(issuer)
 	key.Generation, key.Canary, key.Proof = read.Generation, read.Canary, read.Proof
 }
@@ -215,6 +215,12 @@ var defaultSizes = map[v1alpha1.KeyAlgorithm]int{v1alpha1.RSA: 2048, v1alpha1.EC
 // (cert-manager, pkg/issuer/ca/setup.go).
 const reasonNoKeyPair = "ErrGetKeyPair"
 
+// secretSeen reports whether an internal issuer says, of its present spec, that it can
+// sign with its Secret.
+func secretSeen(issuer *certmanagerv1.Issuer) bool {
+	return readyAs(issuer, func(c certmanagerv1.IssuerCondition) bool { return c.Status == certmanagermeta.ConditionTrue })
+}
+
 // secretGone reports whether an internal issuer says, of its present spec, that its
 // Secret is not there. cert-manager looks again at once when the Secret goes.
 func secretGone(issuer *certmanagerv1.Issuer) bool {
@@ -222,10 +228,15 @@ func secretGone(issuer *certmanagerv1.Issuer) bool {
 		return false
 	}
 	absent := fmt.Sprintf("%q not found", issuer.Spec.CA.SecretName)
+	return readyAs(issuer, func(c certmanagerv1.IssuerCondition) bool {
+		return c.Status == certmanagermeta.ConditionFalse && c.Reason == reasonNoKeyPair && strings.HasSuffix(c.Message, absent)
+	})
+}
+
+// readyAs reports whether an issuer's Ready condition speaks of its present spec, and
+// says so.
+func readyAs(issuer *certmanagerv1.Issuer, says func(certmanagerv1.IssuerCondition) bool) bool {
 	return slices.ContainsFunc(issuer.Status.Conditions, func(c certmanagerv1.IssuerCondition) bool {
-		return c.Type == certmanagerv1.IssuerConditionReady &&
-			c.Status == certmanagermeta.ConditionFalse &&
-			c.ObservedGeneration == issuer.Generation &&
-			c.Reason == reasonNoKeyPair && strings.HasSuffix(c.Message, absent)
+		return c.Type == certmanagerv1.IssuerConditionReady && c.ObservedGeneration == issuer.Generation && says(c)
 	})
 }

@@ -159,6 +159,31 @@ func TestSecretGone(t *testing.T) {
 	}
 }
 
+// An internal issuer is believed about its Secret only of its present spec.
+func TestSecretSeen(t *testing.T) {
+	ready := func(generation int64, status certmanagermeta.ConditionStatus) certmanagerv1.IssuerStatus {
+		told := issuerStatus(generation, "KeyPairVerified", "Signing CA verified")
+		told.Conditions[0].Status = status
+		return told
+	}
+	for name, c := range map[string]struct {
+		status certmanagerv1.IssuerStatus
+		want   bool
+	}{
+		"ready":                {ready(1, certmanagermeta.ConditionTrue), true},
+		"not ready":            {ready(1, certmanagermeta.ConditionFalse), false},
+		"of an earlier spec":   {ready(0, certmanagermeta.ConditionTrue), false},
+		"nothing is known yet": {certmanagerv1.IssuerStatus{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			issuer := &certmanagerv1.Issuer{ObjectMeta: metav1.ObjectMeta{Generation: 1}, Spec: issuerSpec("root-2025"), Status: c.status}
+			if got := secretSeen(issuer); got != c.want {
+				t.Fatalf("got %v", got)
+			}
+		})
+	}
+}
+
 // canary is one as the applier makes it, with conditions.
 func canary(name string, second int, issuer types.UID, generation string, conditions ...certmanagerv1.CertificateRequestCondition) *certmanagerv1.CertificateRequest {
 	labels := domainLabels(fleet)
@@ -220,6 +245,39 @@ func TestProofOutlivesANewerCanary(t *testing.T) {
 	got := observe(t, desiredFleet(), nil, issuer, signed, canary("canary-clusterissuer-fleet-3-2", 2, "now", "3")).Issuers
 	if len(got) != 1 || got[0].Canary.Name != "canary-clusterissuer-fleet-3-2" || got[0].Proof.Name != signed.Name || got[0].Proof.Certificate.IsZero() {
 		t.Fatalf("issuers %+v", got)
+	}
+}
+
+// TestTheSignerThatACanaryNames is the intermediate that stands in the chain, not the
+// root beside it.
+func TestTheSignerThatACanaryNames(t *testing.T) {
+	root := newRoot(t, "Root")
+	issuing := root.intermediate("Issuing")
+	lower := issuing.intermediate("Lower")
+	for name, c := range map[string]struct {
+		by    signer
+		above []pki.Certificate // that come with the canary
+		ca    []byte
+		want  pki.Certificate
+	}{
+		"a root":                         {root, nil, root.PEM(), root.Certificate},
+		"an intermediate":                {issuing, []pki.Certificate{issuing.Certificate}, root.PEM(), issuing.Certificate},
+		"one below an intermediate":      {lower, []pki.Certificate{lower.Certificate, issuing.Certificate}, root.PEM(), lower.Certificate},
+		"an intermediate without a root": {issuing, []pki.Certificate{issuing.Certificate}, nil, issuing.Certificate},
+		"nobody":                         {root, nil, nil, pki.Certificate{}},
+		"rubble":                         {root, nil, []byte("rubble"), pki.Certificate{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request, leaf := canary("canary-1", 0, "u", "1", condition("Ready", "True", "Issued")), c.by.leaf(2, 1)
+			request.Status.CA = c.ca
+			for _, certificate := range append([]pki.Certificate{leaf}, c.above...) {
+				request.Status.Certificate = append(request.Status.Certificate, certificate.PEM()...)
+			}
+			got := readCanary(request)
+			if got.State != planner.CanarySigned || !got.Certificate.Equal(leaf) || !got.CA.Equal(c.want) {
+				t.Fatalf("canary %+v, want %s, signed by %s", got, leaf, c.want)
+			}
+		})
 	}
 }
 

@@ -155,11 +155,21 @@ func readCanary(request *certmanagerv1.CertificateRequest) planner.Canary {
 		canary.State, canary.Problem = planner.CanaryFailed, "what came back is no certificate: "+err.Error()
 		return canary
 	}
-	canary.Certificate = signed[0]
-	if ca, err := pki.ParsePEM(request.Status.CA); err == nil {
-		canary.CA = ca[0]
-	}
+	canary.Certificate, canary.CA = signed[0], signerIn(signed, request.Status.CA)
 	return canary
+}
+
+// signerIn is the CA that came back as the signer of a chain's first certificate: the
+// next of the chain, which is an intermediate, or else the request's status.ca, which is
+// the root. Zero if there is neither.
+func signerIn(chain []pki.Certificate, statusCA []byte) pki.Certificate {
+	if len(chain) > 1 {
+		return chain[1]
+	}
+	if ca, err := pki.ParsePEM(statusCA); err == nil {
+		return ca[0]
+	}
+	return pki.Certificate{}
 }
 
 func canaryState(request *certmanagerv1.CertificateRequest) (planner.CanaryState, string) {

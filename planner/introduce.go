@@ -237,7 +237,9 @@ func (c *course) planKeys() {
 		switch {
 		case c.current.phase == Retire && c.current.key == k.name && !c.spec.Rollover.Paused:
 			c.planRetiredKey(k, &target)
-		case k.going() || c.mustNotBeMade(k) != nil:
+		case k.going():
+		case c.mustNotBeMade(k) != nil:
+			target.Issuer = target.Issuer || c.lost(k) != nil // makes no key, and tells when the Secret is back
 		case k.present(), c.current.phase == Introduce && c.current.key == k.name && !c.spec.Rollover.Paused:
 			target.Certificate, target.Issuer = true, true
 		}

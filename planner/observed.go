@@ -78,6 +78,9 @@ type Key struct {
 	Generation int64  `json:"generation,omitempty"`
 	Canary     Canary `json:"canary,omitzero"`
 	Proof      Canary `json:"proof,omitzero"`
+	// SecretSeen reports that the internal issuer says that its Secret is there, and that
+	// it can sign with it.
+	SecretSeen bool `json:"secretSeen,omitempty"`
 	// SecretGone reports that the internal issuer says that its Secret is not
 	// there; false means that it is there or that nobody knows.
 	SecretGone bool `json:"secretGone,omitempty"`

@@ -10,7 +10,7 @@ import (
 
 // What a key was before is known from the record in Git; without a record, from the
 // anchors that stand in the authority's bundles under the key's own name, which no
-// other key has. By it three things are told apart that look alike in the cluster:
+// other key has, and of an intermediate from what leaves present. By it three things are told apart that look alike in the cluster:
 //
 //	the certificate is …      and the past says …    then
 //	known                     another                it changed without a plan: an alarm
@@ -30,18 +30,20 @@ func (c *course) past(k *key) pki.Anchors {
 	return c.standingAs(k)
 }
 
-// standingAs are the anchors that stand in the authority's bundles under the key's name.
+// standingAs are the anchors that stand in the authority's bundles under the key's name;
+// of an intermediate, what leaves present under it.
 func (c *course) standingAs(k *key) pki.Anchors {
-	var found []pki.Certificate
-	for _, declared := range c.bundles {
-		standing, _ := c.turn.standing(declared.Metadata.Name)
-		for _, anchor := range standing.Anchors {
-			if c.bearsName(k, anchor) && !c.isAnothers(k, anchor) {
-				found = append(found, anchor)
-			}
+	candidates := c.turn.presented
+	if !c.isIntermediate() {
+		candidates = nil
+		for _, declared := range c.bundles {
+			standing, _ := c.turn.standing(declared.Metadata.Name)
+			candidates = candidates.Union(standing.Anchors)
 		}
 	}
-	return pki.NewAnchors(found...)
+	return slices.DeleteFunc(slices.Clone(candidates), func(anchor pki.Certificate) bool {
+		return !c.bearsName(k, anchor) || c.isAnothers(k, anchor)
+	})
 }
 
 // bearsName reports whether an anchor's subject is the key's, which no other key has.
@@ -84,12 +86,19 @@ func (c *course) changed(k *key) *Hold {
 	before, now := was[0], k.seen.Certificate
 	hold := &Hold{Gate: "key", Subject: "Certificate " + c.keyObject(k).String(), Alarm: true}
 	how := "another key: what it signs is refused by everyone who does not trust that yet"
-	if renewed(before, now) {
+	switch {
+	case renewed(before, now):
 		hold.Alarm = false
 		how = "the same key: what either signs verifies with both"
+	case c.isIntermediate() && c.rightIssuer(k) == nil:
+		hold.Alarm = false
+		how = "another key: what it signs verifies through " + c.spec.IssuedBy.Name + " all the same"
 	}
 	hold.Why = fmt.Sprintf("it was %s with fingerprint %s, and is now %s with fingerprint %s, made without a plan and of %s; %s",
 		before.CommonName(), before.Fingerprint(), now.CommonName(), now.Fingerprint(), how, c.wayOut(k))
+	if !k.recorded.IsZero() {
+		hold.Why += "; to take the new certificate for this key, delete " + c.recordOf(k, false).Path() + " from Git"
+	}
 	return hold
 }
 
@@ -102,11 +111,7 @@ func renewed(before, now pki.Certificate) bool {
 
 // wayOut says what a person can do about a key that is not what it was.
 func (c *course) wayOut(k *key) string {
-	out := fmt.Sprintf("restore the Secret %s, or declare a new key and retire this one", c.keyObject(k))
-	if !k.recorded.IsZero() {
-		out += "; to take the new certificate for this key, delete " + c.recordOf(k, false).Path() + " from Git"
-	}
-	return out
+	return fmt.Sprintf("restore the Secret %s, or declare a new key and retire this one", c.keyObject(k))
 }
 
 // lost says that a key was there once and that its objects are not any more; nil if it
@@ -119,7 +124,7 @@ func (c *course) lost(k *key) *Hold {
 	if _, proved := c.shown(k); proved {
 		return nil
 	}
-	where := "the bundles hold"
+	where := "the cluster still trusts"
 	if !k.recorded.IsZero() {
 		where = "Git records"
 	}

@@ -31,8 +31,10 @@ type Plan struct {
 	// Blind reports that something could not be read (Observed.Unknown). The target
 	// was made of what was, and must not be applied; there are no actions.
 	Blind bool `json:"blind,omitempty"`
-	// Decisive reports that the target moves an issuer or takes an anchor out,
-	// so that it must be planned from an uncached observation.
+	// Decisive reports that the target moves an issuer or takes an anchor out. Such a plan
+	// is carried out only from a snapshot that is the head of its branch: where the last
+	// good one stands in for a head that cannot be used, it is not. (That it is made from
+	// an uncached observation holds for whatever is written, decisive or not.)
 	Decisive bool `json:"decisive,omitempty"`
 }
 

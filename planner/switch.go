@@ -112,7 +112,7 @@ func (c *course) proofs() []Action {
 	var actions []Action
 	for _, issuer := range c.toProve() {
 		k := c.keyOf(issuer)
-		if k == nil || !k.known() && len(c.past(k)) == 0 {
+		if k == nil || !k.known() && (len(c.past(k)) == 0 || !k.seen.HasCertificate && !k.seen.SecretSeen) {
 			continue
 		}
 		if why := c.proofDue(k, issuer); why != "" {
@@ -128,8 +128,8 @@ func (c *course) toProve() []Issuer {
 	issuers := slices.Clone(c.proved())
 	for _, k := range c.keys {
 		internal := c.internalIssuer(k)
-		known := slices.ContainsFunc(issuers, func(i Issuer) bool { return i.Ref == internal.Ref })
-		if !k.known() && k.seen.HasIssuer && !k.going() && len(c.namers(k)) == 0 && !known {
+		listed := slices.ContainsFunc(issuers, func(i Issuer) bool { return i.Ref == internal.Ref })
+		if !k.known() && k.seen.SecretSeen && !k.going() && len(c.namers(k)) == 0 && !listed {
 			issuers = append(issuers, internal)
 		}
 	}

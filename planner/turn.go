@@ -3,6 +3,8 @@ package planner
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/reanchor/reanchor/pki"
@@ -22,6 +24,8 @@ type turn struct {
 	anchors map[string]pki.Anchors
 	// signers tells to which key of ours a leaf, or a key's certificate, chains next.
 	signers map[pki.Fingerprint]pki.Fingerprint
+	// presented are the CA certificates that leaves bring with them.
+	presented pki.Anchors
 	// restarting holds by its lane who is being restarted, or is planned to be.
 	restarting map[string][]string
 }
@@ -35,6 +39,7 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 		anchors:    map[string]pki.Anchors{},
 		restarting: map[string][]string{},
 	}
+	t.gatherPresented()
 	t.gatherCourses()
 	t.findSigners()
 	for _, c := range t.courses {
@@ -48,6 +53,19 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 	}
 	t.noteRestartsUnderWay()
 	return t
+}
+
+// gatherPresented collects the CA certificates in the chains of live leaves.
+func (t *turn) gatherPresented() {
+	seen := map[pki.Fingerprint]pki.Certificate{}
+	for _, leaf := range t.observed.Leaves {
+		if t.live(leaf) {
+			for _, above := range leaf.Chain[1:] {
+				seen[above.Fingerprint()] = above
+			}
+		}
+	}
+	t.presented = pki.NewAnchors(slices.Collect(maps.Values(seen))...)
 }
 
 // findSigners finds for every leaf, and for every key's certificate, the key that it

@@ -33,14 +33,16 @@ func (o objects) planned(object id, version string) (*unstructured.Unstructured,
 }
 
 // intermediates are the anchors of planned bundles that another CA signed: who holds
-// one trusts it past the end of its root, and is held up at each of its rollovers.
+// one trusts it past the end of its root, and is held up at each of its rollovers. They
+// are warned of and not denied: the planner adds none, and one that stood in a Bundle
+// before must not stop a whole domain.
 func intermediates(target planner.Target) []Violation {
 	var violations []Violation
 	for _, planned := range target.Bundles {
 		for _, anchor := range planned.Anchors {
 			if !anchor.SelfSigned() {
 				violations = append(violations, Violation{
-					Rule: RuleIntermediateInBundle, Severity: Deny, Subject: bundleID(planned.Name).String(),
+					Rule: RuleIntermediateInBundle, Severity: Warn, Subject: bundleID(planned.Name).String(),
 					Message: fmt.Sprintf("the anchor %s is not self-signed, and intermediates never enter a bundle", anchor),
 					Mend:    "let the TrustBundle name the root, and take the intermediate out of whatever Bundle holds it",
 				})

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"math/big"
-	"slices"
 	"testing"
 	"time"
 
@@ -170,7 +169,7 @@ func TestCAOutlivesWhatItSigns(t *testing.T) {
 	}
 }
 
-func TestIntermediatesNeverEnterABundle(t *testing.T) {
+func TestIntermediatesInABundleAreWarnedOf(t *testing.T) {
 	// Issued by a CA of another name, and by one of its own name but another key.
 	for _, issuer := range []string{"Root 2025", "Issuing a.2025"} {
 		t.Run(issuer, func(t *testing.T) {
@@ -190,8 +189,16 @@ func TestIntermediatesNeverEnterABundle(t *testing.T) {
 
 			violations := Check(plan, manifests)
 			expect(t, violations, "Bundle trust: the anchor "+signed.String()+" is not self-signed, and intermediates never enter a bundle")
-			if !slices.ContainsFunc(Denied(violations), func(v Violation) bool { return v.Rule == RuleIntermediateInBundle }) {
-				t.Errorf("got %+v, want a denial by %s", violations, RuleIntermediateInBundle)
+			for _, violation := range violations {
+				if violation.Rule != RuleIntermediateInBundle || violation.Severity != Warn {
+					t.Errorf("got %+v, want a warning by %s", violation, RuleIntermediateInBundle)
+				}
+			}
+
+			violations = Check(thePlan(), manifests)
+			expect(t, violations, "Bundle trust: the anchor "+signed.String()+" is not planned")
+			if len(Denied(violations)) != 1 || violations[0].Rule != RuleAnchorChanged {
+				t.Errorf("an overlay adds it: got %+v, want a denial by %s", violations, RuleAnchorChanged)
 			}
 		})
 	}

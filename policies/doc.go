@@ -17,7 +17,9 @@
 //	                        of every Bundle, the CA Certificates and whom each is pinned
 //	                        to, the issuers; and nothing else writes to the same Secrets
 //	                        and ConfigMaps.
-//	intermediate-in-bundle  Every planned anchor is self-signed.
+//	intermediate-in-bundle  Every planned anchor is self-signed. It only warns: an
+//	                        intermediate that somebody put into a Bundle by hand stops
+//	                        nothing, and one that an overlay adds is an anchor-changed.
 //	ca-outlives-leaves      No Certificate, an intermediate's included, asks for a longer
 //	                        life than the CA that signs it has.
 //

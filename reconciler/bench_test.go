@@ -38,8 +38,8 @@ func BenchmarkTurn(b *testing.B) {
 		last    string // the turn's last call
 	}{
 		{name: "nothing to do, early exit", prepare: func(int) {}, last: "pull"},
-		{name: "nothing to do, whole turn", whole: true, prepare: func(int) {}, last: "apply prune=true"},
-		{name: "one document changed", prepare: w.commit, last: "apply prune=true"},
+		{name: "nothing to do, whole turn", whole: true, prepare: func(int) {}, last: "try prune=true"},
+		{name: "one document changed", prepare: w.commit, last: "try prune=true"},
 	} {
 		b.Run(turn.name, func(b *testing.B) {
 			w.reconciler.Options.DisableEarlyExit = turn.whole

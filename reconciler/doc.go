@@ -9,11 +9,13 @@
 //	         found to be one that must never stand in Git
 //	load     the documents of the snapshot
 //	observe  what the cluster holds, from the manager's cache
-//	plan     the next safe step; if it is decisive, observe again at the API server
-//	         itself and plan again: only that second plan is carried out
+//	plan     the next safe step
 //	render   the plan's target
-//	check    plan and manifests against the policies; a violation ends the turn
-//	         before any write
+//	check    plan and manifests against the policies
+//	try      to apply and prune, without a write; nothing differs, and the plan has no
+//	         action and nothing to record: there is nothing to write, on to the report
+//	again    observe, plan, render and check once more, at the API server itself; a
+//	         violation ends the turn before any write
 //	apply    what changed, prune what is gone, run the actions
 //	record   in Git what the plan says that the record shall newly say
 //	report   status, events, metrics
@@ -21,6 +23,29 @@
 // A turn starts from what is seen. What a domain's last turn left in memory (see
 // memory) only saves work; a restart, or a second leader, loses nothing by not
 // having it.
+//
+// # Nothing is written from the cache
+//
+// The cache may lag behind our own writes. A target that was planned from it may lack
+// the anchor that the last turn added, and name the key that the last turn moved an
+// issuer away from: applied, it would take both back. An action would be run twice. So
+// the plan that is made from the cache only says whether there is anything to write. If
+// there is, the turn looks again at the API server, which costs one list of each kind,
+// and carries out what it plans then. A plan that is decisive, has actions or something
+// to record goes there at once; any other is rendered, checked and tried first. A quiet
+// turn asks the API server for nothing, and tells in the status what the cache shows.
+//
+// That second plan is not made either from a TrustDomain that the cache holds and the API
+// server does not any more, for its gates may be ones that were dropped since: the turn
+// ends without a write, and the next looks again.
+//
+// Nor does the cache fail a turn by what it shows: a plan from it that does not render,
+// is denied by a policy, or cannot be compared with the cluster is made again as well,
+// and only the second one fails the turn. If it is blind, though, the turn ends.
+//
+// An object that somebody else owns a field of, or whose value the server writes in
+// another way than the repository ("1000m", "1"), always differs: with one of those, each
+// whole turn looks twice.
 //
 // # The record
 //
@@ -48,21 +73,17 @@
 // Git, or its record cannot be read or its documents do not load, the last good
 // snapshot stays in force, and the last record that could be read: its target is
 // applied, so that drift is repaired and bundles may still grow, but nothing is pruned
-// or recorded, no action is run and no decisive plan is carried out: whoever tried to
-// stop a rollover with the commit that does not load shall not see it move on. After
-// a restart there is no last good snapshot; then nothing is written until there is
-// one. A head that loads but whose target does not render, or is denied by a policy,
-// writes nothing at all.
+// or recorded, no action is run and no plan that is decisive, in the cache's eyes or the
+// API server's, is carried out: whoever tried to stop a rollover with the commit that
+// does not load shall not see it move on. After a restart there is no last good
+// snapshot; then nothing is written until there is one. A head that loads but whose
+// target does not render, or is denied by a policy, writes nothing at all.
 //
 // # When the cluster cannot be seen whole
 //
 // What cannot be read looks as if it were not there. A plan that was made so is
 // blind: nothing of it is applied, nothing pruned, no action run. The turn fails with
 // ObserveFailed, names what could not be read, and is tried again.
-//
-// A decisive plan is not made either from a TrustDomain that the cache holds and the
-// API server does not any more, for its gates may be ones that were dropped since:
-// the turn ends without a write, and the next looks again.
 //
 // # Status
 //

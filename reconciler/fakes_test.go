@@ -72,8 +72,11 @@ type world struct {
 	secrets    map[string]bool // files that CheckFile refuses
 	violations []policies.Violation
 	applyErr   error
+	trialErr   error
 	result     Result
 	options    ApplyOptions
+	applied    [][]*unstructured.Unstructured // in order of the calls
+	started    []planner.Action               // by the calls of Act
 	acted      []planner.Action
 	actErr     error
 	warnings   []string
@@ -265,10 +268,24 @@ func (w *world) check(planner.Plan, []*unstructured.Unstructured) []policies.Vio
 	return w.violations
 }
 
-func (w *world) Apply(_ context.Context, _ planner.Ref, _ []*unstructured.Unstructured, options ApplyOptions) (Result, error) {
-	w.note("apply prune=%t", options.Prune)
+func (w *world) Apply(_ context.Context, _ planner.Ref, manifests []*unstructured.Unstructured, options ApplyOptions) (Result, error) {
 	w.options = options
+	if options.DryRun {
+		w.note("try prune=%t", options.Prune)
+		return w.trial(), w.trialErr
+	}
+	w.note("apply prune=%t", options.Prune)
+	w.applied = append(w.applied, manifests)
 	return w.result, w.applyErr
+}
+
+// trial is what a dry run says: what result will, before anybody refuses a write.
+func (w *world) trial() Result {
+	would := Result{Applied: slices.Concat(w.result.Applied, w.result.Conflicts), Pruned: w.result.Pruned, Kinds: w.result.Kinds}
+	if w.applyErr != nil {
+		would.Applied = append(would.Applied, "what cannot be written")
+	}
+	return would
 }
 
 func (w *world) Act(_ context.Context, _ planner.Ref, actions []planner.Action, now time.Time) ([]planner.Action, error) {
@@ -276,6 +293,7 @@ func (w *world) Act(_ context.Context, _ planner.Ref, actions []planner.Action, 
 		w.t.Errorf("the actions are started at %s, want %s", now, w.now)
 	}
 	w.note("act %d", len(actions))
+	w.started = append(w.started, actions...)
 	return w.acted, w.actErr
 }
 

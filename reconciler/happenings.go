@@ -66,8 +66,8 @@ func happenings(before v1alpha1.TrustDomainStatus, t *turn, err error) []happeni
 		all = append(all, waits("", before.Holds, t.plan.Holds)...)
 		all = append(all, alarms("", before.Holds, unharmed, t.plan.Holds)...)
 	}
-	if len(t.warnings) > 0 && before.LastAttemptedRevision != t.revision {
-		all = append(all, happening{reason: ReasonWarning, message: list(t.warnings)})
+	if warnings := slices.Concat(t.warnings, t.unwise); len(warnings) > 0 && t.revision != "" && before.LastAttemptedRevision != t.revision {
+		all = append(all, happening{reason: ReasonWarning, message: list(warnings)})
 	}
 	if wrote := written(t); wrote != "" {
 		all = append(all, happening{reason: meta.ReconciliationSucceededReason, message: wrote + ", from " + t.memory.loadedRevision()})

@@ -98,7 +98,8 @@ type Loaded interface {
 // Cluster writes manifests and carries out actions. Doing either twice does no
 // harm.
 type Cluster interface {
-	// Apply writes what differs and, if told so, prunes what is gone.
+	// Apply writes what differs and, if told so, prunes what is gone; a dry run only
+	// says what it would.
 	Apply(ctx context.Context, domain planner.Ref, manifests []*unstructured.Unstructured, options ApplyOptions) (Result, error)
 	// Act starts the actions in their order, at now, and returns those that wrote
 	// something, even if others failed.
@@ -112,9 +113,11 @@ type ApplyOptions struct {
 	// Kinds in which Apply looks for those, beside the manifests' own, as
 	// group/version/Kind.
 	Kinds []string
+	// DryRun writes and deletes nothing; the Result says what would be.
+	DryRun bool
 }
 
-// Result is what Apply did. Objects are named "Kind namespace/name".
+// Result is what Apply did, or would have done. Objects are named "Kind namespace/name".
 type Result struct {
 	// Applied and Pruned objects.
 	Applied, Pruned []string

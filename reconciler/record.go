@@ -115,7 +115,7 @@ func retiredPairs(record planner.Record) []string {
 // one of its files since it was read is not overwritten: the next turn, which comes
 // at once, reads what they wrote.
 func (t *turn) writeBack(ctx context.Context, plan planner.Plan) error {
-	if len(plan.Record) == 0 || t.heads.record == nil {
+	if !t.hasToRecord(plan) {
 		t.memory.problem = ""
 		return nil
 	}
@@ -137,6 +137,11 @@ func (t *turn) writeBack(ctx context.Context, plan planner.Plan) error {
 		t.recorded, t.again = plan.Record, true
 	}
 	return nil
+}
+
+// hasToRecord reports whether a plan has something to say in the record, if one is kept.
+func (t *turn) hasToRecord(plan planner.Plan) bool {
+	return len(plan.Record) > 0 && t.heads.record != nil
 }
 
 // push commits keys to the record that the turn has read.

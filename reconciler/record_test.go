@@ -62,8 +62,8 @@ func TestTheRecordIsWrittenLast(t *testing.T) {
 	w.plan.Actions = []planner.Action{{Kind: planner.ActionProve}}
 	w.plan.Record = []planner.RecordedKey{recordedKey(t, "2026")}
 	result := w.turn()
-	expectCalls(t, w, "pull", "check site/kustomization.yaml", "record site", "load site", "observe cached", "plan", "render", "check",
-		"apply prune=true", "act 1", "push 1")
+	expectCalls(t, w, "pull", "check site/kustomization.yaml", "record site", "load site", "observe cached", "plan",
+		"observe uncached", "plan", "render", "check", "apply prune=true", "act 1", "push 1")
 	wantGiven(t, w)
 	if result.RequeueAfter != soon {
 		t.Errorf("the next turn comes after %s, want at once: it must read the record", result.RequeueAfter)
@@ -113,7 +113,7 @@ func TestTheNextTurnSeesItsOwnPush(t *testing.T) {
 				t.Error("it was pushed again")
 			}
 			if name == "in memory" {
-				expectCalls(t, w, "pull", "check site/anchors/root/2026.pem", "record site", "observe cached", "plan", "render", "check", "apply prune=true")
+				expectCalls(t, w, "pull", "check site/anchors/root/2026.pem", "record site", "observe cached", "plan", "render", "check", "try prune=true")
 			}
 			if got := w.domain().Status.LastAppliedRevision; got != "main@sha1:push1" {
 				t.Errorf("lastAppliedRevision is %q, want the revision of the push", got)
@@ -155,10 +155,10 @@ func TestARetiredKeyMovesInTheRecord(t *testing.T) {
 	wantGiven(t, w, "anchors/root/2025.pem", "anchors/root/2026.pem")
 	w.now, w.plan.Record = epoch.Add(wholeTurnEvery), []planner.RecordedKey{retiredKey(t, "2025")}
 	w.turn()
-	expectCalls(t, w, "pull", "observe cached", "plan", "render", "check", "apply prune=true", "push 2")
+	expectCalls(t, w, "pull", "observe cached", "plan", "observe uncached", "plan", "render", "check", "apply prune=true", "push 2")
 	w.plan.Record = nil
 	w.turn()
-	if last := w.calls[len(w.calls)-1]; last != "apply prune=true" || !slices.Contains(w.calls, "load site") {
+	if last := w.calls[len(w.calls)-1]; last != "try prune=true" || !slices.Contains(w.calls, "load site") {
 		t.Errorf("the turn was %q: with another retired key the documents are to be validated again", w.calls)
 	}
 	wantGiven(t, w, "anchors/root/retired/2025.pem", "anchors/root/2026.pem")
@@ -172,7 +172,7 @@ func TestADomainWithoutARecord(t *testing.T) {
 	w.files["site/anchors/root/2025.pem"] = &fstest.MapFile{Data: []byte("not read")}
 	w.plan.Record = []planner.RecordedKey{recordedKey(t, "2026")}
 	w.turn()
-	expectCalls(t, w, "pull", "check site/anchors/root/2025.pem", "check site/kustomization.yaml", "load site", "observe cached", "plan", "render", "check", "apply prune=true")
+	expectCalls(t, w, "pull", "check site/anchors/root/2025.pem", "check site/kustomization.yaml", "load site", "observe cached", "plan", "render", "check", "try prune=true")
 	if w.given.Enabled || w.given.Keys != nil || w.given.Problem != "" {
 		t.Errorf("the planner was given the record %+v", w.given)
 	}
@@ -182,14 +182,14 @@ func TestARecordOnItsOwnBranch(t *testing.T) {
 	w := onOwnBranch(t)
 	w.plan.Record = []planner.RecordedKey{recordedKey(t, "2026")}
 	w.turn()
-	expectCalls(t, w, "pull", "pull anchors", "check site/kustomization.yaml", "record site", "load site", "observe cached", "plan", "render", "check",
-		"apply prune=true", "push 1")
+	expectCalls(t, w, "pull", "pull anchors", "check site/kustomization.yaml", "record site", "load site", "observe cached", "plan",
+		"observe uncached", "plan", "render", "check", "apply prune=true", "push 1")
 	if to := w.pushed[0].to; to.Name != "anchors" || !to.Record || w.pushed[0].base != "anchors@sha1:aaaa" {
 		t.Errorf("pushed to %+v, decided on %s", to, w.pushed[0].base)
 	}
 	w.plan.Record = nil
 	w.turn()
-	expectCalls(t, w, "pull", "pull anchors", "record site", "observe cached", "plan", "render", "check", "apply prune=true")
+	expectCalls(t, w, "pull", "pull anchors", "record site", "observe cached", "plan", "render", "check", "try prune=true")
 	wantGiven(t, w, "anchors/root/2026.pem")
 	if got := w.domain().Status.LastAppliedRevision; got != "main@sha1:aaaa" {
 		t.Errorf("lastAppliedRevision is %q, want that of the documents", got)
@@ -203,7 +203,7 @@ func TestARecordOnItsOwnBranch(t *testing.T) {
 
 	w.anchors.revision = "anchors@sha1:bbbb" // somebody else's commit
 	w.turn()
-	expectCalls(t, w, "pull", "pull anchors", "record site", "observe cached", "plan", "render", "check", "apply prune=true")
+	expectCalls(t, w, "pull", "pull anchors", "record site", "observe cached", "plan", "render", "check", "try prune=true")
 }
 
 func TestTheSourcesBranchMayBeNamed(t *testing.T) {
@@ -227,9 +227,10 @@ func TestARecordBranchThatCannotBePulled(t *testing.T) {
 	w.anchors.pullErr = nil
 	w.turn()
 	w.anchors.pullErr, w.revision = errors.New("no route"), "main@sha1:bbbb"
-	w.plan.Record = []planner.RecordedKey{recordedKey(t, "2026")}
+	w.plan.Record, w.result.Applied = []planner.RecordedKey{recordedKey(t, "2026")}, []string{"Bundle trust"}
 	w.turn()
-	expectCalls(t, w, "pull", "pull anchors", "pull", "pull anchors", "observe cached", "plan", "render", "check", "apply prune=false")
+	expectCalls(t, w, "pull", "pull anchors", "pull", "pull anchors", "observe cached", "plan", "render", "check", "try prune=false",
+		"observe uncached", "plan", "render", "check", "apply prune=false")
 	if w.domain().Status.LastAttemptedRevision != "main@sha1:bbbb" || !strings.HasSuffix(w.ready().Message, "revision main@sha1:aaaa stays in force") {
 		t.Errorf("the status is %+v", w.domain().Status)
 	}
@@ -258,9 +259,10 @@ func TestARecordThatCannotBeRead(t *testing.T) {
 	w.commitAs("main@sha1:aaaa", recordFiles("site", []planner.RecordedKey{recordedKey(t, "2026")}))
 	w.turn()
 	w.commitAs("main@sha1:bbbb", map[string][]byte{"site/anchors/root/2026.pem": []byte("<<<<<<< HEAD\n")})
-	w.plan.Record = []planner.RecordedKey{recordedKey(t, "2026")}
+	w.plan.Record, w.result.Applied = []planner.RecordedKey{recordedKey(t, "2026")}, []string{"Bundle trust"}
 	w.turn()
-	expectCalls(t, w, "pull", "check site/anchors/root/2026.pem", "record site", "observe cached", "plan", "render", "check", "apply prune=false")
+	expectCalls(t, w, "pull", "check site/anchors/root/2026.pem", "record site", "observe cached", "plan", "render", "check", "try prune=false",
+		"observe uncached", "plan", "render", "check", "apply prune=false")
 	wantGiven(t, w, "anchors/root/2026.pem")
 	ready := w.ready()
 	if ready.Reason != ReasonBuildFailed || !strings.HasPrefix(ready.Message, "the record in main@sha1:bbbb: ") || !strings.Contains(ready.Message, "site/anchors/root/2026.pem") {

@@ -49,8 +49,8 @@ type turn struct {
 	recorded []planner.RecordedKey
 	// again: the record in Git is another now, and is to be read at once.
 	again bool
-	// warnings of the documents and the policies, seen in this turn.
-	warnings []string
+	// warnings of the documents, and those of the policies about the latest manifests.
+	warnings, unwise []string
 }
 
 // run takes the turn. Its error says why the turn did not come to its end.
@@ -72,21 +72,25 @@ func (t *turn) run(ctx context.Context) error {
 	return t.advance(ctx, loaded)
 }
 
-// advance carries out the next step of what loaded declares.
+// advance carries out the next step of what loaded declares, if there is any.
 func (t *turn) advance(ctx context.Context, loaded Loaded) error {
-	plan, err := t.decided(ctx, loaded.Desired())
+	prune := t.domain.Spec.Prune
+	plan, err := t.planned(ctx, t.Client, loaded.Desired())
 	if err != nil {
 		return err
 	}
-	t.plan = &plan
-	if plan.Blind {
-		return blind(plan)
+	if !t.asks(plan) && t.inForce(ctx, loaded, plan, prune) {
+		t.memory.problem = "" // there is nothing to record any more
+		return nil
+	}
+	if plan, err = t.plannedAgain(ctx, loaded.Desired()); err != nil {
+		return err
 	}
 	manifests, err := t.rendered(loaded, plan)
 	if err != nil {
 		return err
 	}
-	if err := t.apply(ctx, manifests, t.domain.Spec.Prune); err != nil {
+	if err := t.apply(ctx, manifests, prune); err != nil {
 		return err
 	}
 	if err := t.act(ctx, plan); err != nil {
@@ -121,22 +125,19 @@ func (t *turn) stand(ctx context.Context, cause error) error {
 
 // keep repairs drift from what loaded declares, and nothing more.
 func (t *turn) keep(ctx context.Context, loaded Loaded) error {
+	const prune = false
 	plan, err := t.planned(ctx, t.Client, loaded.Desired())
-	if err != nil {
+	if err != nil || plan.Decisive || t.inForce(ctx, loaded, plan, prune) {
 		return err
 	}
-	t.plan = &plan
-	if plan.Blind {
-		return blind(plan)
-	}
-	if plan.Decisive {
-		return nil
+	if plan, err = t.plannedAgain(ctx, loaded.Desired()); err != nil || plan.Decisive {
+		return err
 	}
 	manifests, err := t.rendered(loaded, plan)
 	if err != nil {
 		return err
 	}
-	return t.apply(ctx, manifests, false)
+	return t.apply(ctx, manifests, prune)
 }
 
 // pull brings the heads of the branches. A calm turn tries the credentials of the last
@@ -185,6 +186,9 @@ func (t *turn) read() (Loaded, error) {
 func (t *turn) load(snapshot Snapshot) (Loaded, error) {
 	m := t.memory
 	if t.stillLoaded(snapshot) {
+		if m.loadedRevision() == snapshot.Revision() {
+			t.warnings = append(t.warnings, m.loaded.Warnings()...) // the turn that loaded them may have ended untold
+		}
 		m.loadedFrom, m.loadedWith = snapshot, m.record
 		return m.loaded, nil
 	}
@@ -215,7 +219,9 @@ func (t *turn) scan(snapshot Snapshot) error {
 		}
 		violations = append(violations, t.Parts.CheckFile(path, data)...)
 	}
-	if err := t.judge(violations); err != nil {
+	warnings, err := judge(violations)
+	t.warnings = append(t.warnings, warnings...)
+	if err != nil {
 		return err
 	}
 	t.memory.scanned = snapshot
@@ -246,13 +252,33 @@ func readRegular(files fs.FS, path string) ([]byte, error) {
 	return fs.ReadFile(files, path)
 }
 
-// decided plans the next step from the cache, and a decisive one once more from the
-// API server itself.
-func (t *turn) decided(ctx context.Context, desired planner.Desired) (planner.Plan, error) {
-	plan, err := t.planned(ctx, t.Client, desired)
-	if err != nil || !plan.Decisive || plan.Blind {
-		return plan, err
+// asks reports whether a plan is known to have something to write before it is
+// rendered.
+func (t *turn) asks(plan planner.Plan) bool {
+	return plan.Decisive || len(plan.Actions) > 0 || t.hasToRecord(plan)
+}
+
+// inForce reports whether the cluster holds what a plan's target is rendered to, as
+// the cache knows it: then nothing is to be written. What cannot be rendered, is denied
+// or cannot be compared is not in force either: the cache may be at fault, and only
+// what is planned again fails the turn.
+func (t *turn) inForce(ctx context.Context, loaded Loaded, plan planner.Plan, prune bool) bool {
+	manifests, err := t.rendered(loaded, plan)
+	if err != nil {
+		return false
 	}
+	result, err := t.Parts.Cluster.Apply(ctx, t.ref(), manifests, ApplyOptions{Prune: prune, Kinds: withKindsOf(t.domain.Status.Kinds, manifests), DryRun: true})
+	if err != nil || len(result.Applied)+len(result.Pruned) > 0 {
+		return false
+	}
+	t.wasApplied(result, manifests)
+	return true
+}
+
+// plannedAgain plans the next step from what the API server itself says, the
+// TrustDomain included. What is written is written from such a plan.
+func (t *turn) plannedAgain(ctx context.Context, desired planner.Desired) (planner.Plan, error) {
+	t.plan = nil // of the one before, nothing is to be told
 	if err := t.upToDate(ctx); err != nil {
 		return planner.Plan{}, err
 	}
@@ -272,7 +298,7 @@ func (t *turn) upToDate(ctx context.Context) error {
 		return errOutdated
 	}
 	if err != nil {
-		return failed(ReasonObserveFailed, fmt.Errorf("get TrustDomain %s at the API server, before a decisive step: %w", t.ref(), err))
+		return failed(ReasonObserveFailed, fmt.Errorf("get TrustDomain %s at the API server, before anything is written: %w", t.ref(), err))
 	}
 	return nil
 }
@@ -288,7 +314,8 @@ func blind(plan planner.Plan) error {
 	return failed(ReasonObserveFailed, fmt.Errorf("nothing is written, for not everything could be read: %s: see that the API server answers and that the controller's role grants get, list and watch on it", list(unseen)))
 }
 
-// planned observes the cluster through reader and plans the next step from it.
+// planned observes the cluster through reader and plans the next step from it. It
+// fails if the plan is blind.
 func (t *turn) planned(ctx context.Context, reader client.Reader, desired planner.Desired) (planner.Plan, error) {
 	observed, err := t.Parts.Observe(ctx, reader, t.ref(), desired, gatesOf(t.domain.Status))
 	if err != nil {
@@ -296,7 +323,12 @@ func (t *turn) planned(ctx context.Context, reader client.Reader, desired planne
 	}
 	t.memory.sees(observed)
 	observed.Record = t.memory.observedRecord()
-	return t.Parts.Plan(desired, observed, t.now), nil
+	plan := t.Parts.Plan(desired, observed, t.now)
+	t.plan = &plan
+	if plan.Blind {
+		return plan, blind(plan)
+	}
+	return plan, nil
 }
 
 // rendered makes a plan's manifests and checks both.
@@ -305,26 +337,26 @@ func (t *turn) rendered(loaded Loaded, plan planner.Plan) ([]*unstructured.Unstr
 	if err != nil {
 		return nil, failed(ReasonBuildFailed, err)
 	}
-	if err := t.judge(t.Parts.Check(plan, manifests)); err != nil {
+	if t.unwise, err = judge(t.Parts.Check(plan, manifests)); err != nil {
 		return nil, err
 	}
 	return manifests, nil
 }
 
-// judge fails the turn if a violation denies it, and keeps the others to be told.
-func (t *turn) judge(violations []policies.Violation) error {
+// judge tells violations that only warn, and fails if one denies.
+func judge(violations []policies.Violation) (warnings []string, err error) {
 	var denied []string
 	for _, violation := range violations {
 		if violation.Severity == policies.Deny {
 			denied = append(denied, violation.String())
 		} else {
-			t.warnings = append(t.warnings, violation.String())
+			warnings = append(warnings, violation.String())
 		}
 	}
-	if len(denied) == 0 {
-		return nil
+	if len(denied) > 0 {
+		err = failed(ReasonPolicyViolation, fmt.Errorf("denied by policy: %s", list(denied)))
 	}
-	return failed(ReasonPolicyViolation, fmt.Errorf("denied by policy: %s", list(denied)))
+	return warnings, err
 }
 
 // apply writes the manifests. The kinds are stored before the first object of a
@@ -337,12 +369,17 @@ func (t *turn) apply(ctx context.Context, manifests []*unstructured.Unstructured
 		return failed(ReasonApplyFailed, err)
 	}
 	result, err := t.Parts.Cluster.Apply(ctx, t.ref(), manifests, ApplyOptions{Prune: prune, Kinds: status.Kinds})
-	t.result = result
 	if err != nil {
+		t.result = result
 		return failed(ReasonApplyFailed, err)
 	}
-	t.applied, t.kinds = t.memory.loadedRevision(), withKindsOf(result.Kinds, manifests)
+	t.wasApplied(result, manifests)
 	return nil
+}
+
+// wasApplied notes that the manifests are in force, with result.
+func (t *turn) wasApplied(result Result, manifests []*unstructured.Unstructured) {
+	t.result, t.applied, t.kinds = result, t.memory.loadedRevision(), withKindsOf(result.Kinds, manifests)
 }
 
 func (t *turn) act(ctx context.Context, plan planner.Plan) error {

@@ -23,8 +23,6 @@ import (
 	"github.com/reanchor/reanchor/policies"
 )
 
-var wholeTurn = []string{"pull", "check site/kustomization.yaml", "load site", "observe cached", "plan", "render", "check", "apply prune=true"}
-
 func expectCalls(t *testing.T, w *world, want ...string) {
 	t.Helper()
 	if !slices.Equal(w.calls, want) {
@@ -32,24 +30,123 @@ func expectCalls(t *testing.T, w *world, want ...string) {
 	}
 }
 
+// A turn reads like the list in the package's comment. With nothing to write it ends
+// with the trial; whatever is written is planned at the API server.
 func TestATurnReadsLikeTheList(t *testing.T) {
-	w := newWorld(t)
-	w.plan.Actions = []planner.Action{{Kind: planner.ActionProve}}
-	w.turn()
-	expectCalls(t, w, append(slices.Clone(wholeTurn), "act 1")...)
+	again := []string{"observe uncached", "plan", "render", "check", "apply prune=true"}
+	for name, test := range map[string]struct {
+		set  func(*world)
+		want []string // after the plan from the cache
+	}{
+		"nothing to write": {func(*world) {}, []string{"render", "check", "try prune=true"}},
+		"a difference":     {func(w *world) { w.result.Applied = []string{"Bundle trust"} }, append([]string{"render", "check", "try prune=true"}, again...)},
+		"one to prune":     {func(w *world) { w.result.Pruned = []string{"Issuer plant/x"} }, append([]string{"render", "check", "try prune=true"}, again...)},
+		"an action":        {func(w *world) { w.plan.Actions = []planner.Action{{Kind: planner.ActionProve}} }, append(slices.Clone(again), "act 1")},
+		"a decisive plan":  {func(w *world) { w.plan.Decisive = true }, again},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			test.set(w)
+			w.turn()
+			expectCalls(t, w, append([]string{"pull", "check site/kustomization.yaml", "load site", "observe cached", "plan"}, test.want...)...)
+			if status := w.domain().Status; status.LastAppliedRevision != "main@sha1:aaaa" {
+				t.Errorf("lastAppliedRevision is %q", status.LastAppliedRevision)
+			}
+		})
+	}
 }
 
-func TestADecisivePlanIsMadeAgainAtTheAPIServer(t *testing.T) {
-	w := newWorld(t)
-	w.plan.Decisive = true
-	w.turn()
-	expectCalls(t, w, "pull", "check site/kustomization.yaml", "load site", "observe cached", "plan",
-		"observe uncached", "plan", "render", "check", "apply prune=true")
+// lagging gives each plan its own manifest, by which it is known again: the first is
+// made from the cache, the second at the API server.
+func (w *world) lagging(plans ...planner.Plan) {
+	var made int
+	w.reconciler.Parts.Plan = func(desired planner.Desired, observed planner.Observed, now time.Time) planner.Plan {
+		w.plan = plans[min(made, len(plans)-1)]
+		made++
+		w.manifests = []*unstructured.Unstructured{manifest("v1", "ConfigMap")}
+		w.manifests[0].SetName(fmt.Sprintf("plan-%d", made))
+		return w.next(desired, observed, now)
+	}
+}
+
+// wantApplied checks which plans' manifests were applied.
+func wantApplied(t *testing.T, w *world, want ...string) {
+	t.Helper()
+	var got []string
+	for _, manifests := range w.applied {
+		got = append(got, manifests[0].GetName())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("applied %q, want %q", got, want)
+	}
+}
+
+// The cache does not know yet what the last turn wrote: its plan would take it back.
+func TestAStaleViewIsNeverWritten(t *testing.T) {
+	restart := planner.Action{Kind: planner.ActionRestart, Workload: "Deployment", Subject: planner.Ref{Namespace: "plant", Name: "broker"}}
+	for name, test := range map[string]struct {
+		cached, live planner.Plan
+		differs      bool
+		started      []planner.Action
+	}{
+		"a target that differs":      {cached: planner.Plan{}, live: planner.Plan{}, differs: true},
+		"an action that was started": {cached: planner.Plan{Actions: []planner.Action{restart}}, live: planner.Plan{}},
+		"an action that is new":      {cached: planner.Plan{}, live: planner.Plan{Actions: []planner.Action{restart}}, differs: true, started: []planner.Action{restart}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.lagging(test.cached, test.live)
+			if test.differs {
+				w.result.Applied = []string{"Bundle trust"}
+			}
+			w.turn()
+			wantApplied(t, w, "plan-2")
+			if !slices.Equal(w.started, test.started) {
+				t.Errorf("started %v, want %v", w.started, test.started)
+			}
+		})
+	}
+}
+
+// In a stale view the documents may render to what no policy allows, or not at all.
+func TestAStaleViewFailsNoTurn(t *testing.T) {
+	denied := policies.Violation{Rule: policies.RuleAnchorChanged, Severity: policies.Deny, Subject: "Bundle trust"}
+	unwise := policies.Violation{Rule: "r", Severity: policies.Warn, Subject: "Certificate plant/x", Message: "lives long", Mend: "shorten it"}
+	for name, spoil := range map[string]func(*world){
+		"denied":       func(w *world) { w.violations = append(w.violations, denied) },
+		"not rendered": func(w *world) { w.renderErr = errors.New("overlay") },
+		"not compared": func(w *world) { w.trialErr = errors.New("list Bundles: no cache of them") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.violations = []policies.Violation{unwise}
+			spoil(w)
+			observe := w.reconciler.Parts.Observe
+			w.reconciler.Parts.Observe = func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (planner.Observed, error) {
+				if _, live := reader.(uncached); live {
+					w.violations, w.renderErr, w.trialErr = []policies.Violation{unwise}, nil, nil
+				}
+				return observe(ctx, reader, domain, desired, since)
+			}
+			w.turn()
+			if ready := w.ready(); ready.Status != metav1.ConditionTrue || w.calls[len(w.calls)-1] != "apply prune=true" {
+				t.Errorf("Ready is %+v after %q", ready, w.calls)
+			}
+			if told := bare(w.told()); !slices.Contains(told, "Normal Warning "+unwise.String()) {
+				t.Errorf("told %q, want each warning once", told)
+			}
+		})
+	}
 }
 
 // The cache is one write behind: a gate that the last turn dropped is still in it.
-// No decisive step is taken on that.
-func TestNoDecisivePlanIsMadeFromAStaleDomain(t *testing.T) {
+// No step is taken on that, be it only an action or a repair.
+func TestNothingIsWrittenFromAStaleDomain(t *testing.T) {
+	steps := map[string]func(*world){
+		"decisive":     func(w *world) { w.plan.Decisive = true },
+		"an action":    func(w *world) { w.plan.Actions = []planner.Action{{Kind: planner.ActionReissue}} },
+		"a difference": func(w *world) { w.result.Applied = []string{"Bundle trust"} },
+	}
 	for name, change := range map[string]func(*world){
 		"a gate was dropped": func(w *world) { w.plan.Gates = nil; w.restart(); w.turn() },
 		"its spec was changed": func(w *world) {
@@ -70,13 +167,38 @@ func TestNoDecisivePlanIsMadeFromAStaleDomain(t *testing.T) {
 			w.behind(stale)
 			w.restart()
 			w.told()
-			w.plan.Decisive, w.writes = true, 0
-			result := w.turn()
-			expectCalls(t, w, "pull", "check site/kustomization.yaml", "load site", "observe cached", "plan")
-			if told := w.told(); result.RequeueAfter != soon || w.writes > 0 || len(told) > 0 {
-				t.Errorf("the next turn comes after %s, after %d writes and %q told; want it soon, after none", result.RequeueAfter, w.writes, told)
+			plan := w.plan
+			for step, set := range steps {
+				w.plan, w.result, w.writes = plan, Result{}, 0
+				set(w)
+				result := w.turn()
+				if slices.Contains(w.calls, "observe uncached") || slices.Contains(w.calls, "apply prune=true") || slices.Contains(w.calls, "act 1") {
+					t.Errorf("%s: the turn was %q", step, w.calls)
+				}
+				if told := w.told(); result.RequeueAfter != soon || w.writes > 0 || len(told) > 0 {
+					t.Errorf("%s: the next turn comes after %s, after %d writes and %q told; want it soon, after none", step, result.RequeueAfter, w.writes, told)
+				}
 			}
 		})
+	}
+}
+
+// A turn that ends for a stale TrustDomain tells nothing; the next one does.
+func TestWarningsOutliveATurnThatWasOutdated(t *testing.T) {
+	w := newWorld(t)
+	w.warnings = []string{"site/root.yaml:8: spec.rollover.skew: 0s is below 5m0s"}
+	stale := w.domain()
+	w.edit(func(d *v1alpha1.TrustDomain) { d.Spec.Prune = false })
+	w.behind(stale)
+	w.plan.Decisive = true
+	w.turn()
+	if told := w.told(); len(told) > 0 {
+		t.Fatalf("told %q", told)
+	}
+	w.reconciler.Client = w.client
+	w.turn()
+	if told := bare(w.told()); !slices.Contains(told, "Normal Warning "+w.warnings[0]) {
+		t.Errorf("told %q, want the warning", told)
 	}
 }
 
@@ -100,7 +222,7 @@ func TestADecisivePlanWaitsForTheCache(t *testing.T) {
 	}
 }
 
-func TestTheAPIServerMustAnswerBeforeADecisiveStep(t *testing.T) {
+func TestTheAPIServerMustAnswerBeforeAnythingIsWritten(t *testing.T) {
 	w := newWorld(t)
 	w.plan.Decisive = true
 	w.reconciler.APIReader = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
@@ -108,10 +230,13 @@ func TestTheAPIServerMustAnswerBeforeADecisiveStep(t *testing.T) {
 			return errors.New("no route to the API server")
 		},
 	})
+	w.plan.Gates = []planner.Gate{{Name: "soak", Since: epoch}}
 	w.turn()
-	ready := apimeta.FindStatusCondition(w.domain().Status.Conditions, meta.ReadyCondition)
-	if last := w.calls[len(w.calls)-1]; last != "plan" || ready.Reason != ReasonObserveFailed {
-		t.Errorf("the turn ended with %q, Ready is %+v", last, ready)
+	if last := w.calls[len(w.calls)-1]; last != "plan" || w.ready().Reason != ReasonObserveFailed {
+		t.Errorf("the turn ended with %q, Ready is %+v", last, w.ready())
+	}
+	if gates := w.domain().Status.Gates; len(gates) > 0 {
+		t.Errorf("a plan that was not made again left %v", gates)
 	}
 }
 
@@ -294,8 +419,13 @@ func TestTheLastGoodSnapshotStaysInForce(t *testing.T) {
 			spoil(w)
 			w.plan.Actions = []planner.Action{{Kind: planner.ActionRestart}}
 			w.turn()
-			if last := w.calls[len(w.calls)-1]; last != "apply prune=false" {
-				t.Errorf("the turn ended with %q, want drift repaired without prune or actions", last)
+			if last := w.calls[len(w.calls)-1]; last != "try prune=false" {
+				t.Errorf("the turn ended with %q, want no action", last)
+			}
+			w.result.Applied = []string{"Bundle trust"}
+			w.turn()
+			if end := w.calls[len(w.calls)-6:]; !slices.Equal(end, []string{"try prune=false", "observe uncached", "plan", "render", "check", "apply prune=false"}) {
+				t.Errorf("the turn ended with %q, want drift repaired without prune or actions", end)
 			}
 			status := w.domain().Status
 			ready := apimeta.FindStatusCondition(status.Conditions, meta.ReadyCondition)
@@ -310,6 +440,11 @@ func TestTheLastGoodSnapshotStaysInForce(t *testing.T) {
 			w.turn()
 			if last := w.calls[len(w.calls)-1]; last != "plan" {
 				t.Errorf("the turn ended with %q: a decisive plan must not be carried out from an old snapshot", last)
+			}
+			w.lagging(planner.Plan{}, planner.Plan{Decisive: true})
+			w.turn()
+			if end := w.calls[len(w.calls)-3:]; !slices.Equal(end, []string{"try prune=false", "observe uncached", "plan"}) {
+				t.Errorf("the turn ended with %q: a plan that is decisive only at the API server must not be carried out either", end)
 			}
 		})
 	}
@@ -348,7 +483,7 @@ func TestNoOpTurnsWriteNothing(t *testing.T) {
 				w.turn()
 				want := []string{"pull"}
 				if disabled {
-					want = []string{"pull", "observe cached", "plan", "render", "check", "apply prune=true"}
+					want = []string{"pull", "observe cached", "plan", "render", "check", "try prune=true"}
 				}
 				expectCalls(t, w, want...)
 			}
@@ -408,7 +543,7 @@ func TestWhatBringsAWholeTurn(t *testing.T) {
 			expectCalls(t, w, "pull")
 			disturb(w)
 			w.turn()
-			if last := w.calls[len(w.calls)-1]; last != "apply prune=true" {
+			if last := w.calls[len(w.calls)-1]; last != "try prune=true" {
 				t.Errorf("the turn was %q, want a whole one", w.calls)
 			}
 		})
@@ -420,7 +555,7 @@ func TestAWholeTurnComesAtLeastEveryTenMinutes(t *testing.T) {
 	w.turn()
 	w.now = epoch.Add(wholeTurnEvery)
 	w.turn()
-	if last := w.calls[len(w.calls)-1]; last != "apply prune=true" {
+	if last := w.calls[len(w.calls)-1]; last != "try prune=true" {
 		t.Errorf("the turn was %q, want a whole one", w.calls)
 	}
 }
@@ -453,7 +588,7 @@ func TestOnlyFilesThatChangedAreScannedAgain(t *testing.T) {
 	w.turn()
 	w.revision, w.changed = "main@sha1:bbbb", []string{"site/gone.yaml", "site/more.yaml"}
 	w.turn()
-	expectCalls(t, w, "pull", "check site/gone.yaml", "check site/more.yaml", "load site", "observe cached", "plan", "render", "check", "apply prune=true")
+	expectCalls(t, w, "pull", "check site/gone.yaml", "check site/more.yaml", "load site", "observe cached", "plan", "render", "check", "try prune=true")
 }
 
 func TestGatesAreTheOnlyMemory(t *testing.T) {
@@ -648,12 +783,17 @@ func TestWarningsAreToldOnceForEachRevision(t *testing.T) {
 	if told := bare(w.told()); !slices.Contains(told, want) {
 		t.Errorf("told %q, want %q", told, want)
 	}
-	if last := w.calls[len(w.calls)-1]; last != "apply prune=true" {
+	if last := w.calls[len(w.calls)-1]; last != "try prune=true" {
 		t.Errorf("the turn ended with %q", last)
 	}
 	w.turn()
 	if told := w.told(); len(told) > 0 {
 		t.Errorf("told again: %q", told)
+	}
+	w.pullErr = errors.New("no route to git.example")
+	w.turn()
+	if told := bare(w.told()); len(told) != 1 || !strings.HasPrefix(told[0], "Warning GitOperationFailed ") {
+		t.Errorf("told %q, want the failure alone", told)
 	}
 }
 

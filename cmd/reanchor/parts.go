@@ -155,7 +155,7 @@ type hand struct{ applier.Applier }
 
 // Apply writes the manifests and tells what it did in words.
 func (h hand) Apply(ctx context.Context, domain planner.Ref, manifests []*unstructured.Unstructured, options reconciler.ApplyOptions) (reconciler.Result, error) {
-	result, err := h.Applier.Apply(ctx, domain, manifests, applier.Options{Prune: options.Prune, Kinds: options.Kinds})
+	result, err := h.Applier.Apply(ctx, domain, manifests, applier.Options(options))
 	return reconciler.Result{
 		Applied: words(result.Applied), Pruned: words(result.Pruned), Conflicts: words(result.Conflicts), Kinds: result.Kinds,
 	}, err

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"maps"
 	"time"
 
 	"github.com/reanchor/reanchor/pki"
@@ -70,8 +71,10 @@ func (w *World) SleepUntil(until time.Time, plan planner.Plan) {
 	w.Now = until
 }
 
-// Wipe loses everything in the cluster, but not the record in Git.
-func (w *World) Wipe() {
+// Wipe loses everything in the cluster, but not the record in Git. It returns what the
+// Secrets of keys held: what a backup holds.
+func (w *World) Wipe() Backup {
+	backup := Backup{maps.Clone(w.secrets)}
 	for _, ref := range sortedKeys(w.leaves) {
 		w.leaves[ref].chain, w.leaves[ref].issuing = nil, true
 	}
@@ -87,6 +90,16 @@ func (w *World) Wipe() {
 	clear(w.seen)
 	w.since, w.seenLately = nil, nil
 	w.Say("the cluster is lost, and an empty one takes its place")
+	return backup
+}
+
+// Backup holds the Secrets of keys.
+type Backup struct{ secrets map[planner.Ref]*caSecret }
+
+// Restore puts the Secrets of keys back.
+func (w *World) Restore(backup Backup) {
+	maps.Copy(w.secrets, backup.secrets)
+	w.Say("the Secrets of keys are put back")
 }
 
 // Secret is the certificate in the Secret of a key.

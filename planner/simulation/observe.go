@@ -104,7 +104,7 @@ func (w *World) observeKey(ref planner.Ref) planner.Key {
 	key := planner.Key{}
 	if internal := w.internal[ref]; internal != nil {
 		target = internal.target
-		key.HasIssuer, key.HasClusterIssuer, key.SecretGone = true, internal.cluster, w.secrets[ref] == nil
+		key.HasIssuer, key.HasClusterIssuer, key.SecretGone, key.SecretSeen = true, internal.cluster, w.secrets[ref] == nil, w.secrets[ref] != nil
 		key.Generation, key.Canary, key.Proof = 1, internal.canary, internal.proof
 	}
 	if ca := w.cas[ref]; ca != nil {
