@@ -456,3 +456,38 @@ func (s shape) topOf(issuer planner.Ref) string {
 	}
 	return ""
 }
+
+// TestCrashAroundEveryWrite (invariant 10): of a root's rollover and of an intermediate's
+// with its root's, every single write is the last that is made before the program is
+// killed and its status lost, once each.
+func TestCrashAroundEveryWrite(t *testing.T) {
+	for name, commits := range map[string][2]planner.Desired{
+		"root":                  {fleet(signing("2025")), fleet(retired("2025"), signing("2026"))},
+		"intermediate":          {chain(keys(signing("2025")), keys(signing("a"))), chain(keys(signing("2025")), keys(retired("a"), signing("b")))},
+		"root and intermediate": {chain(keys(signing("2025")), keys(signing("a"))), chain(keys(retired("2025"), signing("2026")), keys(retired("a"), signing("b")))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			writes := 0
+			for killed := true; killed; writes++ {
+				world := simulation.New(1, commits[0], plant())
+				world.KeepRecord()
+				if log, err := world.Settle(200); err != nil {
+					t.Fatalf("%v\n%s", err, log)
+				}
+				world.Desired = commits[1]
+				world.KillAfter(writes)
+				if log, err := world.Settle(200); err != nil {
+					t.Fatalf("killed after %d writes: %v\n%s", writes, err, log)
+				}
+				if reason := reached(world); reason != "" {
+					t.Fatalf("killed after %d writes: %s\n%s", writes, reason, world.Log())
+				}
+				killed = world.Killed()
+			}
+			if writes < 10 {
+				t.Errorf("a rollover of %d writes is none", writes)
+			}
+			t.Logf("%d writes", writes-1)
+		})
+	}
+}

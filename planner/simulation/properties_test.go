@@ -160,8 +160,15 @@ func failOnViolation(t *rapid.T, world *simulation.World) {
 	}
 }
 
-// failUnlessReached compares the keys that are left, and what they do, with Git.
 func failUnlessReached(t *rapid.T, world *simulation.World) {
+	if reason := reached(world); reason != "" {
+		t.Fatalf("%s\n%s", reason, world.Log())
+	}
+}
+
+// reached compares the keys that are left, and what they do, with Git; it says what is
+// other than Git says.
+func reached(world *simulation.World) string {
 	observed, want, signer := world.Observe(), map[string]bool{}, map[string]string{}
 	for _, authority := range world.Desired.Authorities {
 		for _, key := range authority.Spec.Keys {
@@ -177,19 +184,20 @@ func failUnlessReached(t *rapid.T, world *simulation.World) {
 	for _, key := range observed.Keys {
 		name := planner.KeyObjectName(key.Authority.Name, key.Name)
 		if !want[name] {
-			t.Fatalf("key %s is still there, and Git does not keep it\n%s", name, world.Log())
+			return "key " + name + " is still there, and Git does not keep it"
 		}
 		delete(want, name)
 	}
 	if len(want) > 0 {
-		t.Fatalf("keys that Git keeps are not there: %v\n%s", want, world.Log())
+		return fmt.Sprintf("keys that Git keeps are not there: %v", want)
 	}
 	for _, bound := range world.Desired.Bindings {
 		at := slices.IndexFunc(observed.Issuers, func(i planner.Issuer) bool { return i.Ref == planner.BindingRef(bound) })
 		if at < 0 || observed.Issuers[at].SecretName != signer[bound.Spec.Authority] {
-			t.Fatalf("issuer %s does not sign with %s\n%s", planner.BindingRef(bound), signer[bound.Spec.Authority], world.Log())
+			return fmt.Sprintf("issuer %s does not sign with %s", planner.BindingRef(bound), signer[bound.Spec.Authority])
 		}
 	}
+	return ""
 }
 
 // pairIn names the key pair of a key under what its parents sign with.

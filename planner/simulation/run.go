@@ -30,10 +30,34 @@ func (w *World) TurnUpTo(writes int) planner.Plan {
 	}
 	w.tell(plan, todo)
 	for _, write := range todo {
+		if w.killedBefore() {
+			break
+		}
 		write.do()
 		w.checkPairs()
 	}
 	return plan
+}
+
+// KillAfter lets the program be killed, once, after so many more writes, and its status be
+// lost. Killed reports that it was.
+func (w *World) KillAfter(writes int) { w.writesLeft = &writes }
+
+// Killed reports whether the kill that was asked for has happened.
+func (w *World) Killed() bool { return w.writesLeft == nil }
+
+// killedBefore counts a write, and reports whether the program does not live to make it.
+func (w *World) killedBefore() bool {
+	switch {
+	case w.writesLeft == nil:
+		return false
+	case *w.writesLeft > 0:
+		*w.writesLeft--
+		return false
+	}
+	w.writesLeft = nil
+	w.ForgetStatus()
+	return true
 }
 
 // planned is the plan of a turn and the writes that lead to it. It is made from what the

@@ -59,10 +59,12 @@ type World struct {
 	bundles    map[string]planner.Bundle
 	copies     map[copyID]*bundleCopy
 	// seen are the anchors of each bundle as trust-manager last saw it.
-	seen       map[string]pki.Anchors
-	leaves     map[planner.Ref]*leaf
-	workloads  []*workload
-	leafLife   time.Duration
+	seen      map[string]pki.Anchors
+	leaves    map[planner.Ref]*leaf
+	workloads []*workload
+	leafLife  time.Duration
+	// writesLeft are those that the program lives to make; nil if it is not to be killed.
+	writesLeft *int
 	since      []planner.Gate
 	seenLately []planner.Observed
 	log        []string
