@@ -90,6 +90,8 @@ func (c *course) changed(k *key) *Hold {
 	case renewed(before, now):
 		hold.Alarm = false
 		how = "the same key: what either signs verifies with both"
+	case before.SPKI() == now.SPKI():
+		how = "the same key under another name, which to verifiers is another CA"
 	case c.isIntermediate() && c.rightIssuer(k) == nil:
 		hold.Alarm = false
 		how = "another key: what it signs verifies through " + c.spec.IssuedBy.Name + " all the same"
