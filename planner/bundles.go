@@ -30,10 +30,30 @@ func (t *turn) bundleAnchors(name string) pki.Anchors {
 	anchors := standing.Anchors
 	for _, c := range t.courses {
 		if c.distributes(name) {
-			anchors = anchors.Union(c.introducedAnchors())
+			anchors = anchors.Union(c.introducedAnchors()).Union(c.unreleased())
 		}
 	}
 	return anchors
+}
+
+// unreleased are the anchors of keys that go and that were not taken out of the
+// authority's bundles yet: one that is new among them holds them as well, for whoever has
+// not reloaded its leaf.
+func (c *course) unreleased() pki.Anchors {
+	var standing []Bundle
+	for _, declared := range c.bundles {
+		if bundle, stands := c.turn.standing(declared.Metadata.Name); stands {
+			standing = append(standing, bundle)
+		}
+	}
+	var certificates []pki.Certificate
+	for _, k := range c.keys {
+		held := slices.ContainsFunc(standing, func(b Bundle) bool { return k.known() && b.Anchors.Has(k.seen.Certificate) })
+		if k.going() && k.known() && k.seen.Certificate.SelfSigned() && (held || len(standing) == 0 && k.seen.HasCertificate) {
+			certificates = append(certificates, k.seen.Certificate)
+		}
+	}
+	return pki.NewAnchors(certificates...)
 }
 
 func (t *turn) standing(name string) (Bundle, bool) {

@@ -31,6 +31,7 @@ type course struct {
 	// are where they are written to.
 	familyLeaves  []Leaf
 	familySecrets map[Ref]bool
+	familySeen    map[leafID]bool
 	// bundles that distribute the authority; none of an intermediate.
 	bundles []v1alpha1.TrustBundle
 	// advanced reports that nothing is left to do but to retire keys.
@@ -43,6 +44,8 @@ type key struct {
 	name  string
 	state v1alpha1.KeyState
 	seen  Key
+	// under are the key pairs of other authorities that stand under this one.
+	under []Key
 	// recorded is what Git remembers of it; zero if it does not.
 	recorded pki.Certificate
 	// spent reports that Git remembers that it was retired: its name is used up.
@@ -145,19 +148,39 @@ func (c *course) family() []*course {
 	return members
 }
 
-// gatherFamily collects the leaves of the authority and of all below it, each once, and
-// the Secrets that they are written to.
-func (c *course) gatherFamily() {
-	c.familySecrets = map[Ref]bool{}
-	seen := map[leafID]bool{}
-	for _, member := range c.family() {
-		for _, leaf := range member.leaves {
-			if id := (leafID{leaf.Ref, leaf.SecretName}); !seen[id] {
-				seen[id] = true
-				c.familyLeaves = append(c.familyLeaves, leaf)
-				c.familySecrets[Ref{Namespace: leaf.Ref.Namespace, Name: leaf.SecretName}] = true
+// gatherFamilies gives every leaf to the authorities that it refers to or chains to, and
+// to all above those, whether or not Git still says that they stand there.
+func (t *turn) gatherFamilies() {
+	t.bySecret = map[Ref][]Leaf{}
+	for _, c := range t.courses {
+		c.familySecrets, c.familySeen = map[Ref]bool{}, map[leafID]bool{}
+	}
+	for _, leaf := range t.observed.Leaves {
+		secret := Ref{Namespace: leaf.Ref.Namespace, Name: leaf.SecretName}
+		t.bySecret[secret] = append(t.bySecret[secret], leaf)
+		for _, c := range t.courses {
+			if c.issues(leaf) {
+				c.leaves = append(c.leaves, leaf)
+				c.takeIn(leaf)
 			}
 		}
+		for _, certificate := range t.path(leaf) {
+			t.holders[certificate].course.takeIn(leaf)
+		}
+	}
+}
+
+// takeIn makes a leaf one of the authority's family, and of the families above it.
+func (c *course) takeIn(leaf Leaf) {
+	id := leafID{leaf.Ref, leaf.SecretName}
+	if c.familySeen[id] {
+		return
+	}
+	c.familySeen[id] = true
+	c.familyLeaves = append(c.familyLeaves, leaf)
+	c.familySecrets[Ref{Namespace: leaf.Ref.Namespace, Name: leaf.SecretName}] = true
+	if c.parent != nil && !c.inCircle() {
+		c.parent.takeIn(leaf)
 	}
 }
 
@@ -253,31 +276,47 @@ func (c *course) keyNamed(name string) *key {
 	return c.keys[found]
 }
 
-// pairsUnder are the key pairs of other authorities that stand under this key: by their
-// names, by the issuer that their Certificates ask, or because it signed them.
-func (c *course) pairsUnder(k *key) []Key {
-	var under []Key
-	for _, other := range c.turn.observed.Keys {
-		_, above := v1alpha1.SplitKey(other.Name)
-		named := above == k.name && slices.ContainsFunc(c.children, func(child *course) bool { return child.ref == other.Authority })
-		asks := c.issuesAs(k, other.Spec.SignedBy)
-		signed := k.known() && !other.Certificate.IsZero() && other.Certificate.SignedBy(k.seen.Certificate)
-		if other.Authority != c.ref && (named || asks || signed) {
-			under = append(under, other)
+// gatherPairs finds for every key the key pairs of other authorities that stand under it:
+// by their names, by the issuer that their Certificates ask, or because it signed them.
+func (t *turn) gatherPairs() {
+	objects := map[Ref]holder{}
+	for _, c := range t.courses {
+		for _, k := range c.keys {
+			objects[c.keyObject(k)] = holder{c, k}
+			if k.seen.HasClusterIssuer {
+				objects[Ref{Name: c.keyObject(k).Name}] = holder{c, k}
+			}
 		}
 	}
-	return under
+	for _, pair := range t.observed.Keys {
+		above := []holder{objects[pair.Spec.SignedBy]}
+		if c := t.courseNamed(pair.Authority); c.parent != nil {
+			above = append(above, holder{c.parent, c.parentPair(pair.Name)})
+		}
+		if !pair.Certificate.IsZero() {
+			above = append(above, t.holders[t.signers[pair.Certificate.Fingerprint()]])
+		}
+		for _, h := range above {
+			if h.key != nil && h.course.ref != pair.Authority && !slices.ContainsFunc(h.key.under, pair.is) {
+				h.key.under = append(h.key.under, pair)
+			}
+		}
+	}
+}
+
+// is reports whether both are the same key pair.
+func (k Key) is(other Key) bool { return k.Authority == other.Authority && k.Name == other.Name }
+
+func (t *turn) courseNamed(ref Ref) *course {
+	return t.courses[slices.IndexFunc(t.courses, func(c *course) bool { return c.ref == ref })]
 }
 
 // carries reports whether an intermediate that may sign stands under the key.
 func (c *course) carries(k *key) bool {
-	return slices.ContainsFunc(c.pairsUnder(k), func(pair Key) bool {
-		for _, other := range c.turn.courses {
-			if own := other.keyNamed(pair.Name); other.ref == pair.Authority && own != nil {
-				return !own.going() || other.signsAlready(own)
-			}
-		}
-		return true
+	return slices.ContainsFunc(k.under, func(pair Key) bool {
+		child := c.turn.courseNamed(pair.Authority)
+		own := child.keyNamed(pair.Name)
+		return !own.going() || child.signsAlready(own)
 	})
 }
 
@@ -319,15 +358,6 @@ func (c *course) internalIssuer(k *key) Issuer {
 		Ref: c.keyObject(k), Exists: k.seen.HasIssuer, Ours: true, SecretName: c.keyObject(k).Name,
 		Generation: k.seen.Generation, Canary: k.seen.Canary, Proof: k.seen.Proof,
 	}
-}
-
-func (c *course) gatherLeaves() {
-	for _, leaf := range c.turn.observed.Leaves {
-		if c.issues(leaf) {
-			c.leaves = append(c.leaves, leaf)
-		}
-	}
-	slices.SortFunc(c.leaves, func(a, b Leaf) int { return a.Ref.Compare(b.Ref) })
 }
 
 // issues reports whether a leaf is the authority's: it refers to one of its

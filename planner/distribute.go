@@ -17,7 +17,7 @@ func (c *course) distribute(k *key) step {
 	}
 	holding, lacking := c.copiesOf(k)
 	s.progress = fmt.Sprintf("%d of %s %s", len(holding), counted(len(holding)+len(lacking), "copy holds", "copies hold"), k.name)
-	if s.holds = append(c.bundleHolds(k), c.lackingHolds(k, lacking)...); len(s.holds) > 0 {
+	if s.holds = slices.Concat(c.bundleHolds(k), c.lackingHolds(k, lacking), c.leftBehind(k)); len(s.holds) > 0 {
 		s.holds = append(s.holds, c.ownCAHolds(k)...)
 		return s
 	}
@@ -41,7 +41,7 @@ func (c *course) distribute(k *key) step {
 // or for the authorities below, every issuer signs with it, and every leaf that is known
 // chains to it.
 func (c *course) inUse(k *key) bool {
-	if k != c.to || len(c.issuers) == 0 && len(c.pairsUnder(k)) == 0 {
+	if k != c.to || len(c.issuers) == 0 && len(k.under) == 0 {
 		return false
 	}
 	for _, issuer := range c.issuers {
@@ -117,6 +117,26 @@ func (c *course) lackingHolds(k *key, lacking []Copy) []Hold {
 			why += "; issuers sign with that key already, so clients there refuse its leaves until it does"
 		}
 		holds = append(holds, Hold{Gate: "copies", Subject: bundleCopy.subject(), Why: why})
+	}
+	return holds
+}
+
+// leftBehind names the bundles that Git lets distribute the authority no longer, and that
+// hold another anchor of it and not this one: who verifies with them would be cut off.
+func (c *course) leftBehind(k *key) []Hold {
+	var holds []Hold
+	for _, standing := range c.turn.observed.Bundles {
+		if c.distributes(standing.Name) || standing.Anchors.Has(k.seen.Certificate) {
+			continue
+		}
+		for _, other := range c.keys {
+			if held := standing.Anchors.Common(c.anchorsOf(other)); other != k && len(held) > 0 {
+				holds = append(holds, Hold{Gate: "bundle", Subject: "TrustBundle " + standing.Name, Why: fmt.Sprintf(
+					"it holds %s, and Git does not let it distribute %s any more: whoever verifies with it would refuse %s; let it name %s again, or move its users and take it away",
+					held[0], c.ref.Name, k.name, c.ref.Name)})
+				break
+			}
+		}
 	}
 	return holds
 }
@@ -249,7 +269,7 @@ func (c *course) introducedAnchors() pki.Anchors {
 	var certificates []pki.Certificate
 	for _, k := range c.keys {
 		wanted := !k.going() && !c.spec.Rollover.Paused && k.known() && len(c.introduceHolds(k)) == 0
-		if wanted || c.dependedOn(k) {
+		if (wanted || c.dependedOn(k)) && k.seen.Certificate.SelfSigned() {
 			certificates = append(certificates, k.seen.Certificate)
 		}
 	}

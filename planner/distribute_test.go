@@ -289,7 +289,7 @@ func TestDistribute(t *testing.T) {
 			},
 			want: []string{
 				"fleet-root none → 2025: Switch: 0 of 1 issuer signs with 2025",
-				"- issuer: ClusterIssuer fleet: moves to 2025 now",
+				"- issuer: ClusterIssuer fleet: made with 2025 now",
 			},
 			targets: []string{"key fleet-root 2025 Certificate Issuer", "issuer fleet signs with 2025 of fleet-root", "bundle fleet-trust 2025", "decisive"},
 		},
@@ -432,7 +432,7 @@ func TestPaused(t *testing.T) {
 	play(t, map[string]scene{
 		"before the new key is made": {
 			site: nextKey(), change: pause,
-			want:    []string{introducing, "- issue: " + certificate6 + ": the Certificate does not exist yet", paused, drop2025},
+			want:    []string{introducing, "- issue: " + certificate6 + ": the Certificate does not exist yet", paused, drop2025, inAnHour},
 			targets: []string{both[0], "issuer fleet signs with 2025 of fleet-root", "bundle fleet-trust 2025"},
 		},
 		"before the bundle grows": {
@@ -442,7 +442,7 @@ func TestPaused(t *testing.T) {
 				"- copies: TrustBundle fleet-trust: its Bundle does not hold 2026 yet",
 				"- copies: ConfigMap lab/fleet-trust: does not hold Fleet Root 2026 (#2026) yet",
 				"- copies: ConfigMap plant/fleet-trust: does not hold Fleet Root 2026 (#2026) yet",
-				paused, drop2025,
+				paused, drop2025, inAnHour,
 			},
 			targets: append(both[:2:2], "issuer fleet signs with 2025 of fleet-root", "bundle fleet-trust 2025"),
 		},
@@ -451,7 +451,7 @@ func TestPaused(t *testing.T) {
 			want: []string{
 				"fleet-root 2025 → 2026: Switch: 0 of 1 issuer signs with 2026",
 				"- issuer: ClusterIssuer fleet: moves to 2026 now",
-				paused, drop2025,
+				paused, drop2025, inFifty,
 			},
 			targets: append(both[:2:2], "issuer fleet signs with 2025 of fleet-root", "bundle fleet-trust 2025 2026"),
 		},
@@ -460,7 +460,7 @@ func TestPaused(t *testing.T) {
 			want: []string{
 				"fleet-root 2025 → 2026: Reissue: 0 of 1 leaf chains to 2026",
 				"- leaf: Certificate plant/broker: chains to 2025, not to 2026",
-				paused, drop2025,
+				paused, drop2025, inAnHour,
 			},
 			targets: append(both[:2:2], "issuer fleet signs with 2026 of fleet-root", "bundle fleet-trust 2025 2026"),
 		},
@@ -470,13 +470,13 @@ func TestPaused(t *testing.T) {
 				"fleet-root 2025 → 2026: Retire: 0 of 2 copies are without 2025",
 				"- anchors: ConfigMap lab/fleet-trust: still holds Fleet Root 2025 (#2025)",
 				"- anchors: ConfigMap plant/fleet-trust: still holds Fleet Root 2025 (#2025)",
-				paused,
+				paused, inAnHour,
 			},
 			targets: append(both[:2:2], "issuer fleet signs with 2026 of fleet-root", "bundle fleet-trust 2025 2026"),
 		},
 		"at rest": {
 			site: settled(), change: pause,
-			want:    []string{"fleet-root none → 2025: Settled: 2025 signs; 1 leaf chains to it"},
+			want:    []string{"fleet-root none → 2025: Settled: 2025 signs; 1 leaf chains to it", inAnHour},
 			targets: []string{both[0], "issuer fleet signs with 2025 of fleet-root", "bundle fleet-trust 2025"},
 		},
 	})

@@ -32,7 +32,7 @@ func (c *course) introduceHolds(k *key) []Hold {
 		return []Hold{c.notIssued(k)}
 	}
 	checks := []func(*key) *Hold{
-		c.spentName, c.parentFirst, c.changed, c.rightIssuer, c.hasOwnIdentity, c.pastSkew, c.coversLeaves, c.withinParent, c.unrecorded,
+		c.spentName, c.parentFirst, c.reparented, c.changed, c.rightIssuer, c.hasOwnIdentity, c.pastSkew, c.coversLeaves, c.withinParent, c.unrecorded,
 	}
 	return holdsOf(k, checks)
 }
@@ -50,7 +50,7 @@ func holdsOf(k *key, checks []func(*key) *Hold) []Hold {
 // mustNotBeMade says why no certificate may be asked for under the key's name; nil if
 // one may.
 func (c *course) mustNotBeMade(k *key) *Hold {
-	for _, check := range []func(*key) *Hold{c.spentName, c.parentFirst, c.fitsParent, c.lost, c.tooLate} {
+	for _, check := range []func(*key) *Hold{c.spentName, c.parentFirst, c.reparented, c.fitsParent, c.lost, c.tooLate} {
 		if hold := check(k); hold != nil {
 			return hold
 		}
@@ -96,6 +96,31 @@ func (c *course) notIssued(k *key) Hold {
 		why = k.seen.Problem
 	}
 	return Hold{Gate: "issue", Subject: "Certificate " + c.keyObject(k).String(), Why: why}
+}
+
+// reparented holds an authority whose issuedBy was changed while somebody depends on what
+// it was: those who verify its leaves need not know its new root.
+func (c *course) reparented(*key) *Hold {
+	for _, old := range c.keys {
+		signer, signed := c.turn.holders[c.turn.signers[old.seen.fingerprint()]]
+		now := c.parent
+		if !c.isIntermediate() {
+			now = c
+		}
+		if old.known() && signed && signer.course != now && c.dependedOn(old) {
+			return &Hold{Gate: "parent", Subject: "Authority " + c.ref.String(), Why: fmt.Sprintf(
+				"%s signed %s, on which leaves depend, and Git says that %s issues it now: whoever verifies them need not trust that; declare an Authority and a binding of other names beside it, and move the leaves",
+				signer.course.ref.Name, old.name, c.issuedByName())}
+		}
+	}
+	return nil
+}
+
+func (c *course) issuedByName() string {
+	if !c.isIntermediate() {
+		return "nobody"
+	}
+	return c.spec.IssuedBy.Name
 }
 
 // rightIssuer demands that the certificate is a CA's, signed by itself or by the key of
@@ -257,7 +282,7 @@ func (c *course) planKeys() {
 // servesElsewhere reports whether the key signs intermediates in other namespaces, or is
 // about to: an Issuer serves its own namespace alone.
 func (c *course) servesElsewhere(k *key) bool {
-	for _, pair := range c.pairsUnder(k) {
+	for _, pair := range k.under {
 		if pair.Authority.Namespace != c.ref.Namespace {
 			return true
 		}

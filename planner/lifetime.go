@@ -44,12 +44,14 @@ func (c *course) tooLate(k *key) *Hold {
 	return nil
 }
 
-// watchLifetimes says of every signing key when it will be too late for it: from when
+// watchLifetimes says of every key that signs when it will be too late for it: from when
 // on a leaf that it signs would outlive it.
 func (t *turn) watchLifetimes() {
 	for _, c := range t.courses {
-		if c.to != nil && c.dependedOn(c.to) {
-			c.watchLifetime(c.to)
+		for _, k := range c.keys {
+			if k.known() && (c.signsAlready(k) || c.carries(k) || k == c.to && c.dependedOn(k)) {
+				c.watchLifetime(k)
+			}
 		}
 		c.watchLeaves()
 	}
@@ -62,13 +64,17 @@ func (c *course) watchLifetime(k *key) {
 		c.turn.lookAt(tooLate)
 		return
 	}
+	remedy := "add a key"
+	if k != c.to {
+		remedy = c.toName() + " is to take over: see what that waits for"
+	}
 	hold := Hold{Gate: "lifetime", Subject: k.seen.Certificate.String()}
 	if c.isEnding(k) {
 		hold.Alarm = true
-		hold.Why = fmt.Sprintf("it ends at %s: its issuers are taken away, for cert-manager would sign with it past that; add a key", instant(ends))
+		hold.Why = fmt.Sprintf("it ends at %s: its issuers are taken away, for cert-manager would sign with it past that; %s", instant(ends), remedy)
 	} else {
 		c.turn.lookAt(c.closes(k))
-		hold.Why = fmt.Sprintf("it ends at %s, a new key needs %s to take over, and what it signs lives up to %s: that would outlive it; add a key", instant(ends), c.need(), longest)
+		hold.Why = fmt.Sprintf("it ends at %s, a new key needs %s to take over, and what it signs lives up to %s: that would outlive it; %s", instant(ends), c.need(), longest, remedy)
 	}
 	c.turn.plan.Holds = append(c.turn.plan.Holds, hold)
 }

@@ -91,13 +91,20 @@ func (c *course) firstOpenStep() (open step, done bool) {
 	return step{}, true
 }
 
+// firstOpenRetirement walks the keys that go. One that is kept for the way back holds up no
+// other: what it waits for may wait for the other.
 func (c *course) firstOpenRetirement() step {
+	kept := step{phase: Settled, key: c.toName(), progress: c.settledProgress()}
 	for _, k := range c.inState(v1alpha1.KeyRetired) {
-		if s := c.retire(k); !s.done() {
+		switch s := c.retire(k); {
+		case s.done():
+		case c.keptForTheWayBack(k) == nil:
 			return s
+		case kept.done():
+			kept = s
 		}
 	}
-	return step{phase: Settled, key: c.toName(), progress: c.settledProgress()}
+	return kept
 }
 
 func (c *course) settledProgress() string {
@@ -111,7 +118,7 @@ func (c *course) settledProgress() string {
 		}
 	}
 	progress := fmt.Sprintf("%s signs; %s to it", c.to.name, counted(chaining, "leaf chains", "leaves chain")) + foreignIn(c.issued())
-	if pairs := c.pairsUnder(c.to); len(pairs) > 0 {
+	if pairs := c.to.under; len(pairs) > 0 {
 		progress += ", and " + counted(len(pairs), "intermediate", "intermediates")
 	}
 	return progress

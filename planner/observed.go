@@ -100,6 +100,14 @@ type Key struct {
 	Problem string `json:"problem,omitempty"`
 }
 
+// fingerprint of the key's certificate; zero if it is not known.
+func (k Key) fingerprint() pki.Fingerprint {
+	if k.Certificate.IsZero() {
+		return pki.Fingerprint{}
+	}
+	return k.Certificate.Fingerprint()
+}
+
 // Issuer is a binding's cert-manager issuer.
 type Issuer struct {
 	// Ref has no namespace for a ClusterIssuer.

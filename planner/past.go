@@ -24,9 +24,6 @@ func (c *course) past(k *key) pki.Anchors {
 	if !k.recorded.IsZero() {
 		return pki.NewAnchors(k.recorded)
 	}
-	if c.turn.observed.Record.Enabled {
-		return nil
-	}
 	return c.standingAs(k)
 }
 
@@ -61,7 +58,9 @@ func (c *course) isAnothers(k *key, anchor pki.Certificate) bool {
 	})
 }
 
-// anchorsOf are all anchors that a root's key is or was: what goes when it is retired.
+// anchorsOf are all anchors that a root's key is or was: what goes when it is retired. A
+// certificate that is also that of a key which stays is not among them: the Secret was
+// copied, say, or a file of the record.
 func (c *course) anchorsOf(k *key) pki.Anchors {
 	if c.isIntermediate() {
 		return nil
@@ -70,7 +69,22 @@ func (c *course) anchorsOf(k *key) pki.Anchors {
 	if k.known() {
 		anchors = anchors.Union(pki.NewAnchors(k.seen.Certificate))
 	}
-	return anchors
+	return slices.DeleteFunc(anchors, func(anchor pki.Certificate) bool { return c.turn.heldByAnother(k, anchor) })
+}
+
+// heldByAnother reports whether the certificate is another key's that stays, or that
+// somebody depends on.
+func (t *turn) heldByAnother(k *key, anchor pki.Certificate) bool {
+	return slices.ContainsFunc(t.courses, func(c *course) bool {
+		return slices.ContainsFunc(c.keys, func(o *key) bool {
+			return o != k && o.known() && o.seen.Certificate.Equal(anchor) && (!o.going() || c.dependedOn(o) && !k.is(anchor))
+		})
+	})
+}
+
+// is reports whether the certificate is the one that was issued for the key.
+func (k *key) is(certificate pki.Certificate) bool {
+	return k.known() && k.seen.Certificate.Equal(certificate)
 }
 
 // changed says how a key came to another certificate than the one that is remembered;
@@ -98,8 +112,8 @@ func (c *course) changed(k *key) *Hold {
 	}
 	hold.Why = fmt.Sprintf("it was %s with fingerprint %s, and is now %s with fingerprint %s, made without a plan and of %s; %s",
 		before.CommonName(), before.Fingerprint(), now.CommonName(), now.Fingerprint(), how, c.wayOut(k))
-	if !k.recorded.IsZero() {
-		hold.Why += "; to take the new certificate for this key, delete " + c.recordOf(k, false).Path() + " from Git"
+	if c.turn.observed.Record.Enabled {
+		hold.Why += "; to take the new certificate for this key, put it into " + c.recordOf(k, false).Path() + " in Git"
 	}
 	return hold
 }

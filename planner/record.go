@@ -80,7 +80,7 @@ func (c *course) planRecord() {
 		return
 	}
 	for _, k := range c.keys {
-		if k.known() && k.present() && k.recorded.IsZero() && !k.spent {
+		if c.isRecordable(k) {
 			c.turn.plan.Record = append(c.turn.plan.Record, c.recordOf(k, false))
 		}
 		if c.current.phase == Retire && c.current.key == k.name && c.isGone(k) && !c.spec.Rollover.Paused {
@@ -89,7 +89,13 @@ func (c *course) planRecord() {
 	}
 }
 
+// isRecordable reports whether the key came to be as it should, and is not recorded yet.
+func (c *course) isRecordable(k *key) bool {
+	return k.known() && k.present() && k.recorded.IsZero() && !k.spent &&
+		c.changed(k) == nil && c.rightIssuer(k) == nil && c.hasOwnIdentity(k) == nil
+}
+
 // isGone reports whether nothing is left of a key but its entry in the record.
 func (c *course) isGone(k *key) bool {
-	return !k.recorded.IsZero() && !k.present() && !c.anchored(k)
+	return !k.recorded.IsZero() && !k.present() && !c.anchored(k) && c.secretIsGone(k)
 }

@@ -105,9 +105,21 @@ func TestTheRecord(t *testing.T) {
 			},
 			anchors: []string{"2025"},
 		},
-		"at the end the record says that the key was retired": {
+		"at the end it is asked whether the Secret is gone": {
 			site: released(), change: func(s *site) {
 				s.observed.Keys = s.observed.Keys[1:]
+				s.records(map[string]entity{"2025": key2025, "2026": key2026})
+			},
+			want: []string{
+				"fleet-root 2025 → 2026: Retire: the Certificate of 2025 is gone; it is asked whether its Secret is",
+				"- removal: Secret cert-manager/fleet-root-2025: nobody says that it is gone: the internal issuer is made anew to tell", inAnHour,
+			},
+			anchors: []string{"2026"},
+		},
+		"then the record says that the key was retired": {
+			site: released(), change: func(s *site) {
+				s.observed.Keys = s.observed.Keys[1:]
+				s.observed.Since = []planner.Gate{{Name: "gone cert-manager/fleet-root 2025", Since: noon}}
 				s.records(map[string]entity{"2025": key2025, "2026": key2026})
 			},
 			want: []string{

@@ -70,6 +70,8 @@ func (c *course) reissueLeaf(k *key, leaf Leaf) (Hold, *Action) {
 		hold.Why = "being reissued" + because(leaf.Problem)
 	case leaf.Unknown != "":
 		hold.Why = "its chain is not known: " + leaf.Unknown
+	case c.asksElsewhere(k, leaf) != "":
+		hold.Why = fmt.Sprintf("chains to %s, and would again: %s; point it at a binding's issuer", c.signerOfLeaf(leaf), c.asksElsewhere(k, leaf))
 	case leaf.SecretName == "":
 		hold.Why = fmt.Sprintf("chains to %s, and no Certificate renews it: whoever asked for it must ask again", c.signerOfLeaf(leaf))
 	case c.turn.now.Before(leaf.FailedAt.Add(reissueRetry)):
@@ -80,6 +82,22 @@ func (c *course) reissueLeaf(k *key, leaf Leaf) (Hold, *Action) {
 		return hold, &Action{Kind: ActionReissue, Subject: leaf.Ref, Why: hold.Why}
 	}
 	return hold, nil
+}
+
+// asksElsewhere says why a reissue would not bring the leaf under the key: what it asks
+// signs with another. Empty: it would, or that is not ours to know.
+func (c *course) asksElsewhere(k *key, leaf Leaf) string {
+	for _, other := range c.keys {
+		if other != k && c.issuesAs(other, leaf.Issuer) {
+			return "it refers to the internal issuer of " + other.name
+		}
+	}
+	for _, issuer := range c.turn.observed.Issuers {
+		if issuer.Ref == leaf.Issuer && c.keyOf(issuer) != k {
+			return issuerName(issuer) + " does not sign with " + k.name
+		}
+	}
+	return ""
 }
 
 func (c *course) signerOfLeaf(leaf Leaf) string {
@@ -114,10 +132,12 @@ func (c *course) presentGate(k *key) (r reload) {
 	return r
 }
 
+// presents reports whether the workload mounts a leaf of the authority's own of which
+// something was issued.
 func (c *course) presents(workload Workload) bool {
-	for _, mine := range c.issued() {
-		for _, mount := range workload.Secrets {
-			if mine.Ref.Namespace == workload.Ref.Namespace && mine.SecretName == mount.Name {
+	for _, mount := range workload.Secrets {
+		for _, leaf := range c.turn.bySecret[Ref{Namespace: workload.Ref.Namespace, Name: mount.Name}] {
+			if !leaf.unissued() && c.issues(leaf) {
 				return true
 			}
 		}

@@ -241,9 +241,11 @@ func (t *turn) leavesDigest(w Workload) (digest, unknown string) {
 // leavesOf are the leaves whose Secrets the workload mounts.
 func (t *turn) leavesOf(w Workload) []Leaf {
 	var leaves []Leaf
-	for _, leaf := range t.observed.Leaves {
-		if leaf.Ref.Namespace == w.Ref.Namespace && slices.ContainsFunc(w.Secrets, func(m Mount) bool { return m.Name == leaf.SecretName }) {
-			leaves = append(leaves, leaf)
+	seen := map[string]bool{}
+	for _, mount := range w.Secrets {
+		if !seen[mount.Name] {
+			seen[mount.Name] = true
+			leaves = append(leaves, t.bySecret[Ref{Namespace: w.Ref.Namespace, Name: mount.Name}]...)
 		}
 	}
 	return leaves
@@ -251,12 +253,12 @@ func (t *turn) leavesOf(w Workload) []Leaf {
 
 // signerOf is the certificate of the key that signed the leaf.
 func (t *turn) signerOf(leaf Leaf) (pki.Certificate, bool) {
-	for _, c := range t.courses {
-		for _, k := range c.keys {
-			if t.signed(k, leaf) {
-				return k.seen.Certificate, true
-			}
-		}
+	if len(leaf.Chain) == 0 {
+		return pki.Certificate{}, false
 	}
-	return pki.Certificate{}, false
+	held, found := t.holders[t.signers[leaf.Chain[0].Fingerprint()]]
+	if !found {
+		return pki.Certificate{}, false
+	}
+	return held.key.seen.Certificate, true
 }

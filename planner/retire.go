@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/pki"
 )
 
@@ -31,13 +32,16 @@ func (c *course) retire(k *key) step {
 		holding, lacking := c.copiesWith(c.anchorsOf(k))
 		s.progress = fmt.Sprintf("%d of %s without %s", len(lacking), counted(len(holding)+len(lacking), "copy is", "copies are"), k.name)
 		s.holds = c.leavingHolds(k, holding)
-	case len(c.pairsUnder(k)) > 0:
+	case len(k.under) > 0:
 		s.progress = fmt.Sprintf("what %s signed goes first", k.name)
 		s.holds = c.pairHolds(k)
 	case k.seen.HasCertificate:
 		s.progress = fmt.Sprintf("%s %s; its Certificate goes", c.freedOf(), k.name)
 		s.holds = []Hold{{Gate: "removal", Subject: "Certificate " + object, Why: "being removed"}}
-	case k.seen.HasIssuer && !k.seen.SecretGone:
+	case !c.secretIsGone(k) && !k.seen.HasIssuer:
+		s.progress = fmt.Sprintf("the Certificate of %s is gone; it is asked whether its Secret is", k.name)
+		s.holds = []Hold{{Gate: "removal", Subject: "Secret " + object, Why: "nobody says that it is gone: the internal issuer is made anew to tell"}}
+	case !c.secretIsGone(k):
 		s.progress = fmt.Sprintf("the Certificate of %s is gone; its Secret goes", k.name)
 		s.holds = []Hold{{Gate: "removal", Subject: "Secret " + object, Why: "being removed; the internal issuer still finds it"}}
 		s.actions = []Action{{Kind: ActionDeleteSecret, Subject: c.keyObject(k), Why: k.name + " is retired and its Certificate is gone"}}
@@ -60,6 +64,17 @@ func (c *course) freedOf() string {
 	return "no copy holds"
 }
 
+// secretIsGone reports whether the key's internal issuer says that its Secret is gone, or
+// said so before it went itself.
+func (c *course) secretIsGone(k *key) bool {
+	gate := fmt.Sprintf("gone %s %s", c.ref, k.name)
+	gone := k.seen.SecretGone || !k.seen.HasIssuer && c.turn.memory.remembers(gate)
+	if gone {
+		c.turn.memory.hold(gate)
+	}
+	return gone
+}
+
 // unretired says that the record does not tell yet that the key was retired.
 func (c *course) unretired(k *key) Hold {
 	why := "moves to " + c.recordOf(k, true).Path() + " in Git"
@@ -72,7 +87,7 @@ func (c *course) unretired(k *key) Hold {
 // pairHolds name the intermediates' key pairs that the key signed and that are there.
 func (c *course) pairHolds(k *key) []Hold {
 	var holds []Hold
-	for _, pair := range c.pairsUnder(k) {
+	for _, pair := range k.under {
 		holds = append(holds, Hold{Gate: "intermediate", Subject: "Certificate " + Ref{Namespace: pair.Authority.Namespace, Name: KeyObjectName(pair.Authority.Name, pair.Name)}.String(), Why: "signed by " + k.name + ", it goes first"})
 	}
 	return holds
@@ -80,9 +95,6 @@ func (c *course) pairHolds(k *key) []Hold {
 
 // anchored reports whether a bundle or a copy still holds an anchor of the key.
 func (c *course) anchored(k *key) bool {
-	if c.turn.wantedElsewhere(k) {
-		return false
-	}
 	anchors := c.anchorsOf(k)
 	for _, bundle := range c.turn.observed.Bundles {
 		if bundle.Anchors.HasAny(anchors) {
@@ -91,16 +103,6 @@ func (c *course) anchored(k *key) bool {
 	}
 	holding, _ := c.copiesWith(anchors)
 	return len(holding) > 0
-}
-
-// wantedElsewhere reports whether the very certificate is also that of another key,
-// which is not to go: the Secret was copied, say. Then its anchor stays.
-func (t *turn) wantedElsewhere(k *key) bool {
-	return slices.ContainsFunc(t.courses, func(other *course) bool {
-		return slices.ContainsFunc(other.keys, func(o *key) bool {
-			return k.known() && o != k && o.known() && !o.going() && o.seen.Certificate.Equal(k.seen.Certificate)
-		})
-	})
 }
 
 func (c *course) leavingHolds(k *key, holding []Copy) []Hold {
@@ -131,9 +133,9 @@ func (c *course) drainHolds(k *key) []Hold {
 	if k.seen.Issued && !k.known() {
 		holds = append(holds, c.notIssued(k))
 	}
-	staying := c.stayingWithout(k)
-	for _, leaf := range c.familyLeaves {
-		if why := c.needs(leaf, k, staying); why != "" {
+	rests := c.restsWithout(k)
+	for _, leaf := range c.neighbours() {
+		if why := c.needs(leaf, k, rests); why != "" {
 			holds = append(holds, Hold{Gate: "drain", Subject: "Certificate " + leaf.Ref.String(), Why: why})
 		}
 	}
@@ -151,7 +153,7 @@ func (c *course) drainHolds(k *key) []Hold {
 // it is they that are reissued.
 func (c *course) familyHolds(k *key) []Hold {
 	var holds []Hold
-	if len(c.pairsUnder(k)) == 0 {
+	if len(k.under) == 0 {
 		return nil
 	}
 	for _, member := range c.family() {
@@ -168,34 +170,83 @@ func (c *course) keptForTheWayBack(k *key) *Hold {
 	if !c.lists(k.name) {
 		return nil
 	}
-	top, above := c, k
-	for top.parent != nil && above != nil {
-		above = top.parentPair(above.name)
-		top = top.parent
-	}
+	top, above := c.anchorOf(k)
 	if above == nil || !top.anchored(above) {
 		return nil
 	}
 	return &Hold{Gate: "intermediate", Subject: "Authority " + top.ref.String(), Why: "bundles hold " + above.name + ": until they do not any more, one can go back to it"}
 }
 
-// stayingWithout are the authority's anchors that stay when the key goes.
-func (c *course) stayingWithout(k *key) pki.Anchors {
+// neighbours are the leaves of the family, and those of every other authority in one of
+// the bundles: nobody shall lose trust by what goes.
+func (c *course) neighbours() []Leaf {
+	leaves := slices.Clone(c.familyLeaves)
+	for _, other := range c.turn.courses {
+		if other == c || !slices.ContainsFunc(c.bundles, func(b v1alpha1.TrustBundle) bool { return other.distributes(b.Metadata.Name) }) {
+			continue
+		}
+		for _, leaf := range other.familyLeaves {
+			if !c.familySeen[leafID{leaf.Ref, leaf.SecretName}] {
+				leaves = append(leaves, leaf)
+			}
+		}
+	}
+	return leaves
+}
+
+// anchorOf is the root's key that the key chains to, and its authority; no key if it is
+// not known.
+func (c *course) anchorOf(k *key) (*course, *key) {
+	top, above := c, k
+	for top.parent != nil && above != nil && !top.inCircle() {
+		above = top.parentPair(above.name)
+		top = top.parent
+	}
+	return top, above
+}
+
+// isTrusted reports whether every copy of the root's bundles holds what the key chains to.
+func (c *course) isTrusted(k *key) bool {
+	top, anchor := c.anchorOf(k)
+	if anchor == nil || len(top.bundleHolds(anchor)) > 0 {
+		return false
+	}
+	_, lacking := top.copiesOf(anchor)
+	return len(lacking) == 0
+}
+
+// restsWithout are what the authority's bundles hold when the key's anchors are out of
+// them; without a bundle, the authority's other anchors.
+func (c *course) restsWithout(k *key) []rest {
+	gone := c.anchorsOf(k)
+	var rests []rest
+	for _, bundle := range c.bundles {
+		held := c.turn.anchors[bundle.Metadata.Name]
+		rests = append(rests, rest{before: held, after: held.Minus(gone)})
+	}
+	if len(rests) > 0 {
+		return rests
+	}
 	var staying []pki.Certificate
 	for _, other := range c.keys {
 		if other != k && other.known() {
 			staying = append(staying, other.seen.Certificate)
 		}
 	}
-	return pki.NewAnchors(staying...)
+	after := pki.NewAnchors(staying...)
+	return []rest{{before: after.Union(gone), after: after}}
 }
 
+// rest is what verifiers hold before an anchor goes, and after.
+type rest struct{ before, after pki.Anchors }
+
 // needs says why the leaf still needs the key; empty when it does not.
-func (c *course) needs(leaf Leaf, k *key, staying pki.Anchors) string {
+func (c *course) needs(leaf Leaf, k *key, rests []rest) string {
+	mine := c.familySeen[leafID{leaf.Ref, leaf.SecretName}]
 	switch {
 	case c.issuesAs(k, leaf.Issuer):
 		return "refers to the internal issuer of " + k.name + ": point it at a binding's issuer"
-	case leaf.Unknown != "":
+	case mine && leaf.Unknown != "":
 		return "its chain is not known: " + leaf.Unknown
 	case !c.turn.live(leaf):
 		return ""
@@ -204,8 +255,10 @@ func (c *course) needs(leaf Leaf, k *key, staying pki.Anchors) string {
 	case c.isIntermediate():
 		return ""
 	}
-	if err := pki.Verify(leaf.Chain, staying, c.turn.now); err != nil {
-		return fmt.Sprintf("does not verify without %s: %v", k.name, err)
+	for _, held := range rests {
+		if err := pki.Verify(leaf.Chain, held.after, c.turn.now); err != nil && (mine || pki.Verify(leaf.Chain, held.before, c.turn.now) == nil) {
+			return fmt.Sprintf("does not verify without %s: %v", k.name, err)
+		}
 	}
 	return ""
 }
@@ -228,11 +281,13 @@ func (c *course) planRetiredKey(k *key, target *TargetKey) {
 	case !c.current.drained:
 	case c.anchored(k):
 		c.release(k)
-	case len(c.pairsUnder(k)) > 0:
+	case len(k.under) > 0:
 	case k.seen.HasCertificate:
 		target.Certificate = false
 		c.turn.plan.Decisive = true
-	case k.seen.SecretGone:
+	case !c.secretIsGone(k):
+		target.Issuer = true
+	default:
 		target.Issuer = false
 	}
 }

@@ -43,6 +43,8 @@ func (c *course) switchHold(k *key, issuer Issuer) *Hold {
 		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: fmt.Sprintf("it signs with the Secret %q, which is no key of %s: delete the issuer, or give the binding another name", issuer.SecretName, c.ref)}
 	case c.isEnding(k):
 		return &Hold{Gate: "lifetime", Subject: issuerName(issuer), Why: fmt.Sprintf("taken away, for %s ends at %s and cert-manager would sign with it past that: add a key", k.name, instant(k.seen.Certificate.NotAfter()))}
+	case !issuer.Exists:
+		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: "made with " + k.name + " now"}
 	case at != k:
 		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: "moves to " + k.name + " now"}
 	}
@@ -104,11 +106,8 @@ func (c *course) signerName(canary Canary) string {
 }
 
 // proofs sends a canary through every issuer of which it is not proved, or no
-// longer, which key it signs with.
+// longer, which key it signs with. That moves nothing, so that a pause does not stop it.
 func (c *course) proofs() []Action {
-	if c.spec.Rollover.Paused {
-		return nil
-	}
 	var actions []Action
 	for _, issuer := range c.toProve() {
 		k := c.keyOf(issuer)
@@ -198,6 +197,9 @@ func (c *course) planIssuer(issuer Issuer) {
 		return
 	}
 	if shall == nil {
+		shall = c.standIn()
+	}
+	if shall == nil {
 		return
 	}
 	if c.isEnding(shall) {
@@ -208,6 +210,22 @@ func (c *course) planIssuer(issuer Issuer) {
 		c.turn.plan.Decisive = true
 	}
 	c.turn.plan.Target.Issuers = append(c.turn.plan.Target.Issuers, TargetIssuer{Ref: issuer.Ref, Authority: c.ref, Key: shall.name})
+}
+
+// standIn is the key that an issuer which is not there signs with until the signing key
+// may: one that every copy trusts, and that others sign with already or leaves chain to.
+func (c *course) standIn() *key {
+	var standIn *key
+	for _, k := range c.keys {
+		switch {
+		case !k.present() || !k.known() || !c.isTrusted(k):
+		case c.signsAlready(k):
+			return k
+		case c.dependedOn(k) && standIn == nil:
+			standIn = k
+		}
+	}
+	return standIn
 }
 
 // planUnbound keeps an issuer that Git no longer declares for as long as a leaf

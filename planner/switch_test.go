@@ -49,7 +49,7 @@ func TestSwitch(t *testing.T) {
 			want: []string{
 				"fleet-root 2025 → 2026: Switch: 0 of 2 issuers sign with 2026",
 				"- issuer: ClusterIssuer fleet: moves to 2026 now",
-				"- issuer: ClusterIssuer press: moves to 2026 now",
+				"- issuer: ClusterIssuer press: made with 2026 now",
 				drop2025, inFifty,
 			},
 		},
@@ -63,7 +63,7 @@ func TestSwitch(t *testing.T) {
 			},
 			want: []string{
 				"fleet-root 2025 → 2026: Switch: 0 of 1 issuer signs with 2026",
-				"- issuer: Issuer cert-manager/press: moves to 2026 now",
+				"- issuer: Issuer cert-manager/press: made with 2026 now",
 				drop2025,
 			},
 			targets: []string{

@@ -24,6 +24,10 @@ type turn struct {
 	anchors map[string]pki.Anchors
 	// signers tells to which key of ours a leaf, or a key's certificate, chains next.
 	signers map[pki.Fingerprint]pki.Fingerprint
+	// holders tell whose certificate a fingerprint is: the key's and its authority.
+	holders map[pki.Fingerprint]holder
+	// bySecret are the leaves by the Secrets that they are written to.
+	bySecret map[Ref][]Leaf
 	// presented are the CA certificates that leaves bring with them.
 	presented pki.Anchors
 	// restarting holds by its lane who is being restarted, or is planned to be.
@@ -42,12 +46,8 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 	t.gatherPresented()
 	t.gatherCourses()
 	t.findSigners()
-	for _, c := range t.courses {
-		c.gatherLeaves()
-	}
-	for _, c := range t.courses {
-		c.gatherFamily()
-	}
+	t.gatherPairs()
+	t.gatherFamilies()
 	for _, bundle := range t.allBundles() {
 		t.anchors[bundle] = t.bundleAnchors(bundle)
 	}
@@ -68,10 +68,16 @@ func (t *turn) gatherPresented() {
 	t.presented = pki.NewAnchors(slices.Collect(maps.Values(seen))...)
 }
 
+// holder is a key and its authority.
+type holder struct {
+	course *course
+	key    *key
+}
+
 // findSigners finds for every leaf, and for every key's certificate, the key that it
 // chains to next.
 func (t *turn) findSigners() {
-	t.signers = map[pki.Fingerprint]pki.Fingerprint{}
+	t.signers, t.holders = map[pki.Fingerprint]pki.Fingerprint{}, map[pki.Fingerprint]holder{}
 	for _, leaf := range t.observed.Leaves {
 		if len(leaf.Chain) > 0 {
 			t.findSigner(leaf.Chain)
@@ -81,6 +87,7 @@ func (t *turn) findSigners() {
 		for _, k := range c.keys {
 			if k.known() {
 				t.findSigner([]pki.Certificate{k.seen.Certificate})
+				t.holders[k.seen.Certificate.Fingerprint()] = holder{c, k}
 			}
 		}
 	}
@@ -112,21 +119,24 @@ func (t *turn) signed(k *key, leaf Leaf) bool {
 // passes reports whether the chain of the leaf leads through the key: the key signed
 // it, or signed the key that did, and so on up to the root.
 func (t *turn) passes(leaf Leaf, k *key) bool {
-	if len(leaf.Chain) == 0 || !k.known() {
-		return false
+	return k.known() && slices.Contains(t.path(leaf), k.seen.Certificate.Fingerprint())
+}
+
+// path are the certificates of the keys that the leaf chains to, up to the root's.
+func (t *turn) path(leaf Leaf) []pki.Fingerprint {
+	if len(leaf.Chain) == 0 {
+		return nil
 	}
-	at := leaf.Chain[0].Fingerprint()
-	for range len(t.courses) + 1 {
+	var path []pki.Fingerprint
+	for at := leaf.Chain[0].Fingerprint(); len(path) <= len(t.courses); {
 		signer, found := t.signers[at]
-		switch {
-		case !found || signer == at:
-			return false
-		case signer == k.seen.Certificate.Fingerprint():
-			return true
+		if !found || signer == at {
+			break
 		}
+		path = append(path, signer)
 		at = signer
 	}
-	return false
+	return path
 }
 
 // live reports whether something was issued for the leaf that has not expired.
