@@ -48,6 +48,9 @@ func loadRecord(fsys fs.FS, folder string, limits Limits) (planner.Record, error
 		return planner.Record{}, err
 	}
 	slices.SortFunc(r.keys, planner.RecordedKey.Compare)
+	if len(r.problems) == 0 {
+		r.distinct()
+	}
 	return planner.Record{Enabled: true, Keys: r.keys}, sorted(r.problems).Err()
 }
 
@@ -164,6 +167,20 @@ func (r *recordReader) once(used, retired []string) {
 		if slices.Contains(used, back) {
 			r.refuse(back, "the key is recorded as retired too (%s), and a retired key does not come back: delete %s", file, back)
 		}
+	}
+}
+
+// distinct refuses a certificate that stands in two files: a copy under another name would
+// speak for a key that is none.
+func (r *recordReader) distinct() {
+	first := map[pki.Fingerprint]string{}
+	for _, key := range r.keys {
+		file := path.Join(path.Dir(r.folder), key.Path())
+		if original, copied := first[key.Certificate.Fingerprint()]; copied {
+			r.refuse(file, "holds the very certificate of %s: a key has one of its own; delete the copy, or restore what was there", original)
+			continue
+		}
+		first[key.Certificate.Fingerprint()] = file
 	}
 }
 

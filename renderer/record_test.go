@@ -91,6 +91,8 @@ func TestLoadRecordRefuses(t *testing.T) {
 		"an empty name":        {fstest.MapFS{"anchors/a/.pem": file(one)}, []string{`anchors/a/.pem:1: "" is not the name of a key`}},
 		"half a pair's name":   {fstest.MapFS{"anchors/a/a..2025.pem": file(one)}, []string{`"a..2025" is not the name of a key`}},
 		"too long a name":      {fstest.MapFS{"anchors/a/" + strings.Repeat("a.", 32) + "b.pem": file(one)}, []string{"is not the name of a key"}},
+		"a copy":               {fstest.MapFS{"anchors/a/2025.pem": file(one), "anchors/b/2025.pem": file(one)}, []string{"anchors/b/2025.pem:1: holds the very certificate of anchors/a/2025.pem: a key has one of its own"}},
+		"a copy of a retired":  {fstest.MapFS{"anchors/a/retired/2025.pem": file(one), "anchors/a/2026.pem": file(one)}, []string{"anchors/a/2026.pem:1: holds the very certificate of", "anchors/a/retired/2025.pem"}},
 		"in use and retired":   {fstest.MapFS{"anchors/a/2025.pem": file(one), "anchors/a/retired/2025.pem": file(one)}, []string{"anchors/a/2025.pem:1: the key is recorded as retired too (anchors/a/retired/2025.pem), and a retired key does not come back: delete anchors/a/2025.pem"}},
 		"a large file":         {fstest.MapFS{"anchors/a/2025.pem": file(one, make([]byte, 2000))}, []string{"anchors/a/2025.pem:1: has ", " bytes, and a certificate has at most 2000"}},
 		"too many of them":     {fstest.MapFS{"anchors/a/1.pem": file(one), "anchors/a/2.pem": file(one), "anchors/b/3.pem": file(one), "anchors/c/4.pem": file(one)}, []string{"anchors:1: holds more than 2 certificates: split the domain"}},

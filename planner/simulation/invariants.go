@@ -184,7 +184,7 @@ func (w *World) wanted(target planner.TargetKey) bool {
 // checkPairs asks of every presenter and every verifier of the same authority
 // whether the one is accepted by the other, at this moment.
 func (w *World) checkPairs() {
-	for _, bundle := range w.Desired.Bundles {
+	for _, bundle := range w.inventory.Bundles {
 		w.eachVerifier(bundle.Metadata.Name, func(verifier string, anchors pki.Anchors) {
 			w.eachPresenter(bundle.Metadata.Name, func(presenter string, chain []pki.Certificate) {
 				if err := w.verify(chain, anchors); err != nil {
@@ -273,7 +273,7 @@ func sharesBundle(a, b *workload) bool {
 func (w *World) bundlesOf(authority planner.Ref) []string {
 	root := w.rootOf(authority)
 	var found []string
-	for _, bundle := range w.Desired.Bundles {
+	for _, bundle := range w.inventory.Bundles {
 		if slices.Contains(bundle.Spec.Authorities, root.Name) {
 			found = append(found, bundle.Metadata.Name)
 		}
@@ -283,17 +283,17 @@ func (w *World) bundlesOf(authority planner.Ref) []string {
 
 // rootOf is the root at the top of the authority's chain.
 func (w *World) rootOf(ref planner.Ref) planner.Ref {
-	for range w.Desired.Authorities {
-		at := slices.IndexFunc(w.Desired.Authorities, func(a v1alpha1.Authority) bool { return planner.AuthorityRef(a) == ref })
-		if at < 0 || w.Desired.Authorities[at].Spec.IssuedBy == nil {
+	for range w.inventory.Authorities {
+		at := slices.IndexFunc(w.inventory.Authorities, func(a v1alpha1.Authority) bool { return planner.AuthorityRef(a) == ref })
+		if at < 0 || w.inventory.Authorities[at].Spec.IssuedBy == nil {
 			return ref
 		}
-		parent := w.Desired.Authorities[at].Spec.IssuedBy.Name
-		at = slices.IndexFunc(w.Desired.Authorities, func(a v1alpha1.Authority) bool { return a.Metadata.Name == parent })
+		parent := w.inventory.Authorities[at].Spec.IssuedBy.Name
+		at = slices.IndexFunc(w.inventory.Authorities, func(a v1alpha1.Authority) bool { return a.Metadata.Name == parent })
 		if at < 0 {
 			return ref
 		}
-		ref = planner.AuthorityRef(w.Desired.Authorities[at])
+		ref = planner.AuthorityRef(w.inventory.Authorities[at])
 	}
 	return ref
 }
@@ -311,11 +311,11 @@ func (w *World) eachVerifier(bundle string, visit func(who string, anchors pki.A
 // eachPresenter visits everything that verifiers of a bundle may be shown: what
 // running pods loaded, and what pods that start would load.
 func (w *World) eachPresenter(bundle string, visit func(who string, chain []pki.Certificate)) {
-	for _, declared := range w.Desired.Bundles {
+	for _, declared := range w.inventory.Bundles {
 		if declared.Metadata.Name != bundle {
 			continue
 		}
-		for _, authority := range w.Desired.Authorities {
+		for _, authority := range w.inventory.Authorities {
 			if slices.Contains(declared.Spec.Authorities, authority.Metadata.Name) {
 				w.eachLeafOf(planner.AuthorityRef(authority), visit)
 			}
@@ -345,11 +345,11 @@ func (w *World) eachLeafOf(root planner.Ref, visit func(who string, chain []pki.
 
 // authorityOf is the authority that the leaf's issuer is bound to.
 func (w *World) authorityOf(l *leaf) planner.Ref {
-	for _, binding := range w.Desired.Bindings {
+	for _, binding := range w.inventory.Bindings {
 		if planner.BindingRef(binding) != l.issuer {
 			continue
 		}
-		for _, authority := range w.Desired.Authorities {
+		for _, authority := range w.inventory.Authorities {
 			if authority.Metadata.Name == binding.Spec.Authority {
 				return planner.AuthorityRef(authority)
 			}

@@ -103,6 +103,72 @@ func TestRevertConverges(t *testing.T) {
 	})
 }
 
+// TestStructureChanges: authorities, bindings and bundles come and go from Git, in the
+// middle of whatever, an authority is issued by another, everything is paused or
+// retired: whoever depends on the first day's keys loses nothing.
+func TestStructureChanges(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		users := plant()
+		users.Leaves[1].Issuer.Name = "press"
+		world := simulation.New(rapid.Uint64().Draw(t, "seed"), firstStructure(), users)
+		if rapid.Bool().Draw(t, "record") {
+			world.KeepRecord()
+		}
+		if log, err := world.Settle(300); err != nil {
+			t.Fatalf("%v\n%s", err, log)
+		}
+		world.Disorder = rapid.Bool().Draw(t, "disorder")
+		for range rapid.IntRange(1, 4).Draw(t, "commits") {
+			world.Desired = drawStructure(t)
+			for range rapid.IntRange(0, 80).Draw(t, "turns") {
+				world.Turn()
+				failOnViolation(t, world)
+			}
+		}
+	})
+}
+
+// firstStructure is two roots in one bundle, with an intermediate under one of them.
+func firstStructure() planner.Desired {
+	return planner.Desired{
+		Authorities: []v1alpha1.Authority{issuing("fleet-issuing", "", "fleet-root", signing("k1")), root("fleet-root", signing("k1")), root("press-root", signing("k1"))},
+		Bindings:    []v1alpha1.IssuerBinding{binding("fleet", "fleet-issuing"), binding("press", "press-root")},
+		Bundles:     []v1alpha1.TrustBundle{bundle("fleet-trust", "fleet-root", "press-root")},
+	}
+}
+
+// drawStructure draws what becomes of it.
+func drawStructure(t *rapid.T) planner.Desired {
+	once := func(in int, what string) bool { return rapid.IntRange(1, in).Draw(t, what) == 1 }
+	desired := firstStructure()
+	for i := range desired.Authorities {
+		authority := &desired.Authorities[i]
+		drawn := root("", drawKeys(t, "k1", "k2", "k3")...)
+		authority.Spec.Keys, authority.Spec.Rollover.Paused = drawn.Spec.Keys, once(10, "paused")
+	}
+	if once(4, "issued by another") {
+		desired.Authorities[0].Spec.IssuedBy.Name = "press-root"
+	}
+	if once(4, "no intermediate") {
+		desired.Authorities, desired.Bindings = desired.Authorities[1:], desired.Bindings[1:]
+	}
+	if once(4, "no binding of the other root") {
+		desired.Bindings = desired.Bindings[:len(desired.Bindings)-1]
+	}
+	switch rapid.IntRange(0, 5).Draw(t, "the bundle") {
+	case 0:
+		desired.Bundles = nil
+	case 1:
+		desired.Bundles[0].Spec.Authorities = []string{"fleet-root"}
+	case 2:
+		desired.Bundles[0].Spec.Authorities = []string{"press-root"}
+	}
+	if once(5, "another bundle") {
+		desired.Bundles = append(desired.Bundles, bundle("more", "fleet-root", "press-root"))
+	}
+	return desired
+}
+
 // TestSettledWorldsAreLeftAlone: a turn over a settled world writes nothing, and
 // plans the same bytes each time.
 func TestSettledWorldsAreLeftAlone(t *testing.T) {

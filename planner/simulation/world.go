@@ -48,6 +48,9 @@ type World struct {
 	// "Certificate operations/broker", "Deployment operations/broker", "canary fleet".
 	Stuck map[string]bool
 
+	// inventory is what Git declared on the first day: who depends on whom. Whoever leaves
+	// Git is still there.
+	inventory  planner.Desired
 	random     *rand.Rand
 	serial     int64
 	namespaces []string
@@ -88,6 +91,7 @@ type bundleCopy struct {
 func New(seed uint64, desired planner.Desired, users Users) *World {
 	w := &World{
 		Desired:    desired,
+		inventory:  desired,
 		Now:        Epoch,
 		random:     rand.New(rand.NewPCG(seed, 0)),
 		namespaces: users.Namespaces,
