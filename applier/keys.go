@@ -159,15 +159,11 @@ func (w *world) readInternalIssuer(key *planner.Key, issuer *certmanagerv1.Issue
 // the authority's roots sign themselves.
 func signedBy(authority planner.Ref, certificate *certmanagerv1.Certificate) planner.Ref {
 	issuer := issuerOf(certificate.Namespace, certificate.Spec.IssuerRef)
-	if issuer == (planner.Ref{Namespace: authority.Namespace, Name: authority.Name + selfSignedSuffix}) {
+	if issuer == (planner.Ref{Namespace: authority.Namespace, Name: planner.SelfSignedName(authority.Name)}) {
 		return planner.Ref{}
 	}
 	return issuer
 }
-
-// selfSignedSuffix ends the name of the Issuer by which an authority's roots sign
-// themselves.
-const selfSignedSuffix = "-self-signed"
 
 // conditionMessage is why nothing was issued, in cert-manager's words.
 func conditionMessage(certificate *certmanagerv1.Certificate) string {

@@ -48,6 +48,28 @@ func BindingRef(binding v1alpha1.IssuerBinding) Ref {
 	return Ref{Namespace: binding.Metadata.Namespace, Name: binding.Metadata.Name}
 }
 
+// SelfSignedName is the name of the Issuer by which an authority's roots sign themselves,
+// in the authority's namespace.
+func SelfSignedName(authority string) string { return authority + "-self-signed" }
+
+// NewCASpec is what the certificate of a key pair is like that an authority makes now. The
+// issuer is that of the parent's key; zero for a root.
+func NewCASpec(authority v1alpha1.AuthoritySpec, pair string, signedBy Ref) CASpec {
+	spec := CASpec{
+		CommonName:          authority.Subject.CommonName + " " + pair,
+		Organizations:       authority.Subject.Organizations,
+		OrganizationalUnits: authority.Subject.OrganizationalUnits,
+		Countries:           authority.Subject.Countries,
+		Algorithm:           authority.PrivateKey.Algorithm,
+		Size:                authority.PrivateKey.Size,
+		SignedBy:            signedBy,
+	}
+	if authority.Duration != nil {
+		spec.Duration = authority.Duration.Duration
+	}
+	return spec
+}
+
 // KeyObjectName is the name of the Certificate, the Secret and the internal
 // issuer of an authority's key pair.
 func KeyObjectName(authority, key string) string { return authority + "-" + key }

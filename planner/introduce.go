@@ -296,19 +296,7 @@ func (c *course) caSpec(k *key) CASpec {
 	if k.seen.HasCertificate && (k.seen.Issued || k.going()) {
 		return k.seen.Spec
 	}
-	spec := CASpec{
-		CommonName:          c.spec.Subject.CommonName + " " + k.name,
-		Organizations:       c.spec.Subject.Organizations,
-		OrganizationalUnits: c.spec.Subject.OrganizationalUnits,
-		Countries:           c.spec.Subject.Countries,
-		Algorithm:           c.spec.PrivateKey.Algorithm,
-		Size:                c.spec.PrivateKey.Size,
-		SignedBy:            c.signedBy(k),
-	}
-	if c.spec.Duration != nil {
-		spec.Duration = c.spec.Duration.Duration
-	}
-	return spec
+	return NewCASpec(c.spec, k.name, c.signedBy(k))
 }
 
 // signedBy is the internal issuer that signs the key's certificate: that of its

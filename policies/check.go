@@ -104,5 +104,5 @@ func signerOf(key planner.TargetKey) id {
 
 // selfSignedID names the issuer that signs a root's certificates with their own keys.
 func selfSignedID(authority planner.Ref) id {
-	return issuerID(planner.Ref{Namespace: authority.Namespace, Name: authority.Name + "-self-signed"})
+	return issuerID(planner.Ref{Namespace: authority.Namespace, Name: planner.SelfSignedName(authority.Name)})
 }

@@ -103,13 +103,7 @@ func (e endState) keys(authority v1alpha1.Authority) []planner.TargetKey {
 }
 
 func (e endState) spec(authority v1alpha1.Authority, name string) planner.CASpec {
-	subject, privateKey := authority.Spec.Subject, authority.Spec.PrivateKey
-	spec := planner.CASpec{
-		CommonName: subject.CommonName + " " + name, Organizations: subject.Organizations,
-		OrganizationalUnits: subject.OrganizationalUnits, Countries: subject.Countries,
-		Algorithm: privateKey.Algorithm, Size: privateKey.Size,
-		Duration: authority.Spec.Duration.Duration, SignedBy: e.signedBy(authority),
-	}
+	spec := planner.NewCASpec(authority.Spec, name, e.signedBy(authority))
 	if issued, known := e.recorded[pair{authority.Metadata.Name, name}]; known {
 		spec.Duration = issued.NotAfter().Sub(issued.NotBefore())
 	}

@@ -22,10 +22,6 @@ const (
 	keptRequests = 3
 )
 
-// selfSigned is the name of the issuer that an authority's roots sign themselves
-// through.
-func selfSigned(authority string) string { return authority + "-self-signed" }
-
 // manifests are the objects of a target, each with the labels by which it is
 // found again.
 func (l *Loaded) manifests(target planner.Target) ([]*unstructured.Unstructured, error) {
@@ -79,7 +75,7 @@ func (l *Loaded) key(key planner.TargetKey) []*unstructured.Unstructured {
 func issuerRef(key planner.TargetKey) map[string]any {
 	signer := key.Spec.SignedBy
 	if isRoot(key) {
-		signer = planner.Ref{Namespace: key.Authority.Namespace, Name: selfSigned(key.Authority.Name)}
+		signer = planner.Ref{Namespace: key.Authority.Namespace, Name: planner.SelfSignedName(key.Authority.Name)}
 	}
 	return map[string]any{"name": signer.Name, "kind": issuerKind(signer), "group": certManagerGroup}
 }
@@ -146,7 +142,7 @@ func signsWith(secret string) map[string]any {
 func (l *Loaded) selfSignedIssuer(ref planner.Ref) *unstructured.Unstructured {
 	labels := labelsOf(l.authority(ref), v1alpha1.LabelAuthority, ref.Name)
 	spec := map[string]any{"selfSigned": map[string]any{}}
-	return manifest(certManager, kindIssuer, ref.Namespace, selfSigned(ref.Name), labels, spec)
+	return manifest(certManager, kindIssuer, ref.Namespace, planner.SelfSignedName(ref.Name), labels, spec)
 }
 
 func (l *Loaded) issuer(issuer planner.TargetIssuer) *unstructured.Unstructured {
