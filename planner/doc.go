@@ -9,14 +9,35 @@
 // turn.
 //
 //	            what it does                       done when it is seen that
-//	Introduce   the new key's Certificate exists   it is issued, and past its skew
+//	Introduce   the new key's Certificate exists   it is issued, recorded in Git, and past
+//	                                               its skew
 //	Distribute  bundles hold old and new           every copy holds it, every verifier has
 //	                                               reloaded since, and that has soaked
 //	Switch      issuers sign with the new key      a canary comes back signed by it
 //	Reissue     leaves are renewed                 every leaf chains to it and its
 //	                                               presenters have reloaded
 //	Retire      the old anchor leaves the bundles, no copy holds the old anchor; then
-//	            then the old key goes              Certificate, Secret and issuer are gone
+//	            then the old key goes              Certificate, Secret and issuer are gone,
+//	                                               and the record says so
+//
+// # Intermediates
+//
+// An intermediate has one key pair for each of its keys in Git and each key of its parent
+// that signs: "a.2025" is its key a under the root's 2025. When a root moves on, those
+// below it follow by themselves:
+//
+//	root 2025 → 2026                     intermediate a.2025 → a.2026
+//	Introduce, Distribute, Switch        waits
+//	Reissue: what is below follows       Introduce, Switch, Reissue; nothing to distribute
+//	Retire: 2025 leaves the bundles      keeps a.2025, so that one can go back to both
+//	waits for what 2025 signed           Retire: a.2025 goes
+//	Retire: 2025 goes
+//
+// # What a key was
+//
+// The record in Git, or without one the anchors that stand, tells what a key was before
+// (past.go). A key that changed without a plan is never taken for itself: it is held, with
+// an alarm if trust is at risk. One that is not there any more is not made again.
 //
 // # What holds at every moment
 //
@@ -31,8 +52,10 @@
 //
 // # How to read the code
 //
-// [Next] gathers everything about one authority in a course, walks the course's
-// steps to the first that is not done, and lets that step alone say what the
-// target and the actions are. Each step is a file of its own: introduce.go,
-// distribute.go, switch.go, reissue.go, retire.go.
+// [Next] gathers everything about one authority in a course (course.go), walks the
+// course's steps to the first that is not done, and lets that step alone say what the
+// target and the actions are. Keys are brought in from the top of a hierarchy down, and
+// taken out from the bottom up. Each step is a file of its own: introduce.go,
+// distribute.go, switch.go, reissue.go, retire.go. What a CA's end means is in
+// lifetime.go.
 package planner
