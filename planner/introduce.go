@@ -109,7 +109,7 @@ func (c *course) reparented(*key) *Hold {
 		}
 		if old.known() && signed && signer.course != now && c.dependedOn(old) {
 			return &Hold{Gate: "parent", Subject: "Authority " + c.ref.String(), Why: fmt.Sprintf(
-				"%s signed %s, on which leaves depend, and Git says that %s issues it now: whoever verifies them need not trust that; declare an Authority and a binding of other names beside it, and move the leaves",
+				"%s signed %s, on which leaves depend, and Git says that %s issues it now: whoever verifies them need not trust that; put issuedBy back, or declare an Authority and a binding of other names beside it, move the leaves, and take the binding of this one out",
 				signer.course.ref.Name, old.name, c.issuedByName())}
 		}
 	}

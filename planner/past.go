@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/reanchor/reanchor/pki"
 )
@@ -208,8 +209,13 @@ func (c *course) alarms() []Hold {
 	return holds
 }
 
-// strangeProof says that a canary came back signed by none of the authority's keys,
-// through an issuer that names the Secret of one.
+// astray is how long cert-manager's cache may have an issuer sign with the key that it
+// named before.
+const astray = time.Minute
+
+// strangeProof says that a canary came back signed by another key than the one whose Secret
+// the issuer names: by none of the authority's, or by one of its others for longer than a
+// cache explains.
 func (c *course) strangeProof(issuer Issuer) *Hold {
 	k, canary := c.keyOf(issuer), issuer.Canary
 	if canary.State == CanaryPending {
@@ -219,11 +225,30 @@ func (c *course) strangeProof(issuer Issuer) *Hold {
 		return nil
 	}
 	for _, own := range c.keys {
-		if own.known() && canary.Certificate.SignedBy(own.seen.Certificate) {
+		if own.known() && canary.Certificate.SignedBy(own.seen.Certificate) && (own == k || !c.staysAstray(issuer)) {
 			return nil
 		}
 	}
 	return &Hold{Gate: "key", Subject: issuerName(issuer), Alarm: true, Why: fmt.Sprintf(
 		"canary %s came back signed by %s, though the issuer names the Secret of %s: what it signs is refused by everyone who does not trust that; %s",
 		canary.Name, c.signerName(canary), k.name, c.wayOut(k))}
+}
+
+// staysAstray reports whether the issuer, as it is, has been seen for long to sign with
+// another key of the authority.
+func (c *course) staysAstray(issuer Issuer) bool {
+	since := c.turn.memory.hold(fmt.Sprintf("astray %s %d", issuerName(issuer), issuer.Generation))
+	over := since.Add(astray)
+	if !c.turn.now.Before(over) {
+		return true
+	}
+	c.turn.lookAt(over)
+	return false
+}
+
+// isShown reports whether a canary has shown what the key is, though it is not known yet
+// from a Certificate of its own.
+func (c *course) isShown(k *key) bool {
+	_, shown := c.shown(k)
+	return shown && !k.known()
 }

@@ -451,3 +451,45 @@ func TestOwnCA(t *testing.T) {
 		}
 	})
 }
+
+// A private key is not left behind: the internal issuer, which tells when the Secret is
+// gone, comes back before the Certificate goes.
+func TestAKeyWithoutItsInternalIssuer(t *testing.T) {
+	s := released()
+	s.key("2025").HasIssuer = false
+	plan := s.next()
+	if key := plan.Target.Keys[0]; key.Name != "2025" || !key.Certificate || !key.Issuer {
+		t.Errorf("the cluster shall hold %q", targets(plan))
+	}
+	if progress := plan.Rollovers[0].Progress; progress != "no copy holds 2025; its internal issuer is made anew" {
+		t.Errorf("the progress is %q", progress)
+	}
+}
+
+// An issuer that keeps signing with another key of the authority than the one that it
+// names is an alarm, once a cache does not explain it.
+func TestAnIssuerThatStaysAstray(t *testing.T) {
+	s := switched()
+	s.issuer().Canary.Certificate = newLeaf("canary astray of 2025", key2025).Certificate
+	s.issuer().Proof = s.issuer().Canary
+	if _, alarmed := holdOf(s.next(), "key"); alarmed {
+		t.Error("an alarm at once")
+	}
+	s.rest(time.Minute)
+	if hold, alarmed := holdOf(s.next(), "key"); !alarmed || !hold.Alarm {
+		t.Errorf("no alarm a minute later: %q", tell(s.next(), s.now))
+	}
+}
+
+// What stands in for a signing key that is not ready is a key that is in use: one that is
+// only trusted by the copies need not be loaded by anyone.
+func TestNobodyStandsInWhomNobodyLoaded(t *testing.T) {
+	s := chained()
+	s.commitTo(1, "2025 Trusted", "2026 Signing")
+	s.has("2026", key2026)
+	s.desired.Bindings = append(s.desired.Bindings, binding("root", "fleet-root"))
+	s.observed.Leaves = nil
+	if plan := s.next(); slices.ContainsFunc(plan.Target.Issuers, func(i planner.TargetIssuer) bool { return i.Ref.Name == "root" }) {
+		t.Errorf("the cluster shall hold %q", targets(plan))
+	}
+}

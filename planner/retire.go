@@ -35,6 +35,9 @@ func (c *course) retire(k *key) step {
 	case len(k.under) > 0:
 		s.progress = fmt.Sprintf("what %s signed goes first", k.name)
 		s.holds = c.pairHolds(k)
+	case k.seen.HasCertificate && !k.seen.HasIssuer:
+		s.progress = fmt.Sprintf("%s %s; its internal issuer is made anew", c.freedOf(), k.name)
+		s.holds = []Hold{{Gate: "removal", Subject: "Certificate " + object, Why: "waits for the internal issuer, which is to tell when the Secret is gone"}}
 	case k.seen.HasCertificate:
 		s.progress = fmt.Sprintf("%s %s; its Certificate goes", c.freedOf(), k.name)
 		s.holds = []Hold{{Gate: "removal", Subject: "Certificate " + object, Why: "being removed"}}
@@ -164,10 +167,16 @@ func (c *course) familyHolds(k *key) []Hold {
 	return holds
 }
 
-// keptForTheWayBack keeps a pair that goes only because its parent's key does, for as
-// long as bundles hold the anchor that it chains to: until then one can go back.
+// keptForTheWayBack keeps a pair that goes only because its root's key does, for as long
+// as bundles hold the anchor that it chains to: until then one can go back. One that goes
+// because a key of its own or of an intermediate above it was retired is not kept.
 func (c *course) keptForTheWayBack(k *key) *Hold {
-	if !c.lists(k.name) {
+	for at, pair := c, k; at.parent != nil && pair != nil && !at.inCircle(); at, pair = at.parent, at.parentPair(pair.name) {
+		if !at.lists(pair.name) {
+			return nil
+		}
+	}
+	if !c.isIntermediate() {
 		return nil
 	}
 	top, above := c.anchorOf(k)
@@ -282,6 +291,8 @@ func (c *course) planRetiredKey(k *key, target *TargetKey) {
 	case c.anchored(k):
 		c.release(k)
 	case len(k.under) > 0:
+	case k.seen.HasCertificate && !k.seen.HasIssuer:
+		target.Issuer = true // it is to tell when the Secret is gone
 	case k.seen.HasCertificate:
 		target.Certificate = false
 		c.turn.plan.Decisive = true

@@ -146,10 +146,12 @@ func (c *course) proofDue(k *key, issuer Issuer) string {
 		return ""
 	case canary.State != CanarySigned || canary.Certificate.IsZero():
 		return c.dueAfter(canary, failedCanaryRetry, "the last canary failed")
+	case c.isShown(k):
+		return c.dueAfter(canary, c.canaryInterval(), fmt.Sprintf("the last proof is %s old", c.canaryInterval()))
 	case !k.known():
 		return c.dueAfter(canary, min(c.canaryInterval(), strangeCanaryRetry), "it is not known whether "+k.name+" is still what it was")
 	case c.strangeProof(issuer) != nil:
-		return c.dueAfter(canary, min(c.canaryInterval(), strangeCanaryRetry), "the last canary came back signed by a strange key")
+		return c.dueAfter(canary, min(c.canaryInterval(), strangeCanaryRetry), "the last canary came back signed by another key")
 	case c.canaryHold(k, issuer) != nil:
 		return c.dueAfter(canary, canaryRetry, "the last canary did not come back signed by "+k.name)
 	}
@@ -213,7 +215,8 @@ func (c *course) planIssuer(issuer Issuer) {
 }
 
 // standIn is the key that an issuer which is not there signs with until the signing key
-// may: one that every copy trusts, and that others sign with already or leaves chain to.
+// may: one that every copy trusts, and that is in use by another issuer or a live leaf, so
+// that whoever verifies has loaded it.
 func (c *course) standIn() *key {
 	var standIn *key
 	for _, k := range c.keys {
@@ -221,7 +224,7 @@ func (c *course) standIn() *key {
 		case !k.present() || !k.known() || !c.isTrusted(k):
 		case c.signsAlready(k):
 			return k
-		case c.dependedOn(k) && standIn == nil:
+		case standIn == nil && slices.ContainsFunc(c.familyLeaves, func(leaf Leaf) bool { return c.turn.passes(leaf, k) && c.turn.live(leaf) }):
 			standIn = k
 		}
 	}

@@ -163,7 +163,7 @@ func TestSwitch(t *testing.T) {
 		"five seconds later, another is sent": {
 			site: switched(), change: signedBy(key2025, 5*time.Second),
 			want: held("canary fleet-1 came back signed by Fleet Root 2025 (#2025), not by Fleet Root 2026 (#2026)",
-				"do Prove fleet: the last canary did not come back signed by 2026", drop2025),
+				"do Prove fleet: the last canary did not come back signed by 2026", drop2025, "look again after 1m0s"),
 		},
 		"the canary was signed by a stranger that bears the key's name": {
 			site: switched(), change: signedBy(stranger, 0),

@@ -43,6 +43,12 @@ func (l *leaf) observe() planner.Leaf {
 	return seen
 }
 
+// Orphans are the Secrets of keys that nobody has a Certificate for any more: private keys
+// that were left behind.
+func (w *World) Orphans() []planner.Ref {
+	return slices.DeleteFunc(sortedKeys(w.secrets), func(ref planner.Ref) bool { return w.cas[ref] != nil })
+}
+
 // Record is what Git remembers.
 func (w *World) Record() planner.Record {
 	record := planner.Record{Enabled: w.record != nil}

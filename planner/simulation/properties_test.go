@@ -82,6 +82,37 @@ func TestAnySubsetConverges(t *testing.T) {
 	})
 }
 
+// TestAnyAuthorityAlone: any of a site's authorities roll, wherever they stand, one after
+// the other and in the middle of each other, and the others stay.
+func TestAnyAuthorityAlone(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		world, site := settledSite(t, rapid.Bool().Draw(t, "record"))
+		signer := map[string]int{}
+		for _, name := range site.authorities {
+			signer[name] = 1
+		}
+		for range rapid.IntRange(1, 4).Draw(t, "commits") {
+			keys := map[string][]state{}
+			for _, name := range site.authorities {
+				signer[name] += rapid.IntRange(0, 1).Draw(t, "roll "+name)
+				for n := 1; n < signer[name]; n++ {
+					keys[name] = append(keys[name], retired(fmt.Sprintf("k%d", n)))
+				}
+				keys[name] = append(keys[name], signing(fmt.Sprintf("k%d", signer[name])))
+			}
+			world.Desired = site.desired(keys)
+			world.Disorder = rapid.Bool().Draw(t, "disorder")
+			for range rapid.IntRange(0, 60).Draw(t, "turns") {
+				world.Turn()
+				failOnViolation(t, world)
+			}
+		}
+		world.Disorder = false
+		settle(t, world)
+		failUnlessReached(t, world)
+	})
+}
+
 // TestRevertConverges: without a record, where a name may be used again, every world
 // settles on whatever was committed last, going back included.
 func TestRevertConverges(t *testing.T) {
@@ -256,6 +287,9 @@ func reached(world *simulation.World) string {
 	}
 	if len(want) > 0 {
 		return fmt.Sprintf("keys that Git keeps are not there: %v", want)
+	}
+	if left := world.Orphans(); len(left) > 0 {
+		return fmt.Sprintf("private keys are left behind: %v", left)
 	}
 	for _, bound := range world.Desired.Bindings {
 		at := slices.IndexFunc(observed.Issuers, func(i planner.Issuer) bool { return i.Ref == planner.BindingRef(bound) })
