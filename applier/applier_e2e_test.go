@@ -453,7 +453,7 @@ func (s *story) restarts() {
 		!reflect.DeepEqual(before.Secrets, []planner.Mount{{Name: "broker-tls", Kind: planner.MountSubPath}}) {
 		s.Fatalf("workload %+v", before)
 	}
-	digest := planner.CopiesDigest(s.observe().Copies)
+	digest := planner.CopiesDigest(s.observe().Copies, s.observe().Bundles)
 	restart := planner.Action{Kind: planner.ActionRestart, Workload: "Deployment", Subject: before.Ref, BundleDigest: digest}
 	s.act(restart)
 	if during := s.observe().Workloads[0]; during.BundleDigest != digest || !during.Rolling && during.Bearing != during.Pods {

@@ -74,7 +74,10 @@ func readBundle(object *unstructured.Unstructured) (planner.Bundle, error) {
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &read); err != nil {
 		return planner.Bundle{}, fmt.Errorf("it is not understood: %w", err)
 	}
-	bundle := planner.Bundle{Name: object.GetName(), Target: read.Spec.Target}
+	bundle := planner.Bundle{
+		Name: object.GetName(), Target: read.Spec.Target,
+		Revision: fmt.Sprintf("%s/%d", object.GetUID(), object.GetGeneration()),
+	}
 	for _, condition := range read.Status.Conditions {
 		bundle.Seen = bundle.Seen || condition.Type == conditionSynced && condition.ObservedGeneration == object.GetGeneration()
 	}

@@ -122,17 +122,17 @@ func (c *course) lackingHolds(k *key, lacking []Copy) []Hold {
 }
 
 // leftBehind names the bundles that Git lets distribute the authority no longer, and that
-// hold another anchor of it and not this one: who verifies with them would be cut off.
+// hold another anchor of it: nobody asks whether who verifies with them trusts this one.
 func (c *course) leftBehind(k *key) []Hold {
 	var holds []Hold
 	for _, standing := range c.turn.observed.Bundles {
-		if c.distributes(standing.Name) || standing.Anchors.Has(k.seen.Certificate) {
+		if c.distributes(standing.Name) {
 			continue
 		}
 		for _, other := range c.keys {
 			if held := standing.Anchors.Common(c.anchorsOf(other)); other != k && len(held) > 0 {
 				holds = append(holds, Hold{Gate: "bundle", Subject: "TrustBundle " + standing.Name, Why: fmt.Sprintf(
-					"it holds %s, and Git does not let it distribute %s any more: whoever verifies with it would refuse %s; let it name %s again, or move its users and take it away",
+					"it holds %s, and Git does not let it distribute %s any more: whoever verifies with it may refuse %s; let it name %s again, or move its users and take it away",
 					held[0], c.ref.Name, k.name, c.ref.Name)})
 				break
 			}

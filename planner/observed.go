@@ -182,6 +182,9 @@ type Bundle struct {
 	// Seen reports that trust-manager says of its present generation that it has
 	// seen it. Until then it may still write what the Bundle said before.
 	Seen bool `json:"seen,omitempty"`
+	// Revision tells what the Bundle is from what it was before, and never comes back: its
+	// UID and generation.
+	Revision string `json:"revision,omitempty"`
 	// Anchors that stand inline in it.
 	Anchors pki.Anchors `json:"anchors,omitempty"`
 	// Target it is written to.

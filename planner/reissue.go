@@ -26,10 +26,16 @@ func (c *course) reissue(k *key) step {
 	}
 	s.progress = fmt.Sprintf("%d of %s to %s", moved, counted(len(issued), "leaf chains", "leaves chain"), k.name) + foreignIn(issued)
 	if s.done() && c.hasOthers(k) {
-		if reloads := c.presentGate(k); len(reloads.holds) > 0 {
-			s.progress += "; " + reloads.progress("presenters have")
-			s.holds, s.actions = reloads.holds, reloads.actions
+		if s.holds = c.turn.unknownHolds(); len(s.holds) > 0 {
+			return s
 		}
+		reloads := c.presentGate(k)
+		if len(reloads.holds) == 0 {
+			c.turn.memory.hold(c.gate("presented", k))
+			return s
+		}
+		s.progress += "; " + reloads.progress("presenters have")
+		s.holds, s.actions = reloads.holds, reloads.actions
 	}
 	return s
 }
@@ -121,8 +127,12 @@ func (c *course) hasOthers(k *key) bool {
 }
 
 // presentGate asks whether every workload that presents one of the leaves has
-// loaded it.
+// loaded it. Once that was so, it stays so while every leaf chains to the key: a renewal
+// restarts nobody.
 func (c *course) presentGate(k *key) (r reload) {
+	if c.turn.memory.remembers(c.gate("presented", k)) {
+		return r
+	}
 	since := c.turn.memory.hold(c.gate("reissued", k))
 	for _, workload := range c.turn.observed.Workloads {
 		if c.presents(workload) {

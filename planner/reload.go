@@ -209,7 +209,7 @@ func (t *turn) copiesDigest(w Workload) (digest, stale string) {
 		}
 		copies = append(copies, bundleCopy)
 	}
-	return CopiesDigest(copies), ""
+	return CopiesDigest(copies, t.observed.Bundles), ""
 }
 
 func bundleNames(w Workload) []string {
@@ -224,18 +224,17 @@ func bundleNames(w Workload) []string {
 // leavesDigest is the digest of the leaves that the workload's pods would load
 // now; or why it is not known.
 func (t *turn) leavesDigest(w Workload) (digest, unknown string) {
-	signers := map[string]pki.Fingerprint{}
+	presented := map[string]pki.Fingerprint{}
 	for _, leaf := range t.leavesOf(w) {
 		if leaf.unissued() {
 			continue
 		}
-		signer, found := t.signerOf(leaf)
-		if !found {
+		if !t.isOurs(leaf) {
 			return "", fmt.Sprintf("presents %s, of which it is not known which key signed it", leaf.Ref)
 		}
-		signers[leaf.SecretName] = signer.Fingerprint()
+		presented[leaf.SecretName] = leaf.Chain[0].Fingerprint()
 	}
-	return LeavesDigest(signers), ""
+	return LeavesDigest(presented), ""
 }
 
 // leavesOf are the leaves whose Secrets the workload mounts.
@@ -251,14 +250,11 @@ func (t *turn) leavesOf(w Workload) []Leaf {
 	return leaves
 }
 
-// signerOf is the certificate of the key that signed the leaf.
-func (t *turn) signerOf(leaf Leaf) (pki.Certificate, bool) {
+// isOurs reports whether it is known which of our keys the leaf chains to.
+func (t *turn) isOurs(leaf Leaf) bool {
 	if len(leaf.Chain) == 0 {
-		return pki.Certificate{}, false
+		return false
 	}
-	held, found := t.holders[t.signers[leaf.Chain[0].Fingerprint()]]
-	if !found {
-		return pki.Certificate{}, false
-	}
-	return held.key.seen.Certificate, true
+	_, found := t.holders[t.signers[leaf.Chain[0].Fingerprint()]]
+	return found
 }

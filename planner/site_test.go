@@ -312,7 +312,7 @@ func (s *site) reload() {
 func (s *site) copiesDigest(w planner.Workload) string {
 	return planner.CopiesDigest(slices.DeleteFunc(slices.Clone(s.observed.Copies), func(c planner.Copy) bool {
 		return c.Namespace != w.Ref.Namespace || !slices.ContainsFunc(w.Bundles, func(m planner.Mount) bool { return m.Name == c.Bundle })
-	}))
+	}), s.observed.Bundles)
 }
 
 func (s *site) leavesDigest(w planner.Workload) string {
@@ -321,7 +321,7 @@ func (s *site) leavesDigest(w planner.Workload) string {
 		for _, key := range s.observed.Keys {
 			mounts := slices.ContainsFunc(w.Secrets, func(m planner.Mount) bool { return m.Name == leaf.SecretName })
 			if mounts && !key.Certificate.IsZero() && leaf.Chain[0].SignedBy(key.Certificate) {
-				signers[leaf.SecretName] = key.Certificate.Fingerprint()
+				signers[leaf.SecretName] = leaf.Chain[0].Fingerprint()
 			}
 		}
 	}

@@ -247,3 +247,45 @@ func TestRetirementsThatWaitForEachOther(t *testing.T) {
 		t.Errorf("fleet-root: %s", from)
 	}
 }
+
+// Content that was in a copy before, and a signer that a leaf had before, come back. A pod
+// that was started in between bears what then was asked for, and loaded something else.
+func TestWhatComesBackIsNoEvidence(t *testing.T) {
+	t.Run("a copy", func(t *testing.T) {
+		s := distributed()
+		s.observed.Bundles[0].Revision = "uid/7"
+		if plan := s.next(); len(plan.Actions) != 1 || plan.Actions[0].Kind != planner.ActionRestart {
+			t.Errorf("the pods of another revision have reloaded: %q", tell(plan, s.now))
+		}
+	})
+	t.Run("a leaf", func(t *testing.T) {
+		s := drained()
+		s.leaf().Chain = []pki.Certificate{newLeaf("broker once more", key2026).Certificate}
+		if plan := s.next(); len(plan.Actions) != 1 || plan.Actions[0].Kind != planner.ActionRestart {
+			t.Errorf("the pods with another leaf have reloaded: %q", tell(plan, s.now))
+		}
+	})
+}
+
+// Once every presenter has loaded its leaf, a renewal restarts nobody.
+func TestARenewalRestartsNobody(t *testing.T) {
+	s := drained()
+	s.rest(time.Minute)
+	s.leaf().Chain = []pki.Certificate{newLeaf("broker renewed", key2026).Certificate}
+	if plan := s.next(); len(plan.Actions) > 0 || plan.Rollovers[0].Phase != planner.Retire {
+		t.Errorf("the plan says %q", tell(plan, s.now))
+	}
+}
+
+// A turn that does not see the workloads does not take them for reloaded, and does not
+// remember so.
+func TestABlindTurnRemembersNoReload(t *testing.T) {
+	s := reissued()
+	s.observed.Workloads = nil
+	s.observed.Unknown = []planner.Unknown{{Subject: "Deployments", Why: "forbidden"}}
+	for _, gate := range s.next().Gates {
+		if strings.HasPrefix(gate.Name, "presented") {
+			t.Errorf("the gate %s is held", gate.Name)
+		}
+	}
+}

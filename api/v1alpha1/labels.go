@@ -31,8 +31,8 @@ const (
 	// environment, which the kubelet never refreshes.
 	AnnotationReloads = "reanchor.dev/reloads"
 	// AnnotationBundleSHA256 is set on a pod template at a restart: the SHA-256,
-	// in lower-case hex, of the bundle copies that its pods load at their start.
-	// See planner.CopiesDigest.
+	// in lower-case hex, of the bundle copies that its pods load at their start and of
+	// their Bundles' revisions. See planner.CopiesDigest.
 	AnnotationBundleSHA256 = "reanchor.dev/bundle-sha256"
 	// AnnotationLeavesSHA256 is set on a pod template at a restart: the SHA-256,
 	// in lower-case hex, of the leaves that its pods load at their start. See

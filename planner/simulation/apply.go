@@ -125,6 +125,8 @@ func (w *World) bundleWrites(targets []planner.TargetBundle) []write {
 		}
 		writes = append(writes, write{fmt.Sprintf("write Bundle %s with %s", target.Name, names(next.Anchors)), func() {
 			w.checkBundle(next)
+			w.revisions++
+			next.Revision = fmt.Sprint(w.revisions)
 			w.bundles[next.Name] = next
 		}})
 	}

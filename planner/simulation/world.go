@@ -50,9 +50,11 @@ type World struct {
 
 	// inventory is what Git declared on the first day: who depends on whom. Whoever leaves
 	// Git is still there.
-	inventory  planner.Desired
-	random     *rand.Rand
-	serial     int64
+	inventory planner.Desired
+	random    *rand.Rand
+	serial    int64
+	// revisions counts the writes of bundles.
+	revisions  int
 	namespaces []string
 	cas        map[planner.Ref]*caObject
 	secrets    map[planner.Ref]*caSecret
