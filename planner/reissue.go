@@ -26,17 +26,28 @@ func (c *course) reissue(k *key) step {
 	}
 	s.progress = fmt.Sprintf("%d of %s to %s", moved, counted(len(issued), "leaf chains", "leaves chain"), k.name) + foreignIn(issued)
 	if s.done() && c.hasOthers(k) {
-		if s.holds = c.turn.unknownHolds(); len(s.holds) > 0 {
-			return s
-		}
-		reloads := c.presentGate(k)
-		if len(reloads.holds) == 0 {
-			c.turn.memory.hold(c.gate("presented", k))
-			return s
-		}
+		return c.presentStep(k, s)
+	}
+	return s
+}
+
+// presentStep asks whether every leaf is loaded by whoever presents it. Once that was so,
+// it stays so while every leaf chains to the key: a renewal restarts nobody.
+func (c *course) presentStep(k *key, s step) step {
+	presented := c.gate("presented", k)
+	if c.turn.memory.remembers(presented) {
+		c.turn.memory.hold(presented)
+		return s
+	}
+	if s.holds = c.turn.unknownHolds(); len(s.holds) > 0 {
+		return s
+	}
+	if reloads := c.presentGate(k); len(reloads.holds) > 0 {
 		s.progress += "; " + reloads.progress("presenters have")
 		s.holds, s.actions = reloads.holds, reloads.actions
+		return s
 	}
+	c.turn.memory.hold(presented)
 	return s
 }
 
@@ -127,12 +138,8 @@ func (c *course) hasOthers(k *key) bool {
 }
 
 // presentGate asks whether every workload that presents one of the leaves has
-// loaded it. Once that was so, it stays so while every leaf chains to the key: a renewal
-// restarts nobody.
+// loaded it.
 func (c *course) presentGate(k *key) (r reload) {
-	if c.turn.memory.remembers(c.gate("presented", k)) {
-		return r
-	}
 	since := c.turn.memory.hold(c.gate("reissued", k))
 	for _, workload := range c.turn.observed.Workloads {
 		if c.presents(workload) {
