@@ -2,6 +2,7 @@ package planner
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -22,10 +23,11 @@ type Observed struct {
 	// refer elsewhere now and still present what one of the keys signed; and live
 	// CertificateRequests of one of the Issuers that no Certificate stands behind.
 	Leaves []Leaf `json:"leaves,omitempty"`
-	// Bundles are the trust-manager Bundles of this domain as they stand.
+	// Bundles of this domain as they stand.
 	Bundles []Bundle `json:"bundles,omitempty"`
-	// Copies has one entry for each bundle, desired or standing, and each
-	// namespace that its selector picks: a copy that is not there is an entry too.
+	// Copies has one entry for each bundle, desired or standing, each namespace that its
+	// selector picks, and ConfigMap and Secret where both are targets: a copy that is not
+	// there is an entry too. So is one of ours that lies elsewhere.
 	Copies []Copy `json:"copies,omitempty"`
 	// Workloads that verify with a copy or present a leaf.
 	Workloads []Workload `json:"workloads,omitempty"`
@@ -45,13 +47,24 @@ func (o Observed) sorted() Observed {
 	o.Leaves = sortedBy(o.Leaves, func(a, b Leaf) int { return a.Ref.Compare(b.Ref) })
 	o.Bundles = sortedBy(o.Bundles, func(a, b Bundle) int { return cmp.Compare(a.Name, b.Name) })
 	o.Copies = sortedBy(o.Copies, func(a, b Copy) int {
-		return cmp.Or(cmp.Compare(a.Bundle, b.Bundle), cmp.Compare(a.Namespace, b.Namespace))
+		return cmp.Or(cmp.Compare(a.Bundle, b.Bundle), cmp.Compare(a.Namespace, b.Namespace), compareBools(a.Secret, b.Secret))
 	})
 	o.Workloads = sortedBy(o.Workloads, func(a, b Workload) int {
 		return cmp.Or(a.Ref.Compare(b.Ref), cmp.Compare(a.Kind, b.Kind))
 	})
 	o.Unknown = sortedBy(o.Unknown, func(a, b Unknown) int { return cmp.Compare(a.Subject, b.Subject) })
 	return o
+}
+
+// compareBools has false before true.
+func compareBools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 func sortedBy[T any](items []T, compare func(a, b T) int) []T {
@@ -66,6 +79,9 @@ type Key struct {
 	Authority Ref `json:"authority"`
 	// Name as [v1alpha1.KeyUnder] has it: "2025" of a root, "a.2025" of an intermediate.
 	Name string `json:"name"`
+	// SecretName that its internal issuer names, if that is not KeyObjectName: a key
+	// that came from elsewhere.
+	SecretName string `json:"secretName,omitempty"`
 	// HasCertificate reports that its cert-manager Certificate exists.
 	HasCertificate bool `json:"hasCertificate,omitempty"`
 	// HasIssuer reports that its internal issuer exists.
@@ -118,6 +134,15 @@ type Issuer struct {
 	Ours bool `json:"ours,omitempty"`
 	// SecretName of spec.ca; empty when the issuer is not a CA issuer.
 	SecretName string `json:"secretName,omitempty"`
+	// Spec of an issuer that is not a CA issuer, as JSON.
+	Spec json.RawMessage `json:"spec,omitempty"`
+	// SignsWith is the annotation by which we remember which key's spec it was given: see
+	// [TargetIssuer.SignsWith].
+	SignsWith string `json:"signsWith,omitempty"`
+	// Ready reports that cert-manager finds its present generation ready.
+	Ready bool `json:"ready,omitempty"`
+	// Problem in cert-manager's words, when it is not Ready.
+	Problem string `json:"problem,omitempty"`
 	// Generation of the issuer's spec.
 	Generation int64 `json:"generation,omitempty"`
 	// Canary is the newest one that was sent through the issuer; zero if none.
@@ -176,17 +201,27 @@ type Leaf struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-// Bundle is a trust-manager Bundle as it stands.
+// Bundle is a bundle as it stands: trust-manager's Bundle, or the copies themselves where
+// there is none.
 type Bundle struct {
 	Name string `json:"name"`
+	// Via says who writes the copies.
+	Via v1alpha1.BundleVia `json:"via,omitempty"`
 	// Seen reports that trust-manager says of its present generation that it has
-	// seen it. Until then it may still write what the Bundle said before.
+	// seen it. Until then it may still write what the Bundle said before. Always true
+	// of a bundle that is not trust-manager's.
 	Seen bool `json:"seen,omitempty"`
 	// Revision tells what the Bundle is from what it was before, and never comes back: its
-	// UID and generation.
+	// UID and generation. Empty of a bundle that is not trust-manager's: there every copy
+	// has its own.
 	Revision string `json:"revision,omitempty"`
-	// Anchors that stand inline in it.
+	// Anchors that stand inline in it, or in any of the copies where there is no Bundle.
 	Anchors pki.Anchors `json:"anchors,omitempty"`
+	// Certificates are those of the Anchors that came from spec.certificates, as an
+	// annotation of ours remembers: [TargetBundle.Certificates].
+	Certificates pki.Anchors `json:"certificates,omitempty"`
+	// UseDefaultCAs reports that the public CAs are added to the Anchors.
+	UseDefaultCAs bool `json:"useDefaultCAs,omitempty"`
 	// Target it is written to.
 	Target v1alpha1.BundleTarget `json:"target"`
 }
@@ -195,9 +230,17 @@ type Bundle struct {
 type Copy struct {
 	Bundle    string `json:"bundle"`
 	Namespace string `json:"namespace"`
-	// Missing reports that there is no ConfigMap at all: nobody can have loaded one
+	// Secret reports that it is a Secret; else it is a ConfigMap.
+	Secret bool `json:"secret,omitempty"`
+	// Missing reports that there is no such object at all: nobody can have loaded one
 	// that is out of date.
 	Missing bool `json:"missing,omitempty"`
+	// Unselected reports a copy of ours in a namespace that the selector does not pick.
+	Unselected bool `json:"unselected,omitempty"`
+	// Revision tells the object from what it was before, and never comes back: its UID
+	// and resource version. Empty of a copy that trust-manager writes: there the Bundle
+	// has one.
+	Revision string `json:"revision,omitempty"`
 	// Problem says why there are no anchors: missing, no such key, not PEM.
 	Problem string `json:"problem,omitempty"`
 	// Anchors that its content was parsed to.

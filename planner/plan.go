@@ -1,6 +1,8 @@
 package planner
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -64,6 +66,9 @@ type CASpec struct {
 type TargetKey struct {
 	Authority Ref    `json:"authority"`
 	Name      string `json:"name"`
+	// Secret that the internal issuers sign with, where the key comes from elsewhere;
+	// else it is named as they are.
+	Secret string `json:"secret,omitempty"`
 	// Certificate says that its Certificate shall exist, with Spec.
 	Certificate bool   `json:"certificate,omitempty"`
 	Spec        CASpec `json:"spec,omitzero"`
@@ -80,24 +85,41 @@ type TargetIssuer struct {
 	Ref       Ref    `json:"ref"`
 	Authority Ref    `json:"authority,omitzero"`
 	Key       string `json:"key,omitempty"`
+	// Secret of the key, where it comes from elsewhere.
+	Secret string `json:"secret,omitempty"`
+	// Spec of the issuer, as JSON, where the key stays behind an external one.
+	Spec json.RawMessage `json:"spec,omitempty"`
 	// Foreign is the Secret that an issuer of ours is left with that somebody pointed
 	// to none of our keys; Authority and Key are empty then.
 	Foreign string `json:"foreign,omitempty"`
 }
 
-// SecretName is the Secret that the issuer signs with.
+// SecretName is the Secret that the issuer signs with; meaningless with a Spec.
 func (t TargetIssuer) SecretName() string {
-	if t.Foreign != "" {
-		return t.Foreign
-	}
-	return KeyObjectName(t.Authority.Name, t.Key)
+	return cmp.Or(t.Foreign, t.Secret, KeyObjectName(t.Authority.Name, t.Key))
 }
+
+// SignsWith names the key that the issuer is given, "cert-manager/fleet-root/2025": the
+// value of the annotation [v1alpha1.AnnotationSignsWith] of an issuer with a Spec. It tells
+// whose spec it is and no more; what really signs is seen by the leaves.
+func (t TargetIssuer) SignsWith() string { return t.Authority.String() + "/" + t.Key }
 
 // TargetBundle is a bundle and its anchors.
 type TargetBundle struct {
-	Name    string                `json:"name"`
-	Anchors pki.Anchors           `json:"anchors"`
-	Target  v1alpha1.BundleTarget `json:"target"`
+	Name string `json:"name"`
+	// Via is Bundle or ConfigMap.
+	Via v1alpha1.BundleVia `json:"via,omitempty"`
+	// Anchors of the bundle, Certificates included.
+	Anchors pki.Anchors `json:"anchors"`
+	// Certificates are those of the Anchors that spec.certificates lists. Their
+	// fingerprints stand in the annotation [v1alpha1.AnnotationCertificates] of the Bundle
+	// or of each copy, by which it is known where they came from when they leave Git.
+	Certificates pki.Anchors `json:"certificates,omitempty"`
+	// UseDefaultCAs adds the public CAs that trust-manager was installed with.
+	UseDefaultCAs bool                  `json:"useDefaultCAs,omitempty"`
+	Target        v1alpha1.BundleTarget `json:"target"`
+	// Namespaces that hold a copy, sorted, where reanchor writes the copies itself.
+	Namespaces []string `json:"namespaces,omitempty"`
 }
 
 // ActionKind is what an action does.

@@ -8,7 +8,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Object is what a document declares: *Authority, *IssuerBinding or *TrustBundle.
+// Object is what a document declares: *Authority, *IssuerBinding, *TrustBundle,
+// *DeviceGroup, *Device or *Policy.
 //
 // +kubebuilder:object:generate=false
 type Object interface {
@@ -21,10 +22,16 @@ type Object interface {
 func (a *Authority) meta() *Metadata     { return &a.Metadata }
 func (b *IssuerBinding) meta() *Metadata { return &b.Metadata }
 func (b *TrustBundle) meta() *Metadata   { return &b.Metadata }
+func (g *DeviceGroup) meta() *Metadata   { return &g.Metadata }
+func (d *Device) meta() *Metadata        { return &d.Metadata }
+func (p *Policy) meta() *Metadata        { return &p.Metadata }
 
 func (*Authority) kind() string     { return KindAuthority }
 func (*IssuerBinding) kind() string { return KindIssuerBinding }
 func (*TrustBundle) kind() string   { return KindTrustBundle }
+func (*DeviceGroup) kind() string   { return KindDeviceGroup }
+func (*Device) kind() string        { return KindDevice }
+func (*Policy) kind() string        { return KindPolicy }
 
 // Document is one decoded document and where it stands.
 //

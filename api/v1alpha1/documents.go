@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	"slices"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -14,6 +15,9 @@ const (
 	KindAuthority     = "Authority"
 	KindIssuerBinding = "IssuerBinding"
 	KindTrustBundle   = "TrustBundle"
+	KindDeviceGroup   = "DeviceGroup"
+	KindDevice        = "Device"
+	KindPolicy        = "Policy"
 )
 
 // Metadata names a document, as Kubernetes' ObjectMeta does for an object.
@@ -55,9 +59,10 @@ func (a *Authority) Leaving() bool {
 // AuthoritySpec says what the authority's certificates are like and where each
 // of its keys shall end.
 type AuthoritySpec struct {
-	// Subject of the authority's certificates. The key's name is appended to the
-	// common name ("Fleet Root 2026"), so that no two keys share a subject.
-	Subject Subject `json:"subject"`
+	// Subject of the certificates of keys that are made here. The key's name is appended
+	// to the common name ("Fleet Root 2026"), so that no two keys share a subject. It may
+	// be left out where every key comes from elsewhere.
+	Subject Subject `json:"subject,omitzero"`
 	// PrivateKey of keys made here; ECDSA 384 when absent.
 	PrivateKey PrivateKey `json:"privateKey,omitzero"`
 	// Duration of the authority's certificates in hours, minutes and seconds, 1h at
@@ -85,7 +90,7 @@ type AuthorityReference struct {
 // section 4.1.2.6).
 type Subject struct {
 	// CommonName without the key's name, which is appended.
-	CommonName string `json:"commonName"`
+	CommonName string `json:"commonName,omitempty"`
 	// Organizations are the O attributes, in order.
 	Organizations []string `json:"organizations,omitempty"`
 	// OrganizationalUnits are the OU attributes, in order.
@@ -134,16 +139,42 @@ const (
 
 // Values are the states that a document may name.
 func (KeyState) Values() []string {
-	return []string{string(KeyTrusted), string(KeySigning), string(KeyRetired)}
+	return []string{string(KeyTrusted), string(KeySigning), string(KeyRetired), string(KeyCompromised)}
 }
 
-// AuthorityKey is one key of an authority.
+// AuthorityKey is one key of an authority. Where it comes from is told by three fields:
+//
+//	certificate   secret   issuer   the key …
+//	–             –        –        is made here, by cert-manager
+//	PEM           name     –        arrives in a Secret that somebody else makes
+//	PEM           –        –        is never here: an offline root
+//	PEM           –        spec     stays behind an external issuer: Vault, ACME, Venafi
 type AuthorityKey struct {
 	// Name of the key, unique in its authority for ever: at most 63 lower-case
 	// letters, digits and '-'.
 	Name string `json:"name"`
 	// State in which the key shall end.
 	State KeyState `json:"state"`
+	// Certificate of a key from elsewhere, in PEM: the one CA certificate that
+	// verifiers of what the key signs are given as anchor, or, in an intermediate, the one
+	// that a key of its parent has signed.
+	Certificate string `json:"certificate,omitempty"`
+	// Secret that holds the key and its certificate as tls.key and tls.crt, in the
+	// authority's namespace. It is read by cert-manager alone and never deleted.
+	Secret *SecretReference `json:"secret,omitempty"`
+	// Issuer is the spec of a cert-manager Issuer behind which the key stays: the
+	// issuers of the authority's bindings are given it. Secrets that it names lie where
+	// cert-manager looks for them.
+	Issuer *apiextensionsv1.JSON `json:"issuer,omitempty"`
+}
+
+// Given reports whether the key comes from elsewhere.
+func (k AuthorityKey) Given() bool { return k.Certificate != "" || k.Secret != nil || k.Issuer != nil }
+
+// SecretReference names a Secret.
+type SecretReference struct {
+	// Name of the Secret.
+	Name string `json:"name"`
 }
 
 // Confirmation says who must have shown trust in a new anchor before it signs.
@@ -159,7 +190,9 @@ const (
 )
 
 // Values are the confirmations that a document may ask for.
-func (Confirmation) Values() []string { return []string{string(ConfirmWorkloads)} }
+func (Confirmation) Values() []string {
+	return []string{string(ConfirmWorkloads), string(ConfirmDevices)}
+}
 
 // Rollover says how carefully a key is brought in and another taken out.
 type Rollover struct {
@@ -174,9 +207,28 @@ type Rollover struct {
 	// CanaryInterval is how long a canary is proof of the key that an issuer signs
 	// with, after which another is sent; 1h when absent, 10s at least.
 	CanaryInterval *metav1.Duration `json:"canaryInterval,omitempty"`
+	// WaitForOffline is how long a silent device may hold up retirement; then the plan
+	// names who will drop, and holds until they are waived in Git. 720h when absent.
+	WaitForOffline *metav1.Duration `json:"waitForOffline,omitempty"`
+	// Waves are percents of the leaves, rising to 100: so many are reissued before those
+	// have proved themselves. All at once when absent.
+	Waves []int `json:"waves,omitempty"`
+	// Windows in which leaves are reissued; at any time when absent.
+	Windows []Window `json:"windows,omitempty"`
 	// Paused stops the rollover where it is; nothing that is distributed is
 	// taken back.
 	Paused bool `json:"paused,omitempty"`
+}
+
+// Window is a time that comes again and again.
+type Window struct {
+	// Cron says when it opens, in five fields: minute, hour, day of the month, month,
+	// day of the week.
+	Cron string `json:"cron"`
+	// Duration for which it is open.
+	Duration metav1.Duration `json:"duration"`
+	// TimeZone of the cron, as the IANA database names it; UTC when absent.
+	TimeZone string `json:"timeZone,omitempty"`
 }
 
 // BindingScope says which kind of cert-manager issuer a binding is.
@@ -211,6 +263,22 @@ type IssuerBindingSpec struct {
 	Scope BindingScope `json:"scope"`
 	// Authority whose signing key signs.
 	Authority string `json:"authority"`
+	// References to the issuer, in objects of other operators, that are re-pointed at
+	// Switch.
+	References []FieldReference `json:"references,omitempty"`
+}
+
+// FieldReference is a field of an object that names an issuer.
+type FieldReference struct {
+	// APIVersion and Kind of the object.
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Namespace of the object, unless it is of the cluster.
+	Namespace string `json:"namespace,omitempty"`
+	// Name of the object.
+	Name string `json:"name"`
+	// FieldPath leads to the issuer's name, "spec.ports[0].tls.issuerRef.name" say.
+	FieldPath string `json:"fieldPath"`
 }
 
 // BundleVia says who writes the copies of a bundle.
@@ -220,10 +288,17 @@ type BundleVia string
 const (
 	// ViaBundle renders a trust-manager Bundle with every anchor inline.
 	ViaBundle BundleVia = "Bundle"
+	// ViaConfigMap has reanchor write the copies itself, where trust-manager is not
+	// wanted, or too slow.
+	ViaConfigMap BundleVia = "ConfigMap"
+	// ViaObserved leaves the copies to somebody else: they are looked at and waited for.
+	ViaObserved BundleVia = "Observed"
 )
 
 // Values are the ways that a document may name.
-func (BundleVia) Values() []string { return []string{string(ViaBundle)} }
+func (BundleVia) Values() []string {
+	return []string{string(ViaBundle), string(ViaConfigMap), string(ViaObserved)}
+}
 
 // TrustBundle is a set of anchors and the namespaces that hold a copy of it. It
 // is cluster-scoped: trust-manager names every copy after the bundle.
@@ -239,23 +314,99 @@ type TrustBundle struct {
 // TrustBundleSpec says which anchors go where.
 type TrustBundleSpec struct {
 	// Authorities whose trusted keys are the bundle's anchors.
-	Authorities []string `json:"authorities"`
+	Authorities []string `json:"authorities,omitempty"`
+	// Certificates are further anchors, another site's say: PEM, one or more CA
+	// certificates each. One that is taken out of the list leaves the bundle as soon as
+	// no leaf that is seen needs it.
+	Certificates []string `json:"certificates,omitempty"`
+	// UseDefaultCAs adds the public CAs that trust-manager was installed with.
+	UseDefaultCAs bool `json:"useDefaultCAs,omitempty"`
 	// Via says who writes the copies; Bundle when absent.
 	Via BundleVia `json:"via,omitempty"`
 	// Target says where the copies lie.
 	Target BundleTarget `json:"target"`
+	// Probes are servers whose handshake must succeed with what a bundle is to be,
+	// before an anchor is taken out.
+	Probes []Probe `json:"probes,omitempty"`
 }
 
-// BundleTarget is where the copies of a bundle lie.
+// Probe is a TLS server to shake hands with.
+type Probe struct {
+	// Name of the probe, by which overlays find it; its address when absent.
+	Name string `json:"name,omitempty"`
+	// Address as host:port.
+	Address string `json:"address"`
+	// ServerName that the certificate must be for; the address's host when absent.
+	ServerName string `json:"serverName,omitempty"`
+}
+
+// BundleTarget is where the copies of a bundle lie: in a ConfigMap or in a Secret of
+// the bundle's name, or in both. Its fields are trust-manager's.
 type BundleTarget struct {
 	// ConfigMap of each copy; its name is the bundle's.
-	ConfigMap ConfigMapTarget `json:"configMap"`
+	ConfigMap ConfigMapTarget `json:"configMap,omitzero"`
+	// Secret of each copy; its name is the bundle's. trust-manager must be allowed to
+	// write it, and reanchor to read it.
+	Secret SecretTarget `json:"secret,omitzero"`
+	// AdditionalFormats stand in each copy beside the PEM.
+	AdditionalFormats AdditionalFormats `json:"additionalFormats,omitzero"`
 	// NamespaceSelector picks the namespaces that hold a copy. Empty: all.
 	NamespaceSelector metav1.LabelSelector `json:"namespaceSelector,omitzero"`
 }
 
-// ConfigMapTarget is the part of a copy that holds the anchors.
+// ConfigMapTarget is the part of a copy in a ConfigMap that holds the anchors.
 type ConfigMapTarget struct {
 	// Key of the ConfigMap's data that holds the PEM, "ca.crt" say.
 	Key string `json:"key"`
+}
+
+// SecretTarget is the part of a copy in a Secret that holds the anchors.
+type SecretTarget struct {
+	// Key of the Secret's data that holds the PEM, "ca.crt" say.
+	Key string `json:"key"`
+}
+
+// AdditionalFormats are keystores with the same anchors
+// (https://cert-manager.io/docs/trust/trust-manager/api-reference/).
+type AdditionalFormats struct {
+	// JKS asks for a Java keystore.
+	JKS *KeystoreFormat `json:"jks,omitempty"`
+	// PKCS12 asks for a PKCS#12 store (RFC 7292).
+	PKCS12 *PKCS12Format `json:"pkcs12,omitempty"`
+}
+
+// KeystoreFormat is a Java keystore in each copy.
+type KeystoreFormat struct {
+	// Key of the copy's data that holds the store, "truststore.jks" say.
+	Key string `json:"key"`
+	// Password of the store; changeit when absent. It keeps nothing secret: the store
+	// holds public certificates, and the password stands here in clear. Take none that
+	// is used elsewhere.
+	Password *string `json:"password,omitempty"`
+}
+
+// PKCS12Format is a PKCS#12 store in each copy.
+type PKCS12Format struct {
+	// Key of the copy's data that holds the store, "truststore.p12" say.
+	Key string `json:"key"`
+	// Password of the store; empty when absent. See [KeystoreFormat].
+	Password *string `json:"password,omitempty"`
+	// Profile of the algorithms: LegacyRC2, LegacyDES or Modern2023; trust-manager's own
+	// choice when absent.
+	Profile PKCS12Profile `json:"profile,omitempty"`
+}
+
+// PKCS12Profile names the algorithms of a PKCS#12 store.
+type PKCS12Profile string
+
+// The profiles that trust-manager knows.
+const (
+	PKCS12LegacyRC2  PKCS12Profile = "LegacyRC2"
+	PKCS12LegacyDES  PKCS12Profile = "LegacyDES"
+	PKCS12Modern2023 PKCS12Profile = "Modern2023"
+)
+
+// Values are the profiles that a document may name.
+func (PKCS12Profile) Values() []string {
+	return []string{string(PKCS12LegacyRC2), string(PKCS12LegacyDES), string(PKCS12Modern2023)}
 }

@@ -10,12 +10,13 @@ const (
 	LabelDomainName      = "reanchor.dev/domain"
 	LabelDomainNamespace = "reanchor.dev/domain-namespace"
 	// LabelAuthority and LabelKey name the authority and the key that a CA
-	// Certificate or an internal issuer belongs to.
+	// Certificate, an internal issuer or a binding's issuer belongs to.
 	LabelAuthority = "reanchor.dev/authority"
 	LabelKey       = "reanchor.dev/key"
 	// LabelBinding names the IssuerBinding that an issuer or a canary belongs to.
 	LabelBinding = "reanchor.dev/binding"
-	// LabelBundle names the TrustBundle that a trust-manager Bundle belongs to.
+	// LabelBundle names the TrustBundle that a trust-manager Bundle, or a ConfigMap that
+	// reanchor writes itself, belongs to.
 	LabelBundle = "reanchor.dev/bundle"
 	// LabelCanary marks the short-lived CertificateRequests by which reanchor
 	// proves which key an issuer signs with. Its value is "true".
@@ -43,6 +44,13 @@ const (
 	// leaf Secrets that it mounts. Without it, a workload that seems to holds a rollover
 	// before Switch: at its reissue a leaf's ca.crt becomes the new root alone.
 	AnnotationOwnCA = "reanchor.dev/own-ca"
+	// AnnotationSignsWith is set on a binding's issuer whose key stays behind an external
+	// one: the key, as "cert-manager/fleet-root/2025", whose spec it was given.
+	AnnotationSignsWith = "reanchor.dev/signs-with"
+	// AnnotationCertificates is set on a Bundle, and on a ConfigMap that reanchor writes
+	// itself: the SHA-256 fingerprints, in lower-case hex, with commas between, of the
+	// anchors that came from spec.certificates of the TrustBundle.
+	AnnotationCertificates = "reanchor.dev/certificates"
 	// AnnotationIssuerGeneration is set on a canary: the issuer's generation that
 	// it was sent through.
 	AnnotationIssuerGeneration = "reanchor.dev/issuer-generation"

@@ -66,6 +66,11 @@ type TrustDomainSpec struct {
 	// +kubebuilder:default=true
 	// +optional
 	Prune bool `json:"prune"`
+	// ServiceAccountName of a service account in the TrustDomain's namespace, as which
+	// everything is written to the cluster; the controller's own when absent.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 	// Suspend stops the domain's turns.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
@@ -73,10 +78,10 @@ type TrustDomainSpec struct {
 
 // Source is a branch of a Git repository and a folder in it.
 type Source struct {
-	// URL of the repository: https:// or file://, without credentials.
+	// URL of the repository: https://, ssh:// or file://, without a password.
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[^/]*@')",message="url must not hold credentials: use secretRef"
-	// +kubebuilder:validation:Pattern="^(https|file)://.+$"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[^/]*@') && !self.matches('^ssh://[^/]*:[^/]*@')",message="url must not hold credentials: use secretRef"
+	// +kubebuilder:validation:Pattern="^(https|ssh|file)://.+$"
 	URL string `json:"url"`
 	// Ref picks what is read.
 	// +kubebuilder:default={branch: "main"}
@@ -87,14 +92,38 @@ type Source struct {
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Path string `json:"path,omitempty"`
-	// SecretRef names a Secret in the TrustDomain's namespace with the keys
-	// username and password, for basic authentication over HTTPS.
+	// SecretRef names a Secret in the TrustDomain's namespace with the credentials, in
+	// Flux's keys. Over HTTPS: username and password, or bearerToken, or githubAppID,
+	// githubAppInstallationID, githubAppPrivateKey and, for a server of one's own,
+	// githubAppBaseURL. Over SSH: identity, password for its passphrase if it has one, and
+	// known_hosts.
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
-	// CertSecretRef names a Secret in the TrustDomain's namespace whose ca.crt
-	// holds the CAs that the Git server is verified with, in place of the system's.
+	// CertSecretRef names a Secret in the TrustDomain's namespace whose ca.crt holds the
+	// CAs that the Git server is verified with, in place of the system's, and whose tls.crt
+	// and tls.key, if there, are the client certificate that it asks for.
 	// +optional
 	CertSecretRef *LocalReference `json:"certSecretRef,omitempty"`
+	// ProxySecretRef names a Secret in the TrustDomain's namespace with the address of a
+	// proxy to reach the Git server through, and username and password if it asks for them.
+	// +optional
+	ProxySecretRef *LocalReference `json:"proxySecretRef,omitempty"`
+	// Verify says by whom the commit at the branch's head must be signed.
+	// +optional
+	Verify *Verification `json:"verify,omitempty"`
+}
+
+// Verification says by whom commits must be signed.
+type Verification struct {
+	// Mode is HEAD: the commit at the branch's head.
+	// +kubebuilder:validation:Enum=HEAD
+	// +kubebuilder:default=HEAD
+	// +optional
+	Mode string `json:"mode,omitempty"`
+	// SecretRef names a Secret in the TrustDomain's namespace with the public keys: armoured
+	// OpenPGP keys under names that end in .asc, lines as in an allowed_signers file (or in
+	// authorized_keys) under names that end in .pub or are allowed_signers.
+	SecretRef LocalReference `json:"secretRef"`
 }
 
 // Reference picks a revision of a repository.
@@ -146,6 +175,18 @@ type WriteBack struct {
 	// +kubebuilder:default={}
 	// +optional
 	Author CommitAuthor `json:"author,omitempty"`
+	// SigningKey that the commits are signed with. Where spec.source.verify asks for
+	// signatures, and the record lies on the same branch, it must be one of those.
+	// +optional
+	SigningKey *SigningKey `json:"signingKey,omitempty"`
+}
+
+// SigningKey is the key that commits are signed with.
+type SigningKey struct {
+	// SecretRef names a Secret in the TrustDomain's namespace with an armoured OpenPGP
+	// private key under git.asc, or an SSH private key under identity, and its passphrase,
+	// if it has one, under passphrase.
+	SecretRef LocalReference `json:"secretRef"`
 }
 
 // CommitAuthor is who commits are by.
@@ -185,6 +226,10 @@ type TrustDomainStatus struct {
 	// LastAppliedRevision is the last revision whose target was applied.
 	// +optional
 	LastAppliedRevision string `json:"lastAppliedRevision,omitempty"`
+	// Signer of the commit of the last attempted revision, where spec.source.verify asks
+	// for signatures.
+	// +optional
+	Signer string `json:"signer,omitempty"`
 	// Rollovers that are under way or waiting, one for each authority.
 	// +listType=map
 	// +listMapKey=authority

@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"unicode"
 
 	"go.yaml.in/yaml/v3"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/reanchor/reanchor/api/v1alpha1/internal/fields"
@@ -40,6 +42,10 @@ func (d *decoder) decode(path string, node *yaml.Node, into reflect.Value) {
 	}
 	if duration, ok := into.Addr().Interface().(*metav1.Duration); ok {
 		d.duration(path, node, duration)
+		return
+	}
+	if raw, ok := into.Addr().Interface().(*apiextensionsv1.JSON); ok {
+		d.raw(path, node, raw)
 		return
 	}
 	switch into.Kind() {
@@ -209,6 +215,22 @@ func (d *decoder) duration(path string, node *yaml.Node, into *metav1.Duration) 
 		return
 	}
 	into.Duration = value
+}
+
+// raw keeps a mapping that belongs to somebody else's API as JSON in one form.
+func (d *decoder) raw(path string, node *yaml.Node, into *apiextensionsv1.JSON) {
+	d.each(path, node, func(*yaml.Node, *yaml.Node) {})
+	var value any
+	if err := node.Decode(&value); err != nil {
+		d.refuse(node, path, "cannot be read: %s", err)
+		return
+	}
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		d.refuse(node, path, "has no form in JSON: %s", err)
+		return
+	}
+	into.Raw = encoded
 }
 
 func join(path, name string) string {

@@ -1,0 +1,200 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// DeviceGroup is an enrolment group: which devices may register, and what their
+// certificates are like. Its name is the EST label (RFC 7030, section 3.2.2).
+type DeviceGroup struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// Metadata names the group.
+	Metadata Metadata `json:"metadata"`
+	// Spec says who may register and what they get.
+	Spec DeviceGroupSpec `json:"spec"`
+}
+
+// DeviceGroupSpec says who may register and what they get.
+type DeviceGroupSpec struct {
+	// Issuer that signs the devices' certificates.
+	Issuer IssuerReference `json:"issuer"`
+	// Namespace of the devices' CertificateRequests or Certificates.
+	Namespace string `json:"namespace"`
+	// Bootstrap says by which certificate a device that is new shows who it is.
+	Bootstrap Bootstrap `json:"bootstrap"`
+	// Approval says who admits a device; Automatic when absent.
+	Approval Approval `json:"approval,omitempty"`
+	// Allow are the ids that are admitted, or patterns of them, with approval AllowList.
+	Allow []string `json:"allow,omitempty"`
+	// Certificate of each device.
+	Certificate DeviceCertificate `json:"certificate,omitzero"`
+	// Keys says who makes the devices' keys; Device when absent.
+	Keys DeviceKeys `json:"keys,omitempty"`
+	// Recovery says how a device that lost its key comes back.
+	Recovery Recovery `json:"recovery,omitzero"`
+}
+
+// IssuerReference names a cert-manager issuer.
+type IssuerReference struct {
+	// Name of the issuer.
+	Name string `json:"name"`
+	// Kind is Issuer or ClusterIssuer.
+	Kind IssuerKind `json:"kind"`
+}
+
+// IssuerKind is the kind of a cert-manager issuer.
+type IssuerKind string
+
+// The kinds of issuer.
+const (
+	KindIssuer        IssuerKind = "Issuer"
+	KindClusterIssuer IssuerKind = "ClusterIssuer"
+)
+
+// Values are the kinds that a document may name.
+func (IssuerKind) Values() []string { return []string{string(KindIssuer), string(KindClusterIssuer)} }
+
+// Bootstrap says by which certificate a device that is new shows who it is.
+type Bootstrap struct {
+	// Certificates of the CAs that sign factory certificates, in PEM.
+	Certificates string `json:"certificates"`
+	// Identity is the part of the factory certificate that is the device's id.
+	Identity Identity `json:"identity"`
+}
+
+// Identity is the part of a certificate that names a device.
+type Identity string
+
+// What may name a device.
+const (
+	IdentitySubjectCommonName   Identity = "SubjectCommonName"
+	IdentitySubjectSerialNumber Identity = "SubjectSerialNumber"
+	IdentityDNSName             Identity = "DNSName"
+	IdentityURI                 Identity = "URI"
+	IdentityFingerprint         Identity = "Fingerprint"
+)
+
+// Values are the identities that a document may name.
+func (Identity) Values() []string {
+	return []string{
+		string(IdentitySubjectCommonName), string(IdentitySubjectSerialNumber), string(IdentityDNSName),
+		string(IdentityURI), string(IdentityFingerprint),
+	}
+}
+
+// Approval says who admits a device.
+type Approval string
+
+// The ways to admit a device.
+const (
+	ApprovalAutomatic   Approval = "Automatic"
+	ApprovalPullRequest Approval = "PullRequest"
+	ApprovalAllowList   Approval = "AllowList"
+)
+
+// Values are the approvals that a document may name.
+func (Approval) Values() []string {
+	return []string{string(ApprovalAutomatic), string(ApprovalPullRequest), string(ApprovalAllowList)}
+}
+
+// DeviceCertificate is what a device's certificate is like.
+type DeviceCertificate struct {
+	// Duration of the certificate; 2160h when absent.
+	Duration *metav1.Duration `json:"duration,omitempty"`
+	// RenewBefore its end; a third of the duration when absent.
+	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
+	// DNSNames of the certificate, in which {{ .ID }} stands for the device's id.
+	DNSNames []string `json:"dnsNames,omitempty"`
+	// KeyAlgorithms that a device's key may be of; ECDSA and Ed25519 when absent.
+	KeyAlgorithms []KeyAlgorithm `json:"keyAlgorithms,omitempty"`
+	// Usages of the certificate as cert-manager names them; client auth when absent.
+	Usages []string `json:"usages,omitempty"`
+}
+
+// DeviceKeys says who makes the devices' keys.
+type DeviceKeys string
+
+// Who makes a key.
+const (
+	// KeysDevice: the device sends a CSR, and its key never leaves it.
+	KeysDevice DeviceKeys = "Device"
+	// KeysCluster: cert-manager makes the key.
+	KeysCluster DeviceKeys = "Cluster"
+)
+
+// Values are those that a document may name.
+func (DeviceKeys) Values() []string { return []string{string(KeysDevice), string(KeysCluster)} }
+
+// Recovery says how a device that lost its key comes back.
+type Recovery struct {
+	// Quota is how often a device may come back with a new key; 0 when absent: never.
+	Quota int `json:"quota,omitempty"`
+}
+
+// Device is one device of a group.
+type Device struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// Metadata names the device.
+	Metadata Metadata `json:"metadata"`
+	// Spec says what becomes of it.
+	Spec DeviceSpec `json:"spec"`
+}
+
+// DeviceSpec says which group a device is in and what becomes of it.
+type DeviceSpec struct {
+	// Group that it is in.
+	Group string `json:"group"`
+	// State of the device; Active when absent.
+	State DeviceState `json:"state,omitempty"`
+	// Request is its certificate signing request, in PEM (RFC 2986).
+	Request string `json:"request,omitempty"`
+}
+
+// DeviceState is what becomes of a device.
+type DeviceState string
+
+// The states of a device.
+const (
+	DeviceActive  DeviceState = "Active"
+	DeviceBlocked DeviceState = "Blocked"
+	DeviceRetired DeviceState = "Retired"
+)
+
+// Values are the states that a document may name.
+func (DeviceState) Values() []string {
+	return []string{string(DeviceActive), string(DeviceBlocked), string(DeviceRetired)}
+}
+
+// Policy is a rule of the team's own, in CEL (https://cel.dev).
+type Policy struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// Metadata names the policy.
+	Metadata Metadata `json:"metadata"`
+	// Spec says what must hold of what.
+	Spec PolicySpec `json:"spec"`
+}
+
+// PolicySpec says what must hold of what.
+type PolicySpec struct {
+	// Match picks what the rule is about.
+	Match PolicyMatch `json:"match"`
+	// Validations must all hold.
+	Validations []Validation `json:"validations"`
+}
+
+// PolicyMatch picks what a rule is about.
+type PolicyMatch struct {
+	// Kinds of document or manifest.
+	Kinds []string `json:"kinds"`
+}
+
+// Validation is one expression that must be true.
+type Validation struct {
+	// Expression in CEL, of the variable object.
+	Expression string `json:"expression"`
+	// Message that is told when it is not true.
+	Message string `json:"message,omitempty"`
+}
