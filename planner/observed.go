@@ -2,7 +2,6 @@ package planner
 
 import (
 	"cmp"
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -135,7 +134,7 @@ type Issuer struct {
 	// SecretName of spec.ca; empty when the issuer is not a CA issuer.
 	SecretName string `json:"secretName,omitempty"`
 	// Spec of an issuer that is not a CA issuer, as JSON.
-	Spec json.RawMessage `json:"spec,omitempty"`
+	Spec string `json:"spec,omitempty"`
 	// SignsWith is the annotation by which we remember which key's spec it was given: see
 	// [TargetIssuer.SignsWith].
 	SignsWith string `json:"signsWith,omitempty"`

@@ -2,7 +2,6 @@ package planner
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -88,7 +87,7 @@ type TargetIssuer struct {
 	// Secret of the key, where it comes from elsewhere.
 	Secret string `json:"secret,omitempty"`
 	// Spec of the issuer, as JSON, where the key stays behind an external one.
-	Spec json.RawMessage `json:"spec,omitempty"`
+	Spec string `json:"spec,omitempty"`
 	// Foreign is the Secret that an issuer of ours is left with that somebody pointed
 	// to none of our keys; Authority and Key are empty then.
 	Foreign string `json:"foreign,omitempty"`
