@@ -43,7 +43,11 @@ type course struct {
 type key struct {
 	name  string
 	state v1alpha1.KeyState
-	seen  Key
+	// given is what Git says of a key from elsewhere; nil of one that is made here.
+	given *given
+	// madeHere reports that Git gives a key that was made here.
+	madeHere bool
+	seen     Key
 	// under are the key pairs of other authorities that stand under this one.
 	under []Key
 	// recorded is what Git remembers of it; zero if it does not.
@@ -195,8 +199,8 @@ type leafID struct {
 func (c *course) gatherKeys() {
 	byName := map[string]*key{}
 	for _, declared := range c.spec.Keys {
-		if name, is := c.pairOf(declared.Name); is {
-			byName[name] = &key{name: name, state: declared.State}
+		if name, is := c.pairOf(declared); is {
+			byName[name] = &key{name: name, state: declared.State, given: givenOf(declared)}
 		}
 	}
 	pair := func(name string) *key {
@@ -219,7 +223,11 @@ func (c *course) gatherKeys() {
 			byName[recorded.Name].spent = true
 		}
 	}
+	for _, name := range c.keysBehind() {
+		pair(name)
+	}
 	for _, k := range byName {
+		c.joinGiven(k)
 		c.keys = append(c.keys, k)
 		if k.state == v1alpha1.KeySigning {
 			c.to = k
@@ -229,15 +237,17 @@ func (c *course) gatherKeys() {
 }
 
 // pairOf names the key pair that a key in Git stands for: of an intermediate, the one
-// under the key that its parent shall sign with.
-func (c *course) pairOf(name string) (pair string, is bool) {
-	if !c.isIntermediate() {
-		return name, true
-	}
-	if c.parent == nil || c.parent.to == nil {
+// under the key that its parent shall sign with, or that has signed what Git gives.
+func (c *course) pairOf(declared v1alpha1.AuthorityKey) (pair string, is bool) {
+	switch from := givenOf(declared); {
+	case !c.isIntermediate():
+		return declared.Name, true
+	case from != nil:
+		return c.givenPair(declared.Name, from.certificate)
+	case c.parent == nil || c.parent.to == nil:
 		return "", false
 	}
-	return v1alpha1.KeyUnder(name, c.parent.to.name), true
+	return v1alpha1.KeyUnder(declared.Name, c.parent.to.name), true
 }
 
 // stateOf is what shall become of a key pair that is there and that no key in Git
@@ -288,7 +298,7 @@ func (t *turn) gatherPairs() {
 			}
 		}
 	}
-	for _, pair := range t.observed.Keys {
+	for _, pair := range t.pairs() {
 		above := []holder{objects[pair.Spec.SignedBy]}
 		if c := t.courseNamed(pair.Authority); c.parent != nil {
 			above = append(above, holder{c.parent, c.parentPair(pair.Name)})
@@ -302,6 +312,21 @@ func (t *turn) gatherPairs() {
 			}
 		}
 	}
+}
+
+// pairs are the key pairs of which there is an object, and those from elsewhere that Git
+// does not retire.
+func (t *turn) pairs() []Key {
+	var pairs []Key
+	for _, c := range t.courses {
+		for _, k := range c.keys {
+			if k.present() || k.given != nil && !k.going() {
+				pairs = append(pairs, k.seen)
+			}
+		}
+	}
+	slices.SortStableFunc(pairs, func(a, b Key) int { return cmp.Or(a.Authority.Compare(b.Authority), cmp.Compare(a.Name, b.Name)) })
+	return pairs
 }
 
 // is reports whether both are the same key pair.
@@ -347,7 +372,7 @@ func (c *course) gatherIssuers() {
 // those of its bindings, or of one without bindings the internal issuer of the key that
 // shall sign.
 func (c *course) proved() []Issuer {
-	if len(c.issuers) > 0 || c.to == nil {
+	if len(c.issuers) > 0 || c.to == nil || c.secretName(c.to) == "" {
 		return c.issuers
 	}
 	return []Issuer{c.internalIssuer(c.to)}
@@ -355,7 +380,7 @@ func (c *course) proved() []Issuer {
 
 func (c *course) internalIssuer(k *key) Issuer {
 	return Issuer{
-		Ref: c.keyObject(k), Exists: k.seen.HasIssuer, Ours: true, SecretName: c.keyObject(k).Name,
+		Ref: c.keyObject(k), Exists: k.seen.HasIssuer, Ours: true, SecretName: c.secretName(k),
 		Generation: k.seen.Generation, Canary: k.seen.Canary, Proof: k.seen.Proof,
 	}
 }
@@ -398,13 +423,17 @@ func (c *course) fromName() string {
 	return ""
 }
 
-// keyOf is the key whose Secret the issuer names; nil if it is none of ours.
+// keyOf is the key whose Secret the issuer names, or whose spec it was given; nil if it is
+// none of ours.
 func (c *course) keyOf(issuer Issuer) *key {
-	if !issuer.Exists {
+	switch {
+	case !issuer.Exists:
 		return nil
+	case issuer.SecretName == "":
+		return c.keyBehind(issuer)
 	}
 	for _, k := range c.keys {
-		if issuer.SecretName == c.keyObject(k).Name && (issuer.Ref.Namespace == "" || issuer.Ref.Namespace == c.ref.Namespace) {
+		if issuer.SecretName == c.secretName(k) && (issuer.Ref.Namespace == "" || issuer.Ref.Namespace == c.ref.Namespace) {
 			return k
 		}
 	}

@@ -32,7 +32,8 @@ func (c *course) introduceHolds(k *key) []Hold {
 		return []Hold{c.notIssued(k)}
 	}
 	checks := []func(*key) *Hold{
-		c.spentName, c.parentFirst, c.reparented, c.changed, c.rightIssuer, c.hasOwnIdentity, c.pastSkew, c.coversLeaves, c.withinParent, c.unrecorded,
+		c.spentName, c.wasMadeHere, c.leftGit, c.otherSecret, c.parentFirst, c.underSigning, c.reparented, c.changed, c.rightIssuer, c.hasOwnIdentity, c.pastSkew,
+		c.coversLeaves, c.withinParent, c.unproved, c.unrecorded,
 	}
 	return holdsOf(k, checks)
 }
@@ -50,7 +51,7 @@ func holdsOf(k *key, checks []func(*key) *Hold) []Hold {
 // mustNotBeMade says why no certificate may be asked for under the key's name; nil if
 // one may.
 func (c *course) mustNotBeMade(k *key) *Hold {
-	for _, check := range []func(*key) *Hold{c.spentName, c.parentFirst, c.reparented, c.fitsParent, c.lost, c.tooLate} {
+	for _, check := range []func(*key) *Hold{c.spentName, c.leftGit, c.parentFirst, c.underSigning, c.reparented, c.fitsParent, c.signedElsewhere, c.lost, c.tooLate} {
 		if hold := check(k); hold != nil {
 			return hold
 		}
@@ -140,6 +141,15 @@ func (c *course) rightIssuer(k *key) *Hold {
 	return c.about(k, "certificate", fmt.Sprintf("it is not a CA certificate that %s of %s signed: name a new key", orNone(parentName(k)), c.spec.IssuedBy.Name))
 }
 
+// signedElsewhere refuses a certificate from elsewhere that is not the one of a CA that the
+// authority says it is.
+func (c *course) signedElsewhere(k *key) *Hold {
+	if k.given == nil || !k.known() {
+		return nil
+	}
+	return c.rightIssuer(k)
+}
+
 func parentName(k *key) string {
 	_, parent := v1alpha1.SplitKey(k.name)
 	return parent
@@ -192,7 +202,7 @@ func (c *course) pastSkew(k *key) *Hold {
 // fitsParent lets nothing be asked for that would outlive what signs it.
 func (c *course) fitsParent(k *key) *Hold {
 	parent := c.parentPair(k.name)
-	if parent == nil || !parent.known() || k.seen.HasCertificate {
+	if parent == nil || !parent.known() || k.seen.HasCertificate || k.fromElsewhere() {
 		return nil
 	}
 	left, life := parent.seen.Certificate.NotAfter().Sub(c.turn.now), c.caSpec(k).Duration
@@ -263,6 +273,8 @@ func (c *course) planKeys() {
 		case c.current.phase == Retire && c.current.key == k.name && !c.spec.Rollover.Paused:
 			c.planRetiredKey(k, &target)
 		case k.going():
+		case k.fromElsewhere():
+			target.Issuer = c.wantsIssuer(k)
 		case c.mustNotBeMade(k) != nil:
 			target.Issuer = target.Issuer || c.lost(k) != nil // makes no key, and tells when the Secret is back
 		case k.present(), c.current.phase == Introduce && c.current.key == k.name && !c.spec.Rollover.Paused:
@@ -274,9 +286,19 @@ func (c *course) planKeys() {
 		if target.Certificate {
 			target.Spec = c.caSpec(k)
 		}
+		if k.fromElsewhere() {
+			target.Secret = k.foreignSecret()
+		}
 		target.ClusterIssuer = target.Issuer && c.servesElsewhere(k)
 		c.turn.plan.Target.Keys = append(c.turn.plan.Target.Keys, target)
 	}
+}
+
+// wantsIssuer reports whether a key from elsewhere has an internal issuer, by which it is
+// proved and intermediates are signed.
+func (c *course) wantsIssuer(k *key) bool {
+	introduced := c.current.phase == Introduce && c.current.key == k.name && !c.spec.Rollover.Paused
+	return k.hasForeignSecret() && (k.seen.HasIssuer || introduced && c.mustNotBeMade(k) == nil)
 }
 
 // servesElsewhere reports whether the key signs intermediates in other namespaces, or is

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/pki"
 )
 
@@ -35,8 +36,9 @@ func (c *course) standingAs(k *key) pki.Anchors {
 	if !c.isIntermediate() {
 		candidates = nil
 		for _, declared := range c.bundles {
-			standing, _ := c.turn.standing(declared.Metadata.Name)
-			candidates = candidates.Union(standing.Anchors)
+			if standing, _ := c.turn.standing(declared.Metadata.Name); standing.Via != v1alpha1.ViaObserved {
+				candidates = candidates.Union(standing.Anchors.Minus(standing.Certificates))
+			}
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(candidates), func(anchor pki.Certificate) bool {
@@ -128,6 +130,9 @@ func renewed(before, now pki.Certificate) bool {
 
 // wayOut says what a person can do about a key that is not what it was.
 func (c *course) wayOut(k *key) string {
+	if k.fromElsewhere() {
+		return "put back what was there before, in the Secret and in Git alike, or declare a new key and retire this one"
+	}
 	return fmt.Sprintf("restore the Secret %s, or declare a new key and retire this one", c.keyObject(k))
 }
 
@@ -135,7 +140,7 @@ func (c *course) wayOut(k *key) string {
 // never was, or if a canary has shown that its Secret still is what it was.
 func (c *course) lost(k *key) *Hold {
 	past := c.past(k)
-	if k.seen.HasCertificate || len(past) == 0 {
+	if k.seen.HasCertificate || k.fromElsewhere() || len(past) == 0 {
 		return nil
 	}
 	if _, proved := c.shown(k); proved {
@@ -218,6 +223,9 @@ const astray = time.Minute
 // cache explains.
 func (c *course) strangeProof(issuer Issuer) *Hold {
 	k, canary := c.keyOf(issuer), issuer.Canary
+	if k != nil && k.fromElsewhere() && !c.signsAlready(k) && !c.carries(k) {
+		return nil // nobody has asked it yet
+	}
 	if canary.State == CanaryPending {
 		canary = issuer.Proof
 	}

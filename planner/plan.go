@@ -100,8 +100,14 @@ func (t TargetIssuer) SecretName() string {
 
 // SignsWith names the key that the issuer is given, "cert-manager/fleet-root/2025": the
 // value of the annotation [v1alpha1.AnnotationSignsWith] of an issuer with a Spec. It tells
-// whose spec it is and no more; what really signs is seen by the leaves.
-func (t TargetIssuer) SignsWith() string { return t.Authority.String() + "/" + t.Key }
+// whose spec it is and no more; what really signs is seen by the leaves. Empty of an issuer
+// that is left with a spec of none of our keys.
+func (t TargetIssuer) SignsWith() string {
+	if t.Key == "" {
+		return ""
+	}
+	return t.Authority.String() + "/" + t.Key
+}
 
 // TargetBundle is a bundle and its anchors.
 type TargetBundle struct {

@@ -91,8 +91,9 @@ func (c *course) planRecord() {
 
 // isRecordable reports whether the key came to be as it should, and is not recorded yet.
 func (c *course) isRecordable(k *key) bool {
-	return k.known() && k.present() && k.recorded.IsZero() && !k.spent &&
-		c.changed(k) == nil && c.rightIssuer(k) == nil && c.hasOwnIdentity(k) == nil
+	there := k.present() || k.given != nil && !k.going()
+	return k.known() && there && k.recorded.IsZero() && !k.spent &&
+		c.changed(k) == nil && c.rightIssuer(k) == nil && c.hasOwnIdentity(k) == nil && c.unproved(k) == nil
 }
 
 // isGone reports whether nothing is left of a key but its entry in the record.

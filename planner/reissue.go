@@ -19,6 +19,9 @@ func (c *course) reissue(k *key) step {
 			continue
 		}
 		hold, action := c.reissueLeaf(k, leaf)
+		if action != nil && k.staysOutside() {
+			hold, action = c.askOutside(k, leaf, hold, action)
+		}
 		s.holds = append(s.holds, hold)
 		if action != nil {
 			s.actions = append(s.actions, *action)
@@ -101,6 +104,54 @@ func (c *course) reissueLeaf(k *key, leaf Leaf) (Hold, *Action) {
 	return hold, nil
 }
 
+// askOutside lets one leaf alone ask an external issuer until one has come back as it
+// should, and a leaf that came back signed by a stranger ask rarely: every answer may cost
+// somebody's trust, and his quota.
+func (c *course) askOutside(k *key, leaf Leaf, hold Hold, action *Action) (Hold, *Action) {
+	if !c.isStrange(leaf) {
+		if first := c.firstOutside(k); first != leaf.Ref && first != (Ref{}) {
+			hold.Why += fmt.Sprintf("; waits for the Certificate %s, which is the first to ask the new issuer", first)
+			return hold, nil
+		}
+		return hold, action
+	}
+	gate := fmt.Sprintf("strange %s %s", c.ref, k.name)
+	again := c.turn.memory.was[gate].Add(strangeLeafRetry)
+	if !c.turn.memory.remembers(gate) || !c.turn.now.Before(again) {
+		c.turn.memory.begin(gate)
+		return hold, action
+	}
+	c.turn.memory.hold(gate)
+	c.turn.lookAt(again)
+	hold.Alarm = true
+	hold.Why = fmt.Sprintf("came back signed by %s, not by %s: everyone who does not trust that refuses it; put the certificate of %s or its issuer in Git right; asked for again at %s",
+		c.signerOfLeaf(leaf), k.seen.Certificate, k.name, instant(again))
+	return hold, nil
+}
+
+// strangeLeafRetry is how long a leaf that an external issuer had signed by a stranger is
+// left alone.
+const strangeLeafRetry = time.Hour
+
+// isStrange reports whether no key of ours signed the leaf.
+func (c *course) isStrange(leaf Leaf) bool { return len(leaf.Chain) > 0 && !c.turn.isOurs(leaf) }
+
+// firstOutside is the leaf that asks an external issuer first; none once one chains to the
+// key.
+func (c *course) firstOutside(k *key) Ref {
+	var first Ref
+	for _, leaf := range c.issued() {
+		switch {
+		case c.turn.signed(k, leaf) && !leaf.Issuing:
+			return Ref{}
+		case leaf.SecretName == "" || leaf.Unknown != "":
+		case first == Ref{} || leaf.Issuing:
+			first = leaf.Ref
+		}
+	}
+	return first
+}
+
 // asksElsewhere says why a reissue would not bring the leaf under the key: what it asks
 // signs with another. Empty: it would, or that is not ours to know.
 func (c *course) asksElsewhere(k *key, leaf Leaf) string {
@@ -130,7 +181,7 @@ func (c *course) signerOfLeaf(leaf Leaf) string {
 // present a leaf of.
 func (c *course) hasOthers(k *key) bool {
 	for _, other := range c.keys {
-		if other != k && other.present() {
+		if other != k && (other.present() || c.anchored(other)) {
 			return true
 		}
 	}

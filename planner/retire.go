@@ -18,7 +18,7 @@ func (c *course) retire(k *key) step {
 	if !k.present() && !c.anchored(k) && k.recorded.IsZero() {
 		return s
 	}
-	if holds := c.familyHolds(k); len(holds) > 0 {
+	if holds := append(c.familyHolds(k), c.toArrive(k)...); len(holds) > 0 {
 		return step{phase: Reissue, key: c.toName(), holds: holds, progress: fmt.Sprintf("%s still to follow to %s", counted(len(holds), "authority below is", "authorities below are"), c.toName())}
 	}
 	if s.holds = c.drainHolds(k); len(s.holds) > 0 {
@@ -49,6 +49,9 @@ func (c *course) retire(k *key) step {
 		s.holds = []Hold{{Gate: "removal", Subject: "Secret " + object, Why: "being removed; the internal issuer still finds it"}}
 		s.actions = []Action{{Kind: ActionDeleteSecret, Subject: c.keyObject(k), Why: k.name + " is retired and its Certificate is gone"}}
 		c.turn.plan.Decisive = true
+	case k.present() && k.fromElsewhere():
+		s.progress = fmt.Sprintf("the Secret of %s is somebody else's and stays; its internal issuer goes", k.name)
+		s.holds = []Hold{{Gate: "removal", Subject: "Issuer " + object, Why: "being removed"}}
 	case k.present():
 		s.progress = fmt.Sprintf("the Secret of %s is gone; its internal issuer goes", k.name)
 		s.holds = []Hold{{Gate: "removal", Subject: "Issuer " + object, Why: "being removed"}}
@@ -70,6 +73,9 @@ func (c *course) freedOf() string {
 // secretIsGone reports whether the key's internal issuer says that its Secret is gone, or
 // said so before it went itself.
 func (c *course) secretIsGone(k *key) bool {
+	if k.fromElsewhere() {
+		return true // it is none of ours to delete
+	}
 	gate := fmt.Sprintf("gone %s %s", c.ref, k.name)
 	gone := k.seen.SecretGone || !k.seen.HasIssuer && c.turn.memory.remembers(gate)
 	if gone {
@@ -277,6 +283,9 @@ func (c *course) needs(leaf Leaf, k *key, rests []rest) string {
 func (c *course) freshProofHolds() []Hold {
 	var holds []Hold
 	for _, issuer := range c.proved() {
+		if issuer.SecretName == "" {
+			continue // a canary proves nothing there
+		}
 		if c.turn.now.Sub(issuer.Canary.At) > c.canaryInterval() && !c.isEnding(c.to) {
 			holds = append(holds, Hold{Gate: "canary", Subject: issuerName(issuer), Why: fmt.Sprintf("the last proof is older than %s", c.canaryInterval())})
 		}

@@ -31,6 +31,9 @@ func (c *course) switchOver(k *key) step {
 		s.holds = append(s.holds, *hold)
 	}
 	s.progress = fmt.Sprintf("%d of %s with %s", proved, counted(len(c.proved()), "issuer signs", "issuers sign"), k.name)
+	if len(c.proved()) == 0 {
+		s.progress = "nothing here signs with " + k.name
+	}
 	return s
 }
 
@@ -39,6 +42,8 @@ func (c *course) switchHold(k *key, issuer Issuer) *Hold {
 	switch {
 	case issuer.Exists && at == nil && c.turn.courseOf(issuer) != nil:
 		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: fmt.Sprintf("it signs with a key of %s, whose verifiers may not know %s: give the binding another name", c.turn.courseOf(issuer).ref, c.ref)}
+	case issuer.Exists && at == nil && issuer.SecretName == "":
+		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: fmt.Sprintf("its spec is that of no key of %s: delete the issuer, or give the binding another name", c.ref)}
 	case issuer.Exists && at == nil:
 		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: fmt.Sprintf("it signs with the Secret %q, which is no key of %s: delete the issuer, or give the binding another name", issuer.SecretName, c.ref)}
 	case c.isEnding(k):
@@ -47,6 +52,8 @@ func (c *course) switchHold(k *key, issuer Issuer) *Hold {
 		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: "made with " + k.name + " now"}
 	case at != k:
 		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: "moves to " + k.name + " now"}
+	case k.staysOutside():
+		return c.outsideHold(k, issuer)
 	}
 	return c.canaryHold(k, issuer)
 }
@@ -111,7 +118,7 @@ func (c *course) proofs() []Action {
 	var actions []Action
 	for _, issuer := range c.toProve() {
 		k := c.keyOf(issuer)
-		if k == nil || !k.known() && (len(c.past(k)) == 0 || !k.seen.HasCertificate && !k.seen.SecretSeen) {
+		if k == nil || issuer.SecretName == "" || !k.known() && (len(c.past(k)) == 0 || !k.seen.HasCertificate && !k.seen.SecretSeen) {
 			continue
 		}
 		if why := c.proofDue(k, issuer); why != "" {
@@ -128,7 +135,8 @@ func (c *course) toProve() []Issuer {
 	for _, k := range c.keys {
 		internal := c.internalIssuer(k)
 		listed := slices.ContainsFunc(issuers, func(i Issuer) bool { return i.Ref == internal.Ref })
-		if !k.known() && k.seen.SecretSeen && !k.going() && len(c.namers(k)) == 0 && !listed {
+		unsure := !k.known() || k.hasForeignSecret()
+		if unsure && k.seen.SecretSeen && !k.going() && len(c.namers(k)) == 0 && !listed {
 			issuers = append(issuers, internal)
 		}
 	}
@@ -150,7 +158,7 @@ func (c *course) proofDue(k *key, issuer Issuer) string {
 		return c.dueAfter(canary, c.canaryInterval(), fmt.Sprintf("the last proof is %s old", c.canaryInterval()))
 	case !k.known():
 		return c.dueAfter(canary, min(c.canaryInterval(), strangeCanaryRetry), "it is not known whether "+k.name+" is still what it was")
-	case c.strangeProof(issuer) != nil:
+	case c.strangeProof(issuer) != nil || c.unproved(k) != nil:
 		return c.dueAfter(canary, min(c.canaryInterval(), strangeCanaryRetry), "the last canary came back signed by another key")
 	case c.canaryHold(k, issuer) != nil:
 		return c.dueAfter(canary, canaryRetry, "the last canary did not come back signed by "+k.name)
@@ -208,10 +216,10 @@ func (c *course) planIssuer(issuer Issuer) {
 		c.turn.plan.Decisive = c.turn.plan.Decisive || issuer.Exists
 		return
 	}
-	if shall != at {
+	if shall != at || shall.staysOutside() && c.outsideMoves(shall, issuer) {
 		c.turn.plan.Decisive = true
 	}
-	c.turn.plan.Target.Issuers = append(c.turn.plan.Target.Issuers, TargetIssuer{Ref: issuer.Ref, Authority: c.ref, Key: shall.name})
+	c.turn.plan.Target.Issuers = append(c.turn.plan.Target.Issuers, c.targetIssuer(issuer, shall))
 }
 
 // standIn is the key that an issuer which is not there signs with until the signing key
@@ -255,9 +263,11 @@ func (t *turn) keepIssuer(issuer Issuer) bool {
 	target := TargetIssuer{Ref: issuer.Ref}
 	switch c := t.courseOf(issuer); {
 	case c != nil:
-		target.Authority, target.Key = c.ref, c.keyOf(issuer).name
+		target = c.targetIssuer(issuer, c.keyOf(issuer))
 	case issuer.Ours && issuer.SecretName != "":
 		target.Foreign = issuer.SecretName
+	case issuer.Ours && issuer.Spec != "":
+		target.Spec = issuer.Spec
 	default:
 		return false
 	}

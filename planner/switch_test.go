@@ -84,7 +84,7 @@ func TestSwitch(t *testing.T) {
 			site: soaked(), change: func(s *site) { s.issuer().SecretName = "" },
 			want: []string{
 				"fleet-root 2025 → 2026: Switch: 0 of 1 issuer signs with 2026",
-				`- issuer: ClusterIssuer fleet: it signs with the Secret "", which is no key of cert-manager/fleet-root: delete the issuer, or give the binding another name`,
+				`- issuer: ClusterIssuer fleet: its spec is that of no key of cert-manager/fleet-root: delete the issuer, or give the binding another name`,
 				drop2025,
 			},
 		},
