@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -24,10 +25,13 @@ func (t *turn) allBundles() []string {
 }
 
 // bundleAnchors is what a bundle holds and shall hold: it only grows. Retire alone
-// takes an anchor out again.
+// takes an anchor out again, and whoever takes a further certificate out of Git. Of a bundle
+// that somebody else writes it is what we ask for, whatever else he puts in.
 func (t *turn) bundleAnchors(name string) pki.Anchors {
-	standing, _ := t.standing(name)
-	anchors := standing.Anchors
+	anchors := t.further(name)
+	if standing, _ := t.standing(name); standing.Via != v1alpha1.ViaObserved {
+		anchors = anchors.Union(standing.Anchors.Minus(t.leaving(standing)))
+	}
 	for _, c := range t.courses {
 		if c.distributes(name) {
 			anchors = anchors.Union(c.introducedAnchors()).Union(c.unreleased())
@@ -64,6 +68,96 @@ func (t *turn) standing(name string) (Bundle, bool) {
 	return t.observed.Bundles[found], true
 }
 
+// distrustCopies takes out of the bundles that reanchor writes itself what one copy alone
+// holds and nothing vouches for: somebody has put it there, and it shall not spread.
+func (t *turn) distrustCopies() {
+	t.observed.Bundles = slices.Clone(t.observed.Bundles)
+	for i, bundle := range t.observed.Bundles {
+		if bundle.Via != v1alpha1.ViaConfigMap {
+			continue
+		}
+		bundle.Anchors = slices.DeleteFunc(slices.Clone(bundle.Anchors), func(anchor pki.Certificate) bool {
+			return !t.vouched.Has(anchor) && !t.inEveryCopy(bundle.Name, anchor)
+		})
+		bundle.Certificates = bundle.Certificates.Common(bundle.Anchors)
+		t.observed.Bundles[i] = bundle
+	}
+}
+
+// inEveryCopy reports whether every copy that is there holds the anchor.
+func (t *turn) inEveryCopy(bundle string, anchor pki.Certificate) bool {
+	return !slices.ContainsFunc(t.observed.Copies, func(c Copy) bool {
+		return c.Bundle == bundle && !c.Missing && !c.Anchors.Has(anchor)
+	})
+}
+
+// gatherVouched collects what is known to be a key's certificate, now or by the record, and
+// what Git lists beside.
+func (t *turn) gatherVouched() {
+	var known []pki.Certificate
+	for _, k := range t.observed.Keys {
+		known = append(known, k.Certificate)
+	}
+	for _, recorded := range t.observed.Record.Keys {
+		known = append(known, recorded.Certificate)
+	}
+	for _, authority := range t.desired.Authorities {
+		for _, declared := range authority.Spec.Keys {
+			if from := givenOf(declared); from != nil {
+				known = append(known, from.certificate)
+			}
+		}
+	}
+	t.vouched = pki.NewAnchors(slices.DeleteFunc(known, pki.Certificate.IsZero)...)
+	for _, bundle := range t.desired.Bundles {
+		t.vouched = t.vouched.Union(t.further(bundle.Metadata.Name))
+	}
+}
+
+// further are the certificates that Git lists in a bundle beside its authorities' keys.
+func (t *turn) further(name string) pki.Anchors {
+	var listed []pki.Certificate
+	for _, bundle := range t.desired.Bundles {
+		if bundle.Metadata.Name != name {
+			continue
+		}
+		for _, text := range bundle.Spec.Certificates {
+			if certificates, err := pki.ParsePEM([]byte(text)); err == nil {
+				listed = append(listed, certificates...)
+			}
+		}
+	}
+	return pki.NewAnchors(listed...)
+}
+
+// leaving are the certificates that Git listed in a bundle and lists no more, that are no
+// key's, and that no leaf which is seen needs.
+func (t *turn) leaving(standing Bundle) pki.Anchors {
+	if !t.declares(standing.Name) {
+		return nil
+	}
+	return slices.DeleteFunc(standing.Certificates.Minus(t.further(standing.Name)), func(anchor pki.Certificate) bool {
+		_, needed := t.needing(standing, anchor)
+		return needed || t.accountsFor(standing.Name, anchor)
+	})
+}
+
+// needing finds a live leaf that verifies with the bundle, and not without the anchor.
+func (t *turn) needing(standing Bundle, anchor pki.Certificate) (Leaf, bool) {
+	without := standing.Anchors.Minus(pki.NewAnchors(anchor))
+	found := slices.IndexFunc(t.observed.Leaves, func(leaf Leaf) bool {
+		return t.live(leaf) && pki.Verify(leaf.Chain, without, t.now) != nil && pki.Verify(leaf.Chain, standing.Anchors, t.now) == nil
+	})
+	if found < 0 {
+		return Leaf{}, false
+	}
+	return t.observed.Leaves[found], true
+}
+
+func (t *turn) declares(bundle string) bool {
+	return slices.ContainsFunc(t.desired.Bundles, func(b v1alpha1.TrustBundle) bool { return b.Metadata.Name == bundle })
+}
+
 // planBundles says which anchors each bundle shall hold, and where.
 func (t *turn) planBundles() {
 	for _, name := range t.allBundles() {
@@ -78,20 +172,89 @@ func (t *turn) planBundles() {
 
 func (t *turn) planBundle(bundle v1alpha1.TrustBundle) {
 	name := bundle.Metadata.Name
-	target := TargetBundle{Name: name, Anchors: t.anchors[name], Target: bundle.Spec.Target}
-	if standing, stands := t.standing(name); stands {
-		t.holdStrangers(standing)
-		if !sameTarget(standing.Target, bundle.Spec.Target) {
-			target.Target = standing.Target
-			t.holdBundle(name, "its target was changed in Git; trust-manager would remove the old copies before the new ones are there: declare a TrustBundle of another name beside it, move its users, then remove this one")
-		}
+	target := TargetBundle{
+		Name: name, Via: bundle.Spec.Via, Anchors: t.anchors[name], Certificates: t.anchors[name].Common(t.further(name)),
+		UseDefaultCAs: bundle.Spec.UseDefaultCAs, Target: bundle.Spec.Target,
 	}
-	if standing, _ := t.standing(name); len(standing.Anchors.Minus(target.Anchors)) > 0 {
+	standing, stands := t.standing(name)
+	if stands {
+		t.holdStrangers(standing)
+		t.holdTarget(standing, &target)
+		target.Certificates = target.Certificates.Union(target.Anchors.Common(standing.Certificates))
+	}
+	if target.Via == v1alpha1.ViaObserved {
+		return
+	}
+	if target.Via == v1alpha1.ViaConfigMap {
+		target.Namespaces = t.namespacesOf(name)
+	}
+	if len(standing.Anchors.Minus(target.Anchors)) > 0 || standing.UseDefaultCAs && !target.UseDefaultCAs {
 		t.plan.Decisive = true
 	}
-	if len(target.Anchors) > 0 {
+	if len(target.Anchors) > 0 || target.UseDefaultCAs {
 		t.plan.Target.Bundles = append(t.plan.Target.Bundles, target)
 	}
+}
+
+// holdTarget keeps what stands where Git has changed who writes the copies, or where they
+// lie: the old ones would go before the new ones are there. What is added beside harms nobody.
+func (t *turn) holdTarget(standing Bundle, target *TargetBundle) {
+	const remedy = ": declare a TrustBundle of another name beside it, move its users, then remove this one"
+	switch {
+	case via(standing.Via) != via(target.Via):
+		t.holdBundle(target.Name, fmt.Sprintf("its copies were written via %s, and Git says via %s; the old ones would go before the new ones are there%s", via(standing.Via), via(target.Via), remedy))
+		target.Via, target.Target = standing.Via, standing.Target
+	case target.Via == v1alpha1.ViaObserved:
+	case !grows(standing, target.Target):
+		t.holdBundle(target.Name, "its target was changed in Git; the old copies would be removed before the new ones are there"+remedy)
+		target.Target = standing.Target
+	}
+}
+
+// via is who writes the copies of a bundle.
+func via(said v1alpha1.BundleVia) v1alpha1.BundleVia { return cmp.Or(said, v1alpha1.DefaultVia) }
+
+// namespacesOf are those in which a bundle of ours has a copy: where its selector says, and
+// where somebody mounts one that is there already.
+func (t *turn) namespacesOf(name string) []string {
+	var namespaces []string
+	for _, bundleCopy := range t.observed.Copies {
+		if bundleCopy.Bundle != name {
+			continue
+		}
+		user, mounted := t.mounting(bundleCopy)
+		switch {
+		case !bundleCopy.Unselected:
+			namespaces = append(namespaces, bundleCopy.Namespace)
+		case mounted:
+			namespaces = append(namespaces, bundleCopy.Namespace)
+			t.holdBundle(name, fmt.Sprintf("its selector does not pick the namespace %s any more, but %s mounts the copy there: move the workload first", bundleCopy.Namespace, user))
+		default:
+			t.plan.Decisive = true
+		}
+	}
+	slices.Sort(namespaces)
+	return slices.Compact(namespaces)
+}
+
+// mounting is a workload that mounts the copy.
+func (t *turn) mounting(bundleCopy Copy) (user Workload, mounted bool) {
+	found := slices.IndexFunc(t.observed.Workloads, func(w Workload) bool {
+		return w.Ref.Namespace == bundleCopy.Namespace && slices.Contains(bundleNames(w), bundleCopy.Bundle)
+	})
+	if found < 0 {
+		return Workload{}, false
+	}
+	return t.observed.Workloads[found], true
+}
+
+// abandoned reports a copy of ours that nobody selects or mounts: it goes, whatever it holds.
+func (t *turn) abandoned(bundleCopy Copy) bool {
+	if !bundleCopy.Unselected {
+		return false
+	}
+	_, mounted := t.mounting(bundleCopy)
+	return !mounted
 }
 
 // planUndeclared keeps a bundle that Git no longer declares for as long as a
@@ -103,15 +266,39 @@ func (t *turn) planUndeclared(name string) {
 		return
 	}
 	standing, _ := t.standing(name)
-	t.plan.Target.Bundles = append(t.plan.Target.Bundles, TargetBundle{Name: name, Anchors: standing.Anchors, Target: standing.Target})
+	if standing.Via == v1alpha1.ViaObserved {
+		return
+	}
+	target := TargetBundle{
+		Name: name, Via: standing.Via, Anchors: standing.Anchors, Certificates: standing.Certificates,
+		UseDefaultCAs: standing.UseDefaultCAs, Target: standing.Target,
+	}
+	if standing.Via == v1alpha1.ViaConfigMap {
+		for _, bundleCopy := range t.observed.Copies {
+			if bundleCopy.Bundle == name {
+				target.Namespaces = append(target.Namespaces, bundleCopy.Namespace)
+			}
+		}
+	}
+	t.plan.Target.Bundles = append(t.plan.Target.Bundles, target)
 	t.holdBundle(name, fmt.Sprintf("Git no longer declares it, but %s mounts it: move the workload first", t.observed.Workloads[user]))
 }
 
 // holdStrangers names the anchors that no key of the bundle's authorities
-// accounts for. They stay: somebody may depend on them.
+// accounts for. They stay: somebody may depend on them. What somebody else writes into a
+// bundle of his own is his.
 func (t *turn) holdStrangers(standing Bundle) {
+	if standing.Via == v1alpha1.ViaObserved {
+		return
+	}
+	further, leaving := t.further(standing.Name), t.leaving(standing)
 	for _, anchor := range standing.Anchors {
-		if !t.accountsFor(standing.Name, anchor) {
+		switch {
+		case further.Has(anchor) || leaving.Has(anchor) || t.accountsFor(standing.Name, anchor):
+		case standing.Certificates.Has(anchor):
+			leaf, _ := t.needing(standing, anchor)
+			t.holdBundle(standing.Name, fmt.Sprintf("Git no longer lists %s with fingerprint %s, but the Certificate %s does not verify without it: it stays until that has moved", anchor.CommonName(), anchor.Fingerprint(), leaf.Ref))
+		default:
 			t.holdBundle(standing.Name, fmt.Sprintf("it holds %s with fingerprint %s, which is no key of its authorities; it stays until it is taken out by hand", anchor.CommonName(), anchor.Fingerprint()))
 		}
 	}
@@ -127,10 +314,16 @@ func (t *turn) holdBundle(name, why string) {
 	t.plan.Holds = append(t.plan.Holds, Hold{Gate: "bundle", Subject: "TrustBundle " + name, Why: why})
 }
 
-func sameTarget(a, b v1alpha1.BundleTarget) bool {
-	return a.ConfigMap == b.ConfigMap &&
-		sameSelector(a.NamespaceSelector.MatchLabels, b.NamespaceSelector.MatchLabels) &&
-		sameSelector(a.NamespaceSelector.MatchExpressions, b.NamespaceSelector.MatchExpressions)
+// grows reports whether a target is what stands, or more: no copy of it goes or changes its
+// place. Whose copies reanchor writes itself may change its selector: they are seen one by one.
+func grows(standing Bundle, now v1alpha1.BundleTarget) bool {
+	was := standing.Target
+	return (was.ConfigMap == now.ConfigMap || was.ConfigMap.Key == "") &&
+		(was.Secret == now.Secret || was.Secret.Key == "") &&
+		(was.AdditionalFormats.JKS == nil || reflect.DeepEqual(was.AdditionalFormats.JKS, now.AdditionalFormats.JKS)) &&
+		(was.AdditionalFormats.PKCS12 == nil || reflect.DeepEqual(was.AdditionalFormats.PKCS12, now.AdditionalFormats.PKCS12)) &&
+		(standing.Via == v1alpha1.ViaConfigMap || sameSelector(was.NamespaceSelector.MatchLabels, now.NamespaceSelector.MatchLabels) &&
+			sameSelector(was.NamespaceSelector.MatchExpressions, now.NamespaceSelector.MatchExpressions))
 }
 
 func sameSelector[T any](a, b T) bool {

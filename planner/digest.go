@@ -10,15 +10,16 @@ import (
 )
 
 // CopiesDigest is the value of the annotation reanchor.dev/bundle-sha256: the SHA-256
-// over the lines "<bundle> <revision of the Bundle> <SHA-256 of the copy>", sorted. A pod
+// over the lines "<bundle> <revision of the Bundle> <SHA-256 of the copy>", sorted, where a
+// copy that is not trust-manager's has a revision of its own. A pod
 // that bears it was started when its namespace's copies were those, or later. Content may
 // come back that was there before, and a revision does not: a pod that was started in
 // between bears nothing that could be taken for it.
 func CopiesDigest(copies []Copy, bundles []Bundle) string {
 	lines := make([]string, 0, len(copies))
 	for _, c := range copies {
-		revision := ""
-		if at := slices.IndexFunc(bundles, func(b Bundle) bool { return b.Name == c.Bundle }); at >= 0 {
+		revision := c.Revision
+		if at := slices.IndexFunc(bundles, func(b Bundle) bool { return b.Name == c.Bundle }); at >= 0 && revision == "" {
 			revision = bundles[at].Revision
 		}
 		lines = append(lines, c.Bundle+" "+revision+" "+c.Digest.String())

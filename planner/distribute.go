@@ -3,6 +3,7 @@ package planner
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/pki"
@@ -66,7 +67,7 @@ func (c *course) copiesOf(k *key) (holding, lacking []Copy) {
 func (c *course) copiesWith(anchors pki.Anchors) (holding, lacking []Copy) {
 	for _, bundleCopy := range c.turn.observed.Copies {
 		switch {
-		case !c.distributes(bundleCopy.Bundle):
+		case !c.distributes(bundleCopy.Bundle) || c.turn.abandoned(bundleCopy):
 		case bundleCopy.Anchors.HasAny(anchors):
 			holding = append(holding, bundleCopy)
 		default:
@@ -98,6 +99,10 @@ func (c *course) bundleHold(name string, k *key) string {
 	switch {
 	case !selected:
 		return "its selector picks no namespace: correct it, or label one"
+	case standing.Via == v1alpha1.ViaConfigMap, standing.Via == v1alpha1.ViaObserved:
+		return "" // the copies speak for themselves
+	case !stands && c.isWrittenElsewhere(name):
+		return "" // likewise: there is none yet
 	case !stands || !k.known() || !standing.Anchors.Has(k.seen.Certificate):
 		return "its Bundle does not hold " + k.name + " yet"
 	case !standing.Seen:
@@ -113,6 +118,10 @@ func (c *course) lackingHolds(k *key, lacking []Copy) []Hold {
 		if bundleCopy.Problem != "" {
 			why = bundleCopy.Problem
 		}
+		if c.turn.isObserved(bundleCopy.Bundle) {
+			why += fmt.Sprintf("; somebody else writes it: have the certificate with fingerprint %s added", k.seen.Certificate.Fingerprint())
+		}
+		c.turn.lookSoon(bundleCopy)
 		if c.signsAlready(k) {
 			why += "; issuers sign with that key already, so clients there refuse its leaves until it does"
 		}
@@ -126,7 +135,7 @@ func (c *course) lackingHolds(k *key, lacking []Copy) []Hold {
 func (c *course) leftBehind(k *key) []Hold {
 	var holds []Hold
 	for _, standing := range c.turn.observed.Bundles {
-		if c.distributes(standing.Name) {
+		if c.distributes(standing.Name) || standing.Via == v1alpha1.ViaObserved {
 			continue
 		}
 		for _, other := range c.keys {
@@ -141,7 +150,36 @@ func (c *course) leftBehind(k *key) []Hold {
 	return holds
 }
 
-func (c Copy) subject() string { return fmt.Sprintf("ConfigMap %s/%s", c.Namespace, c.Bundle) }
+// isWrittenElsewhere reports whether trust-manager has no part in a bundle of the authority's.
+func (c *course) isWrittenElsewhere(name string) bool {
+	return slices.ContainsFunc(c.bundles, func(b v1alpha1.TrustBundle) bool {
+		return b.Metadata.Name == name && via(b.Spec.Via) != v1alpha1.ViaBundle
+	})
+}
+
+// isObserved reports whether somebody else writes the copies of a bundle.
+func (t *turn) isObserved(name string) bool {
+	return slices.ContainsFunc(t.desired.Bundles, func(b v1alpha1.TrustBundle) bool {
+		return b.Metadata.Name == name && b.Spec.Via == v1alpha1.ViaObserved
+	})
+}
+
+// secretLook is how long a Secret that is to change is left before it is looked at again:
+// nobody may watch it, and so nothing tells that it did.
+const secretLook = 5 * time.Second
+
+func (t *turn) lookSoon(bundleCopy Copy) {
+	if bundleCopy.Secret {
+		t.lookAt(t.now.Add(secretLook))
+	}
+}
+
+func (c Copy) subject() string {
+	if c.Secret {
+		return fmt.Sprintf("Secret %s/%s", c.Namespace, c.Bundle)
+	}
+	return fmt.Sprintf("ConfigMap %s/%s", c.Namespace, c.Bundle)
+}
 
 func (c *course) signsAlready(k *key) bool {
 	return slices.ContainsFunc(c.issuers, func(i Issuer) bool { return c.keyOf(i) == k })
@@ -192,7 +230,7 @@ func (c *course) rememberDistribution() {
 // a namespace that is added in the middle of a soak does not begin it anew.
 func (c *course) forgets(k *key) bool {
 	for _, declared := range c.bundles {
-		if standing, _ := c.turn.standing(declared.Metadata.Name); !standing.Anchors.Has(k.seen.Certificate) {
+		if standing, stands := c.turn.standing(declared.Metadata.Name); !standing.Anchors.Has(k.seen.Certificate) && (stands || !c.isWrittenElsewhere(declared.Metadata.Name)) {
 			return true
 		}
 	}

@@ -185,7 +185,9 @@ func (c *course) answer(k *key) (newest Canary, answered bool) {
 }
 
 // signsWith is the annotation of an issuer that is given the key's spec.
-func (c *course) signsWith(k *key) string { return TargetIssuer{Authority: c.ref, Key: k.name}.SignsWith() }
+func (c *course) signsWith(k *key) string {
+	return TargetIssuer{Authority: c.ref, Key: k.name}.SignsWith()
+}
 
 // keyBehind is the key whose spec an external issuer was given: the one that its annotation
 // names, or of an issuer that we did not make the one whose spec it holds, the longest.
@@ -294,4 +296,3 @@ func (c *course) toArrive(k *key) []Hold {
 	}
 	return holds
 }
-

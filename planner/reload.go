@@ -196,20 +196,26 @@ func (t *turn) noteRestartsUnderWay() {
 func (t *turn) copiesDigest(w Workload) (digest, stale string) {
 	var copies []Copy
 	for _, name := range bundleNames(w) {
-		found := slices.IndexFunc(t.observed.Copies, func(c Copy) bool { return c.Bundle == name && c.Namespace == w.Ref.Namespace })
-		if found < 0 {
+		there := t.copiesIn(w.Ref.Namespace, name)
+		if len(there) == 0 {
 			return "", fmt.Sprintf("mounts %s, of which its namespace gets no copy: label the namespace", name)
 		}
-		bundleCopy := t.observed.Copies[found]
-		if bundleCopy.Problem != "" {
-			return "", fmt.Sprintf("%s: %s", bundleCopy.subject(), bundleCopy.Problem)
+		for _, bundleCopy := range there {
+			if bundleCopy.Problem != "" {
+				return "", fmt.Sprintf("%s: %s", bundleCopy.subject(), bundleCopy.Problem)
+			}
+			if !bundleCopy.Anchors.Contains(t.anchors[name]) {
+				return "", bundleCopy.subject() + " is not current yet"
+			}
 		}
-		if !bundleCopy.Anchors.Contains(t.anchors[name]) {
-			return "", bundleCopy.subject() + " is not current yet"
-		}
-		copies = append(copies, bundleCopy)
+		copies = append(copies, there...)
 	}
 	return CopiesDigest(copies, t.observed.Bundles), ""
+}
+
+// copiesIn are the copies of a bundle in a namespace: a ConfigMap, a Secret, or both.
+func (t *turn) copiesIn(namespace, bundle string) []Copy {
+	return slices.DeleteFunc(slices.Clone(t.observed.Copies), func(c Copy) bool { return c.Bundle != bundle || c.Namespace != namespace })
 }
 
 func bundleNames(w Workload) []string {

@@ -106,7 +106,7 @@ func (c *course) pairHolds(k *key) []Hold {
 func (c *course) anchored(k *key) bool {
 	anchors := c.anchorsOf(k)
 	for _, bundle := range c.turn.observed.Bundles {
-		if bundle.Anchors.HasAny(anchors) {
+		if c.concerns(bundle) && bundle.Anchors.HasAny(anchors) {
 			return true
 		}
 	}
@@ -114,13 +114,25 @@ func (c *course) anchored(k *key) bool {
 	return len(holding) > 0
 }
 
+// concerns reports whether what a bundle holds tells of the authority's anchors: not one of
+// somebody else's that is none of the authority's, nor copies of ours, which are asked themselves.
+func (c *course) concerns(bundle Bundle) bool {
+	return via(bundle.Via) == v1alpha1.ViaBundle || c.distributes(bundle.Name) && bundle.Via == v1alpha1.ViaObserved ||
+		bundle.Via == v1alpha1.ViaConfigMap && !c.distributes(bundle.Name)
+}
+
 func (c *course) leavingHolds(k *key, holding []Copy) []Hold {
 	anchors, holds := c.anchorsOf(k), []Hold{}
 	for _, bundleCopy := range holding {
-		holds = append(holds, Hold{Gate: "anchors", Subject: bundleCopy.subject(), Why: "still holds " + bundleCopy.Anchors.Common(anchors)[0].String()})
+		why := "still holds " + bundleCopy.Anchors.Common(anchors)[0].String()
+		if c.turn.isObserved(bundleCopy.Bundle) {
+			why += ", which nobody needs any more; somebody else writes it: have it taken out"
+		}
+		c.turn.lookSoon(bundleCopy)
+		holds = append(holds, Hold{Gate: "anchors", Subject: bundleCopy.subject(), Why: why})
 	}
 	for _, bundle := range c.turn.observed.Bundles {
-		if left := bundle.Anchors.Common(anchors); len(holding) == 0 && len(left) > 0 {
+		if left := bundle.Anchors.Common(anchors); len(holding) == 0 && len(left) > 0 && c.concerns(bundle) {
 			holds = append(holds, Hold{Gate: "anchors", Subject: "TrustBundle " + bundle.Name, Why: "still holds " + left[0].String()})
 		}
 	}
@@ -316,7 +328,8 @@ func (c *course) planRetiredKey(k *key, target *TargetKey) {
 func (c *course) release(k *key) {
 	gone := c.anchorsOf(k)
 	for _, bundle := range c.bundles {
-		c.turn.anchors[bundle.Metadata.Name] = c.turn.anchors[bundle.Metadata.Name].Minus(gone)
+		name := bundle.Metadata.Name
+		c.turn.anchors[name] = c.turn.anchors[name].Minus(gone.Minus(c.turn.further(name)))
 	}
 	c.turn.plan.Decisive = true
 }

@@ -282,7 +282,7 @@ func TestBundles(t *testing.T) {
 			site: settled(), change: func(s *site) { s.desired.Bundles[0].Spec.Target = selects },
 			want: []string{
 				rest,
-				"hold bundle: TrustBundle fleet-trust: its target was changed in Git; trust-manager would remove the old copies before the new ones are there: declare a TrustBundle of another name beside it, move its users, then remove this one",
+				"hold bundle: TrustBundle fleet-trust: its target was changed in Git; the old copies would be removed before the new ones are there: declare a TrustBundle of another name beside it, move its users, then remove this one",
 				inAnHour,
 			},
 			targets: []string{key, issuer, "bundle fleet-trust 2025"},

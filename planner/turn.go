@@ -28,6 +28,8 @@ type turn struct {
 	holders map[pki.Fingerprint]holder
 	// bySecret are the leaves by the Secrets that they are written to.
 	bySecret map[Ref][]Leaf
+	// vouched are the certificates of all keys that are known, and those that bundles list.
+	vouched pki.Anchors
 	// presented are the CA certificates that leaves bring with them.
 	presented pki.Anchors
 	// restarting holds by its lane who is being restarted, or is planned to be.
@@ -44,6 +46,8 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 		restarting: map[string][]string{},
 	}
 	t.gatherPresented()
+	t.gatherVouched()
+	t.distrustCopies()
 	t.gatherCourses()
 	t.findSigners()
 	t.gatherPairs()
