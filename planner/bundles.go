@@ -26,15 +26,20 @@ func (t *turn) allBundles() []string {
 
 // bundleAnchors is what a bundle holds and shall hold: it only grows. Retire alone
 // takes an anchor out again, and whoever takes a further certificate out of Git. Of a bundle
-// that somebody else writes it is what we ask for, whatever else he puts in.
+// that somebody else writes it is what we ask for, whatever else he puts in: nobody asks him
+// to add an anchor that is to go.
 func (t *turn) bundleAnchors(name string) pki.Anchors {
-	anchors := t.further(name)
-	if standing, _ := t.standing(name); standing.Via != v1alpha1.ViaObserved {
+	standing, _ := t.standing(name)
+	anchors, ours := t.further(name), standing.Via != v1alpha1.ViaObserved && !t.isObserved(name)
+	if ours {
 		anchors = anchors.Union(standing.Anchors.Minus(t.leaving(standing)))
 	}
 	for _, c := range t.courses {
-		if c.distributes(name) {
-			anchors = anchors.Union(c.introducedAnchors()).Union(c.unreleased())
+		if !c.distributes(name) {
+			continue
+		}
+		if anchors = anchors.Union(c.introducedAnchors()); ours {
+			anchors = anchors.Union(c.unreleased())
 		}
 	}
 	return anchors

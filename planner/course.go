@@ -314,19 +314,25 @@ func (t *turn) gatherPairs() {
 	}
 }
 
-// pairs are the key pairs of which there is an object, and those from elsewhere that Git
-// does not retire.
+// pairs are the key pairs of which there is an object, and those from elsewhere that sign.
 func (t *turn) pairs() []Key {
 	var pairs []Key
 	for _, c := range t.courses {
 		for _, k := range c.keys {
-			if k.present() || k.given != nil && !k.going() {
+			if k.present() || k.given != nil && c.hasSigned(k) {
 				pairs = append(pairs, k.seen)
 			}
 		}
 	}
 	slices.SortStableFunc(pairs, func(a, b Key) int { return cmp.Or(a.Authority.Compare(b.Authority), cmp.Compare(a.Name, b.Name)) })
 	return pairs
+}
+
+// hasSigned reports whether an issuer signs with the key, or a live leaf is signed by it.
+func (c *course) hasSigned(k *key) bool {
+	return c.signsAlready(k) || slices.ContainsFunc(c.turn.observed.Leaves, func(leaf Leaf) bool {
+		return c.turn.signed(k, leaf) && c.turn.live(leaf)
+	})
 }
 
 // is reports whether both are the same key pair.

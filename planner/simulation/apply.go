@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 )
 
@@ -85,11 +87,14 @@ func (w *World) issuerWrites(targets []planner.TargetIssuer) []write {
 	wanted := map[planner.Ref]bool{}
 	for _, target := range targets {
 		wanted[target.Ref] = true
-		secret := target.SecretName()
-		if i := w.issuers[target.Ref]; i != nil && i.secretName == secret {
+		next := issuer{secretName: target.SecretName(), authority: target.Authority}
+		if target.Spec != "" {
+			next = issuer{spec: target.Spec, signsWith: target.SignsWith(), authority: target.Authority}
+		}
+		if i := w.issuers[target.Ref]; i != nil && i.secretName == next.secretName && i.spec == next.spec && i.signsWith == next.signsWith {
 			continue
 		}
-		writes = append(writes, write{fmt.Sprintf("point ClusterIssuer %s to %s", target.Ref, secret), func() { w.point(target, secret) }})
+		writes = append(writes, write{fmt.Sprintf("point ClusterIssuer %s to %s", target.Ref, next.secretName+next.spec), func() { w.point(target.Ref, next) }})
 	}
 	for _, ref := range sortedKeys(w.issuers) {
 		if !wanted[ref] {
@@ -102,15 +107,13 @@ func (w *World) issuerWrites(targets []planner.TargetIssuer) []write {
 	return writes
 }
 
-func (w *World) point(target planner.TargetIssuer, secret string) {
-	w.checkTrustBeforeUse(target.Authority, secret)
-	i := w.issuers[target.Ref]
-	if i == nil {
-		i = &issuer{authority: target.Authority}
-		w.issuers[target.Ref] = i
+func (w *World) point(ref planner.Ref, next issuer) {
+	if i := w.issuers[ref]; i != nil {
+		next.generation, next.canary, next.proof = i.generation, i.canary, i.proof
 	}
-	i.secretName = secret
-	i.generation++
+	next.generation++
+	w.issuers[ref] = &next
+	w.checkTrustBeforeUse(next.authority, next.secretName+next.spec, w.signingSecret(ref))
 }
 
 func (w *World) bundleWrites(targets []planner.TargetBundle) []write {
@@ -118,9 +121,13 @@ func (w *World) bundleWrites(targets []planner.TargetBundle) []write {
 	wanted := map[string]bool{}
 	for _, target := range targets {
 		wanted[target.Name] = true
-		next := planner.Bundle{Name: target.Name, Anchors: target.Anchors, Target: target.Target}
+		if target.Via == v1alpha1.ViaConfigMap {
+			writes = append(writes, w.copyWrites(target)...)
+			continue
+		}
+		next := planner.Bundle{Name: target.Name, Via: target.Via, Anchors: target.Anchors, Certificates: target.Certificates, Target: target.Target}
 		standing, stands := w.bundles[target.Name]
-		if stands && standing.Anchors.Equal(next.Anchors) && reflect.DeepEqual(standing.Target, next.Target) {
+		if stands && standing.Anchors.Equal(next.Anchors) && standing.Certificates.Equal(next.Certificates) && reflect.DeepEqual(standing.Target, next.Target) {
 			continue
 		}
 		writes = append(writes, write{fmt.Sprintf("write Bundle %s with %s", target.Name, names(next.Anchors)), func() {
@@ -137,6 +144,35 @@ func (w *World) bundleWrites(targets []planner.TargetBundle) []write {
 				delete(w.bundles, name)
 			}})
 		}
+	}
+	for _, id := range w.sortedCopies() {
+		if !wanted[id.bundle] && w.copies[id].via == v1alpha1.ViaConfigMap {
+			writes = append(writes, write{fmt.Sprintf("delete ConfigMap %s/%s", id.namespace, id.bundle), func() {
+				w.checkBundleUnused(id.bundle)
+				delete(w.copies, id)
+			}})
+		}
+	}
+	return writes
+}
+
+// copyWrites write the copies of a bundle without trust-manager.
+func (w *World) copyWrites(target planner.TargetBundle) []write {
+	var writes []write
+	for _, namespace := range target.Namespaces {
+		id := copyID{target.Name, namespace}
+		held := w.copies[id]
+		if held != nil && held.anchors.Equal(target.Anchors) {
+			continue
+		}
+		writes = append(writes, write{fmt.Sprintf("write ConfigMap %s/%s with %s", namespace, target.Name, names(target.Anchors)), func() {
+			var before pki.Anchors
+			if held := w.copies[id]; held != nil {
+				before = held.anchors
+			}
+			w.checkLoss(id.bundle, before, target.Anchors)
+			w.writeCopy(id, v1alpha1.ViaConfigMap, target.Anchors)
+		}})
 	}
 	return writes
 }

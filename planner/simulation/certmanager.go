@@ -50,9 +50,11 @@ type internalIssuer struct {
 // issuer is a binding's issuer with its newest canary.
 type issuer struct {
 	secretName string
-	authority  planner.Ref
-	generation int64
-	canary     planner.Canary
+	// spec and signsWith of one that an external issuer stands behind.
+	spec, signsWith string
+	authority       planner.Ref
+	generation      int64
+	canary          planner.Canary
 	// proof is the newest canary that came back.
 	proof planner.Canary
 }
@@ -99,10 +101,18 @@ func (w *World) issueCAs() {
 func (w *World) parentSecret(signedBy planner.Ref) *caSecret {
 	for _, ref := range sortedKeys(w.internal) {
 		if signedBy == ref || signedBy == (planner.Ref{Name: ref.Name}) && w.internal[ref].cluster {
-			return w.secrets[ref]
+			return w.secretOf(ref)
 		}
 	}
 	return nil
+}
+
+// secretOf is what a key's internal issuer names; nil if it is not there.
+func (w *World) secretOf(ref planner.Ref) *caSecret {
+	if internal := w.internal[ref]; internal != nil && internal.target.Secret != "" {
+		ref.Name = internal.target.Secret
+	}
+	return w.secrets[ref]
 }
 
 // issueLeaves signs what is to be issued with whatever key the issuer names now.
@@ -127,10 +137,12 @@ func (w *World) answerCanaries() {
 		if w.Stuck["canary "+ref.String()] {
 			continue
 		}
-		w.answer(&w.issuers[ref].canary, &w.issuers[ref].proof, w.signingSecret(ref))
+		if w.issuers[ref].spec == "" { // an external issuer refuses what it has no rule for
+			w.answer(&w.issuers[ref].canary, &w.issuers[ref].proof, w.signingSecret(ref))
+		}
 	}
 	for _, ref := range sortedKeys(w.internal) {
-		w.answer(&w.internal[ref].canary, &w.internal[ref].proof, w.secrets[ref])
+		w.answer(&w.internal[ref].canary, &w.internal[ref].proof, w.secretOf(ref))
 	}
 }
 
@@ -147,8 +159,11 @@ func (w *World) answer(canary, proof *planner.Canary, secret *caSecret) {
 // signingSecret is what an issuer signs with at this moment; nil if it cannot.
 func (w *World) signingSecret(ref planner.Ref) *caSecret {
 	issuer := w.issuers[ref]
-	if issuer == nil {
+	switch {
+	case issuer == nil:
 		return nil
+	case issuer.spec != "":
+		return w.outside[issuer.spec]
 	}
 	return w.secrets[planner.Ref{Namespace: issuer.authority.Namespace, Name: issuer.secretName}]
 }

@@ -19,7 +19,7 @@ import (
 // settledSite is a random site at rest, on its first keys.
 func settledSite(t *rapid.T, record bool) (*simulation.World, shape) {
 	site := rapid.SampledFrom(shapes).Draw(t, "shape")
-	world := simulation.New(rapid.Uint64().Draw(t, "seed"), site.desired(site.first()), site.drawUsers(t))
+	world := site.world(t, site.drawUsers(t))
 	world.Recreate = true
 	if record {
 		world.KeepRecord()
@@ -392,7 +392,7 @@ func TestOwnCAIsNoBundle(t *testing.T) {
 		users := site.drawUsers(t)
 		at := rapid.SampledFrom(presenting(users.Workloads)).Draw(t, "who trusts its own")
 		users.Workloads[at].Secrets[0].OwnCA = planner.OwnCANamed
-		world := simulation.New(rapid.Uint64().Draw(t, "seed"), site.desired(site.first()), users)
+		world := site.world(t, users)
 		world.Recreate = true
 		settle(t, world)
 		world.Desired = site.desired(site.keysTo("k2"))

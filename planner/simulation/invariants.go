@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -48,8 +49,7 @@ func (w *World) violate(invariant Invariant, format string, args ...any) {
 
 // checkTrustBeforeUse is asked when an issuer is about to move: every copy and
 // every running verifier holds the anchor that the key chains to, and its skew is over.
-func (w *World) checkTrustBeforeUse(authority planner.Ref, secretName string) {
-	secret := w.secrets[planner.Ref{Namespace: authority.Namespace, Name: secretName}]
+func (w *World) checkTrustBeforeUse(authority planner.Ref, secretName string, secret *caSecret) {
 	if secret == nil {
 		w.violate(TrustBeforeUse, "an issuer moves to %s, of which there is no Secret", secretName)
 		return
@@ -113,18 +113,23 @@ func (w *World) checkBundle(next planner.Bundle) {
 		}
 	}
 	w.checkOrder(next)
-	gone := w.bundles[next.Name].Anchors.Minus(next.Anchors)
+	w.checkLoss(next.Name, w.bundles[next.Name].Anchors, next.Anchors)
+}
+
+// checkLoss is asked when a bundle, or a copy of one, is about to hold other anchors.
+func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
+	gone := before.Minus(after)
 	for _, anchor := range gone {
 		if !w.retired(anchor) {
-			w.violate(BundlesOnlyGrow, "%s loses %s, which is not to be retired", next.Name, anchor)
+			w.violate(BundlesOnlyGrow, "%s loses %s, which is not to be retired", bundle, anchor)
 		}
 	}
 	if len(gone) == 0 {
 		return
 	}
-	w.eachPresenter(next.Name, func(who string, chain []pki.Certificate) {
-		if err := w.verify(chain, next.Anchors); err != nil {
-			w.violate(DrainBeforeRetire, "%s loses %s while %s needs it: %v", next.Name, names(gone), who, err)
+	w.eachPresenter(bundle, func(who string, chain []pki.Certificate) {
+		if err := w.verify(chain, after); err != nil {
+			w.violate(DrainBeforeRetire, "%s loses %s while %s needs it: %v", bundle, names(gone), who, err)
 		}
 	})
 }
@@ -169,7 +174,15 @@ func (w *World) retired(anchor pki.Certificate) bool {
 			return !w.wanted(ca.target)
 		}
 	}
-	return false
+	for _, authority := range w.Desired.Authorities {
+		if slices.ContainsFunc(authority.Spec.Keys, func(k v1alpha1.AuthorityKey) bool {
+			return k.Certificate == string(anchor.PEM()) && k.State != v1alpha1.KeyRetired
+		}) {
+			return false
+		}
+	}
+	return slices.ContainsFunc(slices.Collect(maps.Values(w.secrets)), func(s *caSecret) bool { return s.root.Equal(anchor) }) ||
+		slices.ContainsFunc(slices.Collect(maps.Values(w.outside)), func(s *caSecret) bool { return s.root.Equal(anchor) })
 }
 
 // wanted reports whether Git keeps a root's key.
@@ -223,7 +236,7 @@ func (w *World) checkOneRestart(action planner.Action) {
 	}
 	for _, mount := range restarted.Bundles {
 		c := w.copies[copyID{mount.Name, restarted.Ref.Namespace}]
-		if action.BundleDigest != "" && (c == nil || !c.anchors.Contains(w.bundles[mount.Name].Anchors)) {
+		if action.BundleDigest != "" && (c == nil || c.via == v1alpha1.ViaBundle && !c.anchors.Contains(w.bundles[mount.Name].Anchors)) {
 			w.violate(RestartsAreBounded, "%s is restarted before its copy of %s is current", restarted, mount.Name)
 		}
 	}
@@ -255,6 +268,9 @@ func (w *World) checkSecretUnused(ref planner.Ref) {
 		if i.secretName == ref.Name && i.authority.Namespace == ref.Namespace {
 			w.violate(DrainBeforeRetire, "Secret %s is deleted while issuer %s signs with it", ref, name)
 		}
+	}
+	if w.foreign[ref] {
+		w.violate(DrainBeforeRetire, "Secret %s is deleted, and somebody else made it", ref)
 	}
 }
 

@@ -99,7 +99,7 @@ func carryOut(writes []write) {
 }
 
 func (w *World) pointTo(key string) {
-	w.point(planner.TargetIssuer{Ref: issuerRef, Authority: rootRef, Key: key}, objectOf(key).Name)
+	w.point(issuerRef, issuer{authority: rootRef, secretName: objectOf(key).Name})
 }
 
 func (w *World) restartNow(ref planner.Ref, digest string) {

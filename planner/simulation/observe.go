@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
 )
 
@@ -14,7 +15,10 @@ func (w *World) Observe() planner.Observed {
 	w.observeKeys(&observed)
 	for _, ref := range sortedKeys(w.issuers) {
 		i := w.issuers[ref]
-		observed.Issuers = append(observed.Issuers, planner.Issuer{Ref: ref, Exists: true, Ours: true, SecretName: i.secretName, Generation: i.generation, Canary: i.canary, Proof: i.proof})
+		observed.Issuers = append(observed.Issuers, planner.Issuer{
+			Ref: ref, Exists: true, Ours: true, SecretName: i.secretName, Spec: i.spec, SignsWith: i.signsWith,
+			Ready: w.signingSecret(ref) != nil, Generation: i.generation, Canary: i.canary, Proof: i.proof,
+		})
 	}
 	for _, ref := range sortedKeys(w.leaves) {
 		l := w.leaves[ref]
@@ -26,6 +30,7 @@ func (w *World) Observe() planner.Observed {
 		observed.Bundles = append(observed.Bundles, standing)
 	}
 	w.observeCopies(&observed)
+	w.observeLoose(&observed)
 	for _, workload := range w.workloads {
 		seen := workload.Workload
 		seen.Pods, seen.Started, seen.Bearing, seen.Rolling = len(workload.pods), len(workload.pods), workload.bearing(), workload.rolling()
@@ -46,7 +51,7 @@ func (l *leaf) observe() planner.Leaf {
 // Orphans are the Secrets of keys that nobody has a Certificate for any more: private keys
 // that were left behind.
 func (w *World) Orphans() []planner.Ref {
-	return slices.DeleteFunc(sortedKeys(w.secrets), func(ref planner.Ref) bool { return w.cas[ref] != nil })
+	return slices.DeleteFunc(sortedKeys(w.secrets), func(ref planner.Ref) bool { return w.cas[ref] != nil || w.foreign[ref] })
 }
 
 // Record is what Git remembers.
@@ -110,7 +115,8 @@ func (w *World) observeKey(ref planner.Ref) planner.Key {
 	key := planner.Key{}
 	if internal := w.internal[ref]; internal != nil {
 		target = internal.target
-		key.HasIssuer, key.HasClusterIssuer, key.SecretGone, key.SecretSeen = true, internal.cluster, w.secrets[ref] == nil, w.secrets[ref] != nil
+		key.HasIssuer, key.HasClusterIssuer, key.SecretName = true, internal.cluster, target.Secret
+		key.SecretGone, key.SecretSeen = w.secretOf(ref) == nil, w.secretOf(ref) != nil
 		key.Generation, key.Canary, key.Proof = 1, internal.canary, internal.proof
 	}
 	if ca := w.cas[ref]; ca != nil {
@@ -123,10 +129,32 @@ func (w *World) observeKey(ref planner.Ref) planner.Key {
 	return key
 }
 
+// observeLoose has an entry for each bundle without trust-manager that has a copy.
+func (w *World) observeLoose(observed *planner.Observed) {
+	loose := map[string]planner.Bundle{}
+	for _, id := range w.sortedCopies() {
+		c := w.copies[id]
+		if c.via == v1alpha1.ViaBundle {
+			continue
+		}
+		b := loose[id.bundle]
+		loose[id.bundle] = planner.Bundle{
+			Name: id.bundle, Via: c.via, Seen: true, Anchors: b.Anchors.Union(c.anchors),
+			Target: v1alpha1.BundleTarget{ConfigMap: v1alpha1.ConfigMapTarget{Key: "ca.crt"}},
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(loose)) {
+		observed.Bundles = append(observed.Bundles, loose[name])
+	}
+}
+
 // observeCopies has an entry for each bundle, declared or standing, in each
 // namespace.
 func (w *World) observeCopies(observed *planner.Observed) {
 	names := w.bundleNames()
+	for id := range w.copies {
+		names = append(names, id.bundle)
+	}
 	for _, bundle := range w.Desired.Bundles {
 		names = append(names, bundle.Metadata.Name)
 	}
@@ -136,6 +164,9 @@ func (w *World) observeCopies(observed *planner.Observed) {
 			seen := planner.Copy{Bundle: name, Namespace: namespace, Missing: true, Problem: "there is no such ConfigMap yet"}
 			if c := w.copies[copyID{name, namespace}]; c != nil {
 				seen.Missing, seen.Problem, seen.Anchors, seen.Digest = false, "", c.anchors, c.anchors.SHA256()
+				if c.via != v1alpha1.ViaBundle {
+					seen.Revision = fmt.Sprint(c.revision)
+				}
 			}
 			observed.Copies = append(observed.Copies, seen)
 		}

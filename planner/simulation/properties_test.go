@@ -19,7 +19,7 @@ import (
 // over: nothing has settled.
 func stormy(t *rapid.T, ask func(*simulation.World)) (*simulation.World, shape) {
 	site := rapid.SampledFrom(shapes).Draw(t, "shape")
-	world := simulation.New(rapid.Uint64().Draw(t, "seed"), site.desired(site.first()), site.drawUsers(t))
+	world := site.world(t, site.drawUsers(t))
 	if rapid.Bool().Draw(t, "record") {
 		world.KeepRecord()
 	}
@@ -205,7 +205,7 @@ func drawStructure(t *rapid.T) planner.Desired {
 func TestSettledWorldsAreLeftAlone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		site := rapid.SampledFrom(shapes).Draw(t, "shape")
-		world := simulation.New(rapid.Uint64().Draw(t, "seed"), site.desired(site.first()), site.drawUsers(t))
+		world := site.world(t, site.drawUsers(t))
 		world.Recreate = true
 		if rapid.Bool().Draw(t, "record") {
 			world.KeepRecord()
@@ -230,7 +230,7 @@ func TestSettledWorldsAreLeftAlone(t *testing.T) {
 func TestWhatIsInUseIsNotRemoved(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		site := rapid.SampledFrom(shapes).Draw(t, "shape")
-		world := simulation.New(rapid.Uint64().Draw(t, "seed"), site.desired(site.first()), site.drawUsers(t))
+		world := site.world(t, site.drawUsers(t))
 		world.Recreate = true
 		if log, err := world.Settle(200); err != nil {
 			t.Fatalf("%v\n%s", err, log)
@@ -270,11 +270,12 @@ func reached(world *simulation.World) string {
 	for _, authority := range world.Desired.Authorities {
 		for _, key := range authority.Spec.Keys {
 			pair := pairIn(world.Desired, authority, key.Name)
-			if key.State != v1alpha1.KeyRetired {
-				want[planner.KeyObjectName(authority.Metadata.Name, pair)] = true
+			object := planner.KeyObjectName(authority.Metadata.Name, pair)
+			if key.State != v1alpha1.KeyRetired && (!key.Given() || key.Secret != nil) {
+				want[object] = true
 			}
 			if key.State == v1alpha1.KeySigning {
-				signer[authority.Metadata.Name] = planner.KeyObjectName(authority.Metadata.Name, pair)
+				signer[authority.Metadata.Name] = signsAs(key, object)
 			}
 		}
 	}
@@ -293,11 +294,22 @@ func reached(world *simulation.World) string {
 	}
 	for _, bound := range world.Desired.Bindings {
 		at := slices.IndexFunc(observed.Issuers, func(i planner.Issuer) bool { return i.Ref == planner.BindingRef(bound) })
-		if at < 0 || observed.Issuers[at].SecretName != signer[bound.Spec.Authority] {
+		if at < 0 || observed.Issuers[at].SecretName+observed.Issuers[at].Spec != signer[bound.Spec.Authority] {
 			return fmt.Sprintf("issuer %s does not sign with %s", planner.BindingRef(bound), signer[bound.Spec.Authority])
 		}
 	}
 	return ""
+}
+
+// signsAs is what an issuer says that signs with the key: its Secret, or its spec.
+func signsAs(key v1alpha1.AuthorityKey, object string) string {
+	switch {
+	case key.Secret != nil:
+		return key.Secret.Name
+	case key.Issuer != nil:
+		return string(key.Issuer.Raw)
+	}
+	return object
 }
 
 // pairIn names the key pair of a key under what its parents sign with.

@@ -20,7 +20,7 @@ func (w *World) TurnUpTo(writes int) planner.Plan {
 	w.neighbours()
 	w.checkPairs()
 	plan, todo := w.planned()
-	w.since = plan.Gates
+	w.since, w.told = plan.Gates, plan
 	switch {
 	case writes != anyWrite:
 		todo = todo[:min(writes, len(todo))]

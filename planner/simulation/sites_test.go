@@ -1,6 +1,7 @@
 package simulation_test
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -25,6 +26,45 @@ type shape struct {
 	issuers map[string]string
 	// trust is the roots of each bundle.
 	trust map[string][]string
+	// origins say where an authority's keys come from, if not from here.
+	origins map[string]origin
+	// via says who writes a bundle's copies, if not trust-manager.
+	via map[string]v1alpha1.BundleVia
+}
+
+// origin is where keys come from.
+type origin string
+
+const (
+	here      origin = ""
+	inSecret  origin = "in a Secret"
+	behind    origin = "behind an issuer"
+	offline   origin = "offline"
+	underSafe origin = "under an offline root"
+	// mixed: k1 and k3 are made here, k2 and k9 are behind an issuer.
+	mixed origin = "mixed"
+)
+
+// abroad is where the keys of all sites come from that come from elsewhere.
+var abroad = simulation.NewOutside()
+
+// keyOf declares a key with its origin.
+func (s shape) keyOf(authority, namespace string, key state) v1alpha1.AuthorityKey {
+	name := authority + " " + key.name
+	declared := v1alpha1.AuthorityKey{}
+	switch from := s.origins[authority]; {
+	case from == inSecret:
+		declared = abroad.InSecret(name, planner.Ref{Namespace: namespace, Name: "brought-" + authority + "-" + key.name})
+	case from == behind, from == mixed && (key.name == "k2" || key.name == "k9"):
+		declared = abroad.Behind(name)
+	case from == offline:
+		declared = abroad.Offline(name)
+	case from == underSafe:
+		parent := abroad.Offline(s.parents[authority] + " " + key.name)
+		declared = abroad.Under(name, parent, planner.Ref{Namespace: namespace, Name: "brought-" + authority + "-" + key.name})
+	}
+	declared.Name, declared.State = key.name, key.state
+	return declared
 }
 
 var shapes = []shape{
@@ -52,6 +92,43 @@ var shapes = []shape{
 		issuers: map[string]string{"fleet-issuing": "fleet", "press-root": "press"},
 		trust:   map[string][]string{"fleet-trust": {"fleet-root"}, "plant-trust": {"fleet-root", "press-root"}},
 	},
+	{
+		name: "roots in Secrets and behind an issuer, copies written here", authorities: []string{"fleet-root", "press-root"},
+		issuers: map[string]string{"fleet-root": "fleet", "press-root": "press"},
+		trust:   map[string][]string{"fleet-trust": {"fleet-root"}, "plant-trust": {"fleet-root", "press-root"}},
+		origins: map[string]origin{"fleet-root": inSecret, "press-root": behind},
+		via:     map[string]v1alpha1.BundleVia{"fleet-trust": v1alpha1.ViaConfigMap},
+	},
+	{
+		name: "an offline root, copies written by somebody else", authorities: []string{"fleet-root", "fleet-issuing"},
+		parents: map[string]string{"fleet-issuing": "fleet-root"},
+		issuers: map[string]string{"fleet-issuing": "fleet"},
+		trust:   map[string][]string{"fleet-trust": {"fleet-root"}},
+		origins: map[string]origin{"fleet-root": offline, "fleet-issuing": underSafe},
+		via:     map[string]v1alpha1.BundleVia{"fleet-trust": v1alpha1.ViaObserved},
+	},
+	{
+		name: "a root that moves between here and an issuer", authorities: []string{"fleet-root"},
+		issuers: map[string]string{"fleet-root": "fleet"},
+		trust:   map[string][]string{"fleet-trust": {"fleet-root"}},
+		origins: map[string]origin{"fleet-root": mixed},
+		via:     map[string]v1alpha1.BundleVia{"fleet-trust": v1alpha1.ViaConfigMap},
+	},
+}
+
+// world is a site on its first day, within reach of all keys that may come.
+func (s shape) world(t *rapid.T, users simulation.Users) *simulation.World {
+	for _, key := range []string{"k1", "k2", "k3", "k9"} {
+		s.desired(s.keysTo(key))
+	}
+	world := simulation.New(rapid.Uint64().Draw(t, "seed"), s.desired(s.first()), users)
+	world.Join(abroad)
+	return world
+}
+
+// homely are the shapes whose keys are all made here.
+func homely() []shape {
+	return slices.DeleteFunc(slices.Clone(shapes), func(s shape) bool { return len(s.origins) > 0 })
 }
 
 // namespaces of every site.
@@ -65,6 +142,9 @@ func (s shape) desired(keys map[string][]state) planner.Desired {
 		if parent := s.parents[name]; parent != "" {
 			authority = issuing(name, s.elsewhere[name], parent, keys[name]...)
 			authority.Spec.Duration = duration(s.lifeOf(name))
+		}
+		for i, key := range keys[name] {
+			authority.Spec.Keys[i] = s.keyOf(name, authority.Metadata.Namespace, key)
 		}
 		d.Authorities = append(d.Authorities, authority)
 		if issuer := s.issuers[name]; issuer != "" {
@@ -82,7 +162,9 @@ func (s shape) desired(keys map[string][]state) planner.Desired {
 			}
 		}
 	}) {
-		d.Bundles = append(d.Bundles, bundle(name, s.trust[name]...))
+		declared := bundle(name, s.trust[name]...)
+		declared.Spec.Via = cmp.Or(s.via[name], v1alpha1.ViaBundle)
+		d.Bundles = append(d.Bundles, declared)
 	}
 	return d
 }

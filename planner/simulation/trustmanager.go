@@ -1,13 +1,17 @@
 package simulation
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+)
 
 // syncCopies copies each bundle to its namespaces, one after the other, and takes
 // away copies whose bundle is gone. What it copies is the bundle as it last saw it: it
 // may write what the bundle said before.
 func (w *World) syncCopies() {
 	for _, id := range w.sortedCopies() {
-		if _, stands := w.bundles[id.bundle]; !stands {
+		if _, stands := w.bundles[id.bundle]; !stands && w.copies[id].via == v1alpha1.ViaBundle {
 			delete(w.copies, id)
 		}
 	}
@@ -26,7 +30,7 @@ func (w *World) syncCopy(id copyID) {
 	if held := w.copies[id]; len(anchors) == 0 || (held != nil && held.anchors.Equal(anchors)) || w.Stuck["ConfigMap "+id.namespace+"/"+id.bundle] || w.lazy() {
 		return
 	}
-	w.copies[id] = &bundleCopy{anchors: anchors, changed: w.Now}
+	w.copies[id] = &bundleCopy{via: v1alpha1.ViaBundle, anchors: anchors, changed: w.Now}
 }
 
 func (w *World) bundleNames() []string {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 )
@@ -64,7 +65,13 @@ type World struct {
 	bundles    map[string]planner.Bundle
 	copies     map[copyID]*bundleCopy
 	// seen are the anchors of each bundle as trust-manager last saw it.
-	seen      map[string]pki.Anchors
+	seen map[string]pki.Anchors
+	// foreign are the Secrets that somebody else made, and outside the external issuers by
+	// their specs.
+	foreign map[planner.Ref]bool
+	outside map[string]*caSecret
+	// told is the last plan.
+	told      planner.Plan
 	leaves    map[planner.Ref]*leaf
 	workloads []*workload
 	leafLife  time.Duration
@@ -83,10 +90,18 @@ type verdictID struct{ leaf, anchors pki.Fingerprint }
 
 type copyID struct{ bundle, namespace string }
 
-// bundleCopy is a namespace's ConfigMap and when it last changed.
+// bundleCopy is a namespace's ConfigMap, who writes it, and when it last changed.
 type bundleCopy struct {
-	anchors pki.Anchors
-	changed time.Time
+	via      v1alpha1.BundleVia
+	anchors  pki.Anchors
+	changed  time.Time
+	revision int
+}
+
+// writeCopy writes a copy that is not trust-manager's.
+func (w *World) writeCopy(id copyID, via v1alpha1.BundleVia, anchors pki.Anchors) {
+	w.revisions++
+	w.copies[id] = &bundleCopy{via: via, anchors: anchors, changed: w.Now, revision: w.revisions}
 }
 
 // New makes a world in which nothing has been issued yet.
@@ -104,6 +119,8 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		bundles:    map[string]planner.Bundle{},
 		copies:     map[copyID]*bundleCopy{},
 		seen:       map[string]pki.Anchors{},
+		foreign:    map[planner.Ref]bool{},
+		outside:    map[string]*caSecret{},
 		leaves:     map[planner.Ref]*leaf{},
 		verified:   map[verdictID]error{},
 		leafLife:   cmp.Or(users.LeafLife, leafLife),
@@ -130,6 +147,7 @@ func (w *World) neighbours() {
 	w.issueLeaves()
 	w.answerCanaries()
 	w.syncCopies()
+	w.obey()
 	for _, workload := range w.workloads {
 		w.roll(workload)
 		w.reload(workload)
