@@ -422,7 +422,7 @@ func (c *course) fromName() string {
 		}
 	}
 	for _, k := range c.keys {
-		if k != c.to && k.going() && k.present() {
+		if k != c.to && k.going() && (k.present() || c.anchored(k)) {
 			return k.name
 		}
 	}

@@ -17,8 +17,8 @@ import (
 )
 
 // settledSite is a random site at rest, on its first keys.
-func settledSite(t *rapid.T, record bool) (*simulation.World, shape) {
-	site := rapid.SampledFrom(shapes).Draw(t, "shape")
+func settledSite(t *rapid.T, among []shape, record bool) (*simulation.World, shape) {
+	site := rapid.SampledFrom(among).Draw(t, "shape")
 	world := site.world(t, site.drawUsers(t))
 	world.Recreate = true
 	if record {
@@ -69,7 +69,7 @@ func phaseOf(plan planner.Plan, authority string) planner.Phase {
 // and a hold names it.
 func TestFailClosed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		world, site := settledSite(t, rapid.Bool().Draw(t, "record"))
+		world, site := settledSite(t, homely(), rapid.Bool().Draw(t, "record"))
 		users := world.Observe()
 		stuck, phase := drawStuck(t, users, site)
 		world.Stuck = map[string]bool{stuck: true}
@@ -118,7 +118,7 @@ func drawStuck(t *rapid.T, users planner.Observed, site shape) (string, planner.
 // is named, and nothing that it may chain to goes.
 func TestUnknownLeavesHold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		world, site := settledSite(t, rapid.Bool().Draw(t, "record"))
+		world, site := settledSite(t, homely(), rapid.Bool().Draw(t, "record"))
 		lost := rapid.SampledFrom(world.Observe().Leaves).Draw(t, "lost").Ref
 		world.LoseRequest(lost)
 		world.Desired = site.desired(site.keysTo("k2"))
@@ -287,7 +287,7 @@ func expectOutlivingNamed(t *rapid.T, world *simulation.World, plan planner.Plan
 // same end as without.
 func TestCrashAnywhereConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		world, site := settledSite(t, rapid.Bool().Draw(t, "record"))
+		world, site := settledSite(t, shapes, rapid.Bool().Draw(t, "record"))
 		world.Desired = site.desired(site.keysTo("k2"))
 		for range 80 {
 			if rapid.IntRange(0, 1).Draw(t, "crash") == 0 {
@@ -310,7 +310,7 @@ func TestCrashAnywhereConverges(t *testing.T) {
 // settled, and no leaf is reissued over it; and bundles lose nothing.
 func TestNothingIsAdoptedSilently(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		world, site := settledSite(t, rapid.Bool().Draw(t, "record"))
+		world, site := settledSite(t, homely(), rapid.Bool().Draw(t, "record"))
 		authority := rapid.SampledFrom(world.Observe().Keys).Draw(t, "key").Authority
 		object := planner.Ref{Namespace: authority.Namespace, Name: planner.KeyObjectName(authority.Name, site.firstPair(authority.Name))}
 		before, swapped := world.Observe(), rapid.Bool().Draw(t, "swapped")
@@ -351,7 +351,7 @@ func TestNothingIsAdoptedSilently(t *testing.T) {
 // the keys' Secrets, with which the site goes on as it was.
 func TestAnotherClusterIsHeld(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		world, site := settledSite(t, true)
+		world, site := settledSite(t, homely(), true)
 		recorded := world.Record().Keys
 		backup := world.Wipe()
 		world.Disorder = true
@@ -407,7 +407,7 @@ func TestOwnCAIsNoBundle(t *testing.T) {
 			t.Fatalf("nothing names %s, or %s is at %s\n%s", users.Workloads[at], root, phaseOf(plan, root), world.Log())
 		}
 		for i, issuer := range world.Observe().Issuers {
-			if site.topOf(issuer.Ref) == root && issuer.SecretName != before[i].SecretName {
+			if site.topOf(issuer.Ref) == root && issuer.SecretName+issuer.Spec != before[i].SecretName+before[i].Spec {
 				t.Fatalf("%s moved\n%s", issuer.Ref, world.Log())
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -133,9 +134,7 @@ func (w *World) obeyIn(id copyID, bundle v1alpha1.TrustBundle) {
 		held = c.anchors
 	}
 	next := held.Union(w.listed(bundle))
-	if w.isAskedToShrink(id) {
-		next = slices.DeleteFunc(slices.Clone(next), w.retired)
-	}
+	next = slices.DeleteFunc(slices.Clone(next), func(anchor pki.Certificate) bool { return w.isAskedToTake(id, anchor) })
 	if len(next) == 0 || next.Equal(held) {
 		return
 	}
@@ -166,14 +165,25 @@ func (w *World) listed(bundle v1alpha1.TrustBundle) pki.Anchors {
 	return pki.NewAnchors(found...)
 }
 
-// isAskedToShrink reports whether the last plan asked to have anchors taken out of a copy.
-func (w *World) isAskedToShrink(id copyID) bool {
+// isAskedToTake reports whether the last plan asked to have an anchor taken out of a copy.
+func (w *World) isAskedToTake(id copyID, anchor pki.Certificate) bool {
 	for _, rollover := range w.told.Rollovers {
 		if slices.ContainsFunc(rollover.Holds, func(h planner.Hold) bool {
-			return h.Gate == "anchors" && h.Subject == fmt.Sprintf("ConfigMap %s/%s", id.namespace, id.bundle)
+			return h.Gate == "anchors" && h.Subject == fmt.Sprintf("ConfigMap %s/%s", id.namespace, id.bundle) && strings.Contains(h.Why, anchor.String())
 		}) {
 			return true
 		}
 	}
 	return false
+}
+
+// Smuggle writes a certificate into one namespace's copy of a bundle, behind reanchor's back.
+func (w *World) Smuggle(namespace, bundle string, key v1alpha1.AuthorityKey) {
+	certificates, err := pki.ParsePEM([]byte(key.Certificate))
+	if err != nil {
+		panic(fmt.Sprintf("simulation: smuggle into %s/%s: %v", namespace, bundle, err))
+	}
+	id := copyID{bundle, namespace}
+	w.writeCopy(id, w.copies[id].via, w.copies[id].anchors.Union(pki.NewAnchors(certificates...)))
+	w.Say("somebody writes %s into ConfigMap %s/%s", certificates[0], namespace, bundle)
 }

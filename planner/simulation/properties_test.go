@@ -86,7 +86,7 @@ func TestAnySubsetConverges(t *testing.T) {
 // the other and in the middle of each other, and the others stay.
 func TestAnyAuthorityAlone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		world, site := settledSite(t, rapid.Bool().Draw(t, "record"))
+		world, site := settledSite(t, alone(), rapid.Bool().Draw(t, "record"))
 		signer := map[string]int{}
 		for _, name := range site.authorities {
 			signer[name] = 1

@@ -3,6 +3,7 @@ package simulation_test
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -114,6 +115,12 @@ var shapes = []shape{
 		origins: map[string]origin{"fleet-root": mixed},
 		via:     map[string]v1alpha1.BundleVia{"fleet-trust": v1alpha1.ViaConfigMap},
 	},
+}
+
+// alone are the shapes of which any authority can roll alone: under an offline root the
+// next intermediate must arrive with it.
+func alone() []shape {
+	return slices.DeleteFunc(slices.Clone(shapes), func(s shape) bool { return slices.Contains(slices.Collect(maps.Values(s.origins)), underSafe) })
 }
 
 // world is a site on its first day, within reach of all keys that may come.
