@@ -7,7 +7,9 @@ BIN    := $(ROOT)/.bin
 TOOL   := go tool -modfile=$(ROOT)/tools/go.mod
 # Tests that need the control plane and TLS clients carry the build tag e2e.
 E2E    := ./applier ./fixtures/...
-PACKAGES := mosquitto mosquitto-clients openssl git
+# Where generated files lie.
+GENERATED := api config docs/reference
+PACKAGES := mosquitto mosquitto-clients openssl git bind9
 
 .PHONY: help deps build check lint generated test e2e demo cluster-up cluster-down golden generate bench soak
 
@@ -37,15 +39,15 @@ lint:
 	$(TOOL) staticcheck -tags e2e ./...
 
 generated:
-	@before=$$(git status --porcelain -- api config | sha256sum; git diff -- api config | sha256sum); \
+	@before=$$(git status --porcelain -- $(GENERATED) | sha256sum; git diff -- $(GENERATED) | sha256sum); \
 	$(MAKE) --no-print-directory generate; \
-	after=$$(git status --porcelain -- api config | sha256sum; git diff -- api config | sha256sum); \
-	if [ "$$before" != "$$after" ]; then echo "generated files were stale: commit what \`make generate\` wrote"; git status --short -- api config; exit 1; fi
+	after=$$(git status --porcelain -- $(GENERATED) | sha256sum; git diff -- $(GENERATED) | sha256sum); \
+	if [ "$$before" != "$$after" ]; then echo "generated files were stale: commit what \`make generate\` wrote"; git status --short -- $(GENERATED); exit 1; fi
 
-generate: ## write deep copies, the CRD and the JSON Schemas anew
+generate: ## write deep copies, the CRD, the JSON Schemas and the reference anew
 	$(TOOL) controller-gen object paths=./api/...
 	$(TOOL) controller-gen crd paths=./api/... output:crd:dir=config/crd
-	go run ./api/v1alpha1/schemas/generate api/v1alpha1 api/v1alpha1/schemas
+	go run ./api/v1alpha1/schemas/generate api/v1alpha1 api/v1alpha1/schemas config/crd/reanchor.dev_trustdomains.yaml docs/reference
 
 golden: ## write the golden files anew; read the difference before you commit it
 	go test ./planner/... ./renderer/... ./reconciler/... -update
