@@ -277,7 +277,7 @@ func (c *course) targetIssuer(issuer Issuer, k *key) TargetIssuer {
 		target.Spec = k.given.issuer
 	case k.hasForeignSecret():
 		target.Secret = k.foreignSecret()
-	case issuer.Exists && issuer.SecretName == "":
+	case issuer.Exists && issuer.SecretName == "" && c.keyBehind(issuer) == k:
 		target.Spec = issuer.Spec
 	}
 	return target

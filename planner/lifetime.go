@@ -2,7 +2,10 @@ package planner
 
 import (
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
 )
 
 // closing is how long before its end a key's issuers are taken away at the latest:
@@ -87,11 +90,17 @@ func (c *course) longestLife() time.Duration {
 		longest = max(longest, leaf.life())
 	}
 	for _, child := range c.children {
-		if child.spec.Duration != nil {
+		if child.spec.Duration != nil && child.makesKeys() {
 			longest = max(longest, child.spec.Duration.Duration)
 		}
 	}
 	return longest
+}
+
+// makesKeys reports whether a key of the authority is made here: one from elsewhere lives as
+// long as it says.
+func (c *course) makesKeys() bool {
+	return slices.ContainsFunc(c.spec.Keys, func(k v1alpha1.AuthorityKey) bool { return !k.Given() })
 }
 
 // watchLeaves names the leaves that end after the key that signed them: nothing that

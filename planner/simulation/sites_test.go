@@ -125,7 +125,7 @@ func alone() []shape {
 
 // world is a site on its first day, within reach of all keys that may come.
 func (s shape) world(t *rapid.T, users simulation.Users) *simulation.World {
-	for _, key := range []string{"k1", "k2", "k3", "k9"} {
+	for _, key := range []string{"k1", "k2", "k3", "k4", "k5", "k9"} {
 		s.desired(s.keysTo(key))
 	}
 	world := simulation.New(rapid.Uint64().Draw(t, "seed"), s.desired(s.first()), users)
