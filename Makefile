@@ -9,7 +9,7 @@ TOOL   := go tool -modfile=$(ROOT)/tools/go.mod
 E2E    := ./applier ./fixtures/...
 # Where generated files lie.
 GENERATED := api config docs/reference
-PACKAGES := mosquitto mosquitto-clients openssl git bind9
+PACKAGES := mosquitto mosquitto-clients openssl git bind9 strace
 
 .PHONY: help deps build check lint generated test e2e demo cluster-up cluster-down golden generate bench soak
 

@@ -1,8 +1,8 @@
 // Package architecture holds the lines between the packages: imports run downward
 // only, decisions are pure, and the clock is read by commands alone.
 //
-//	cmd → {reconciler, registrar, dashboard}
-//	    → {applier, inventory, renderer, gitsource, policies} → planner → {pki, api}
+//	cmd → {reconciler, receiver, registrar, dashboard}
+//	    → {applier, inventory, renderer, gitsource, policies} → planner → api → pki
 package architecture
 
 import (
@@ -29,10 +29,11 @@ const module = "github.com/reanchor/reanchor"
 // storeys are the packages of the house, from the ground up: a package imports
 // only from storeys below its own.
 var storeys = [][]string{
-	{"api/v1alpha1", "pki"},
+	{"pki"},
+	{"api/v1alpha1"},
 	{"planner"},
 	{"applier", "inventory", "renderer", "gitsource", "policies"},
-	{"reconciler", "registrar", "dashboard"},
+	{"reconciler", "receiver", "registrar", "dashboard"},
 	{"cmd/"},
 }
 
@@ -48,7 +49,7 @@ var keepers = map[string][]string{
 	"github.com/go-git/":      {"gitsource"},
 	"sigs.k8s.io/kustomize/":  {"renderer"},
 	"github.com/fluxcd/pkg/":  {"reconciler", "cmd/"},
-	"github.com/prometheus/":  {"reconciler", "registrar", "dashboard", "cmd/"},
+	"github.com/prometheus/":  {"reconciler", "receiver", "registrar", "dashboard", "cmd/"},
 	"github.com/spf13/cobra":  {"cmd/"},
 	"k8s.io/client-go":        {"applier", "inventory", "reconciler", "registrar", "dashboard", "cmd/"},
 	"sigs.k8s.io/controller-": {"applier", "inventory", "reconciler", "registrar", "dashboard", "cmd/"},

@@ -325,10 +325,27 @@ func grows(standing Bundle, now v1alpha1.BundleTarget) bool {
 	was := standing.Target
 	return (was.ConfigMap == now.ConfigMap || was.ConfigMap.Key == "") &&
 		(was.Secret == now.Secret || was.Secret.Key == "") &&
-		(was.AdditionalFormats.JKS == nil || reflect.DeepEqual(was.AdditionalFormats.JKS, now.AdditionalFormats.JKS)) &&
-		(was.AdditionalFormats.PKCS12 == nil || reflect.DeepEqual(was.AdditionalFormats.PKCS12, now.AdditionalFormats.PKCS12)) &&
+		keepsJKS(was.AdditionalFormats.JKS, now.AdditionalFormats.JKS) && keepsPKCS12(was.AdditionalFormats.PKCS12, now.AdditionalFormats.PKCS12) &&
 		(standing.Via == v1alpha1.ViaConfigMap || sameSelector(was.NamespaceSelector.MatchLabels, now.NamespaceSelector.MatchLabels) &&
 			sameSelector(was.NamespaceSelector.MatchExpressions, now.NamespaceSelector.MatchExpressions))
+}
+
+// keepsJKS reports whether a Java keystore stays as it was. A password that nobody gave is
+// trust-manager's own.
+func keepsJKS(was, now *v1alpha1.KeystoreFormat) bool {
+	return was == nil || now != nil && was.Key == now.Key && passwordOr(was.Password, v1alpha1.DefaultJKSPassword) == passwordOr(now.Password, v1alpha1.DefaultJKSPassword)
+}
+
+// keepsPKCS12 reports the same of a PKCS #12 store.
+func keepsPKCS12(was, now *v1alpha1.PKCS12Format) bool {
+	return was == nil || now != nil && was.Key == now.Key && was.Profile == now.Profile && passwordOr(was.Password, "") == passwordOr(now.Password, "")
+}
+
+func passwordOr(password *string, absent string) string {
+	if password == nil {
+		return absent
+	}
+	return *password
 }
 
 func sameSelector[T any](a, b T) bool {

@@ -305,11 +305,14 @@ func (c *course) wantsIssuer(k *key) bool {
 // about to: an Issuer serves its own namespace alone.
 func (c *course) servesElsewhere(k *key) bool {
 	for _, pair := range k.under {
-		if pair.Authority.Namespace != c.ref.Namespace {
+		child := c.turn.courseNamed(pair.Authority)
+		if pair.Authority.Namespace != c.ref.Namespace && !child.keyNamed(pair.Name).fromElsewhere() {
 			return true
 		}
 	}
-	return k == c.to && c.reached(Reissue) && slices.ContainsFunc(c.children, func(child *course) bool { return child.ref.Namespace != c.ref.Namespace })
+	return k == c.to && c.reached(Reissue) && slices.ContainsFunc(c.children, func(child *course) bool {
+		return child.ref.Namespace != c.ref.Namespace && child.makesKeys()
+	})
 }
 
 // caSpec is what the key's certificate is like. Once something was issued it is

@@ -71,10 +71,10 @@ func (d Document) String() string {
 // fills in their defaults. The file's name is used in errors alone.
 //
 // What is not of reanchor's API group is passed over. What is, is decoded
-// strictly: an unknown, duplicate or missing field, a value of the wrong type, an
-// unknown kind or version and a field that is not enforced yet are errors. All
-// errors of the file come back together, as an [ErrorList], and no document with
-// them; each has file and line.
+// strictly: an unknown, duplicate or missing field, a value of the wrong type and an
+// unknown kind or version are errors. All errors of the file come back together, as an
+// [ErrorList], and no document with them; each has file and line. What is not enforced
+// yet is decoded like anything else, and refused by [Validate].
 //
 // A file of more than [MaxFileSize] bytes, or nested or aliased beyond reason, is
 // refused before anything is made of it.
@@ -123,30 +123,38 @@ func (d *decoder) ours(root *yaml.Node, version, kind string) bool {
 	case version != APIVersion:
 		d.refuse(topLevel(root, "apiVersion"), "apiVersion", "%s is not known: write %s", quote(version), APIVersion)
 	case kind == "":
-		d.refuse(root, "kind", "is missing: write %s", oneOf(kinds))
+		d.refuse(root, "kind", "is missing: write %s", oneOf(enforcedKinds()))
 	case kind == kindTrustDomain:
 		d.refuse(topLevel(root, "kind"), "kind", "TrustDomain is an object of the cluster, not a document: "+
 			"apply it with kubectl, and keep it outside the folder that it names")
-	case slices.Contains(plannedKinds, kind):
-		d.refuse(topLevel(root, "kind"), "kind", "%s is not supported yet", kind)
 	case !known:
-		d.refuse(topLevel(root, "kind"), "kind", "%s is not known: write %s%s", quote(kind), oneOf(kinds), didYouMean(kind, kinds))
+		d.refuse(topLevel(root, "kind"), "kind", "%s is not known: write %s%s", quote(kind), oneOf(enforcedKinds()), didYouMean(kind, kinds))
 	default:
 		return true
 	}
 	return false
 }
 
-var kinds = []string{KindAuthority, KindIssuerBinding, KindTrustBundle}
+// kindTrustDomain is the one kind of ours that is no document.
+const kindTrustDomain = "TrustDomain"
 
+var kinds = []string{KindAuthority, KindIssuerBinding, KindTrustBundle, KindDeviceGroup, KindDevice, KindPolicy}
+
+// newObject is an empty object of one of the kinds.
 func newObject(kind string) Object {
 	switch kind {
 	case KindAuthority:
 		return &Authority{}
 	case KindIssuerBinding:
 		return &IssuerBinding{}
-	default:
+	case KindTrustBundle:
 		return &TrustBundle{}
+	case KindDeviceGroup:
+		return &DeviceGroup{}
+	case KindDevice:
+		return &Device{}
+	default:
+		return &Policy{}
 	}
 }
 

@@ -161,9 +161,11 @@ func TestDecodeErrors(t *testing.T) {
 			head + "kind: TrustBundle\nmetadata: {}\nspec:\n  target: {configMap: }\n",
 			[]string{
 				`f.yaml:3: metadata.name: is missing`,
-				`f.yaml:5: spec.authorities: is missing`,
-				`f.yaml:5: spec.target.configMap: is missing`,
 			},
+		},
+		"missing target": {
+			head + "kind: TrustBundle\nmetadata: {name: t}\nspec:\n  via: Bundle\n",
+			[]string{`f.yaml:5: spec.target: is missing`},
 		},
 		"missing spec": {
 			head + "kind: IssuerBinding\nmetadata: {name: x}\n",
@@ -255,42 +257,52 @@ func TestDecodeErrors(t *testing.T) {
 			[]string{`f.yaml:2: kind: TrustDomain is an object of the cluster, not a document: apply it with kubectl, and keep it outside the folder that it names`},
 		},
 		"errors of several documents": {
-			head + "kind: Device\n---\n" + head + "kind: Policy\n---\n" + head + "kind: DeviceGroup\n",
+			head + "kind: Device\nmetadata: {name: d}\n---\n" + head + "kind: Policy\nmetadata: {name: p}\nspec: {match: {}}\n---\n" +
+				head + "kind: DeviceGroup\nmetadata: {name: g}\nspec: {issuer: {name: fleet}, namespace: plant, bootstrap: {identity: Name}}\n",
 			[]string{
-				`f.yaml:2: kind: Device is not supported yet`,
-				`f.yaml:5: kind: Policy is not supported yet`,
-				`f.yaml:8: kind: DeviceGroup is not supported yet`,
+				`f.yaml:1: spec: is missing`,
+				`f.yaml:8: spec.match.kinds: is missing`,
+				`f.yaml:8: spec.validations: is missing`,
+				`f.yaml:13: spec.bootstrap.certificates: is missing`,
+				`f.yaml:13: spec.bootstrap.identity: "Name" is not known: write SubjectCommonName, SubjectSerialNumber, DNSName, URI or Fingerprint`,
+				`f.yaml:13: spec.issuer.kind: is missing`,
 			},
 		},
-		"planned fields and values of an authority": {
-			authorityWith(subjectLine +
-				"  keys: [{name: a, state: Compromised, secret: {}, certificate: x, issuer: {}}]\n" +
-				"  rollover:\n    waves: [1]\n    windows: []\n    waitForOffline: 1h\n    confirm: Devices\n"),
+		"types of what is not enforced yet": {
+			authorityWith(subjectLine+keysLine+"  rollover:\n    waves: [1, 2.5, all]\n    windows: [{cron: 0, duration: 4}]\n    waitForOffline: long\n") +
+				"---\n" + head + "kind: IssuerBinding\nmetadata: {name: b}\nspec: {scope: Cluster, authority: a, references: [{kind: Pod}]}\n",
 			[]string{
-				`f.yaml:6: spec.keys[0].certificate: is not supported yet: take it out`,
-				`f.yaml:6: spec.keys[0].issuer: is not supported yet: take it out`,
-				`f.yaml:6: spec.keys[0].secret: is not supported yet: take it out`,
-				`f.yaml:6: spec.keys[0].state: Compromised is not supported yet: write Trusted, Signing or Retired`,
-				`f.yaml:8: spec.rollover.waves: is not supported yet: take it out`,
-				`f.yaml:9: spec.rollover.windows: is not supported yet: take it out`,
-				`f.yaml:10: spec.rollover.waitForOffline: is not supported yet: take it out`,
-				`f.yaml:11: spec.rollover.confirm: Devices is not supported yet: write Workloads`,
+				`f.yaml:8: spec.rollover.waves[1]: want a whole number, not a fraction`,
+				`f.yaml:8: spec.rollover.waves[2]: want a whole number, not a string`,
+				`f.yaml:9: spec.rollover.windows[0].cron: want a string, not a number: put it in quotes`,
+				`f.yaml:9: spec.rollover.windows[0].duration: want a duration such as 90s, 10m or 24h, not a number`,
+				`f.yaml:10: spec.rollover.waitForOffline: "long" is not a duration: write it in hours, minutes and seconds, such as 24h, 10m or 1m30s`,
+				`f.yaml:15: spec.references[0].apiVersion: is missing`,
+				`f.yaml:15: spec.references[0].fieldPath: is missing`,
+				`f.yaml:15: spec.references[0].name: is missing`,
 			},
 		},
-		"planned fields and values of a bundle": {
-			head + "kind: TrustBundle\nmetadata: {name: t}\nspec:\n  authorities: [root]\n  via: ConfigMap\n" +
-				"  target: {configMap: {key: ca.crt}, secret: {}}\n  probes: []\n  certificates: []\n  useDefaultCAs: false\n",
+		"keys from elsewhere": {
+			authorityWith("  keys:\n  - {name: a, state: Signing, secret: plant-ca, certificate: {}}\n  - {name: b, state: Trusted, secret: {nam: plant-ca}, issuer: vault}\n  - {name: c, state: Trusted, certificate: \"\"}\n"),
 			[]string{
-				`f.yaml:6: spec.via: ConfigMap is not supported yet: write Bundle`,
-				`f.yaml:7: spec.target.secret: is not supported yet: take it out`,
-				`f.yaml:8: spec.probes: is not supported yet: take it out`,
-				`f.yaml:9: spec.certificates: is not supported yet: take it out`,
-				`f.yaml:10: spec.useDefaultCAs: is not supported yet: take it out`,
+				`f.yaml:6: spec.keys[0].certificate: want a string, not a mapping`,
+				`f.yaml:6: spec.keys[0].secret: want a mapping, not a string`,
+				`f.yaml:7: spec.keys[1].issuer: want a mapping, not a string`,
+				`f.yaml:7: spec.keys[1].secret.nam: unknown field; did you mean "name"?`,
+				`f.yaml:7: spec.keys[1].secret.name: is missing`,
+				`f.yaml:8: spec.keys[2].certificate: is empty: fill it in, or take it out`,
 			},
 		},
-		"planned field of a binding": {
-			head + "kind: IssuerBinding\nmetadata: {name: b}\nspec: {scope: Cluster, authority: a, references: []}\n",
-			[]string{`f.yaml:4: spec.references: is not supported yet: take it out`},
+		"an issuer's spec that JSON has not": {
+			authorityWith("  keys:\n  - name: a\n    state: Signing\n    issuer:\n      vault: {path: .inf, server: !!binary aGk=, server: b, <<: {}, auth: [~]}\n      acme: {\"e\\x1b\": \"\\x1b\"}\n"),
+			[]string{
+				`f.yaml:9: spec.keys[0].issuer.vault: merge keys (<<) are not supported: write the fields out`,
+				`f.yaml:9: spec.keys[0].issuer.vault.auth[0]: is empty`,
+				`f.yaml:9: spec.keys[0].issuer.vault.path: want a value that JSON has, not a fraction`,
+				`f.yaml:9: spec.keys[0].issuer.vault.server: stands twice: it is on line 9 already`,
+				`f.yaml:9: spec.keys[0].issuer.vault.server: want a value that JSON has, not a value tagged "!!binary"`,
+				`f.yaml:10: spec.keys[0].issuer.acme.e?: has a control character in it`,
+			},
 		},
 		"not YAML": {
 			"a: b\nc: [\n",
@@ -378,10 +390,35 @@ func TestDecodeRefusesWhatIsTooMuch(t *testing.T) {
 }
 
 func TestDecodeTellsNoMoreThanAHundredErrors(t *testing.T) {
-	_, err := Decode("f.yaml", []byte(strings.Repeat(head+"kind: Device\n---\n", 1000)))
+	_, err := Decode("f.yaml", []byte(strings.Repeat(head+"kind: Devise\n---\n", 1000)))
 	var list ErrorList
 	if !errors.As(err, &list) || len(list) != maxErrors {
 		t.Errorf("got %d errors, want %d", len(list), maxErrors)
+	}
+}
+
+// However an issuer's spec is written, it is kept in one form.
+func TestDecodeKeepsIssuersInOneForm(t *testing.T) {
+	const want = `{"vault":{"auth":{"tokenSecretRef":{"key":"2026-01-01","name":"t"}},"caBundle":"","n":[1,2.5,18446744073709551615,true],"path":"<p>"}}`
+	for name, issuer := range map[string]string{
+		"flow":    `{vault: {path: <p>, caBundle: "", n: [1, 2.5, 18446744073709551615, true], auth: {tokenSecretRef: {name: t, key: 2026-01-01}}}}`,
+		"block":   "\n      vault:\n        auth: {tokenSecretRef: {key: \"2026-01-01\", name: t}}\n        n: [0x1, 2.50, 18446744073709551615, true]\n        path: <p>\n        caBundle: ''\n        server:\n",
+		"aliases": `{vault: {path: <p>, caBundle: "", n: [&one 1.0, 2.5, 18446744073709551615, true], auth: {tokenSecretRef: &ref {name: &t t, key: 2026-01-01}}}, acme: }`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			documents, err := Decode("f.yaml", []byte(authorityWith("  keys:\n  - name: a\n    state: Signing\n    issuer: "+issuer+"\n")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got, wanted any
+			raw := documents[0].Object.(*Authority).Spec.Keys[0].Issuer.Raw
+			if json.Unmarshal(raw, &got) != nil || json.Unmarshal([]byte(want), &wanted) != nil || !reflect.DeepEqual(got, wanted) {
+				t.Errorf("got  %s\nwant %s", raw, want)
+			}
+			if first := documents[0].line("spec.keys[0].issuer.vault.nowhere"); first < 8 {
+				t.Errorf("what stands in the issuer is on line %d", first)
+			}
+		})
 	}
 }
 
@@ -395,6 +432,18 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(authorityWith(subjectLine + keysLine + "  rollover: {soak: &x 1h, skew: *x}\n  <<: *x\n")))
 	f.Add([]byte(root + separator + under("b", "root", "pki", "{name: a, state: Signing}", "") + separator + under("c", "d", "pki", "{name: a, state: Signing}", "")))
 	f.Add([]byte(head + "kind: TrustBundle\nmetadata: {name: ?}\nspec: {authorities: [!!binary aGk=, 2025-01-01]}\n"))
+	f.Add([]byte(documents(
+		givenRoot("plant", "pki", key("a", "Signing", newSigner(f, "Plant Root", nil).certificateField())+", "+key("b", "Trusted", behindVault, "certificate: x")),
+		givenUnder("issuing", "plant", "pki", key("c", "Signing", inSecret, newSigner(f, "Issuing", newSigner(f, "Plant Root", nil)).certificateField())),
+		bundleOf("t", "authorities: [plant], certificates: [x], useDefaultCAs: true, target: {secret: {key: a}, additionalFormats: {jks: {key: a}, pkcs12: {key: b, password: ''}}}, probes: [{address: a}]"),
+	)))
+	f.Add([]byte(documents(
+		groupOf(f, "sensors", "  approval: AllowList\n  allow: ['[']\n  certificate: {duration: 2h, dnsNames: ['{{ .ID }}.a']}\n"),
+		deviceOf("one", "group: sensors, request: "+quoted(request(f, "one"))),
+		head+"kind: Policy\nmetadata: {name: p}\nspec: {match: {kinds: [Issuer]}, validations: [{expression: a}]}\n",
+	)))
+	f.Add([]byte(authorityWith(keysLine + "  rollover: {waves: [1, 100], windows: [{cron: a, duration: 1h}], waitForOffline: 1h, confirm: Devices}\n")))
+	f.Add([]byte(givenRoot("a", "pki", "{name: a, state: Signing, issuer: {vault: {path: .5e3, n: [-0, -0.0, 1e30, 18446744073709551615, 0x10, &a {b: c}, *a], \"\\t\": 2026-01-01}}}")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		documents, err := Decode("f.yaml", data)
 		if err != nil {

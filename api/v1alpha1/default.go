@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"cmp"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,7 +20,20 @@ const (
 	// goes unseen.
 	DefaultCanaryInterval = time.Hour
 	DefaultVia            = ViaBundle
+	// DefaultJKSPassword is the one that Java programs expect.
+	DefaultJKSPassword = "changeit"
+
+	DefaultApproval       = ApprovalAutomatic
+	DefaultKeys           = KeysDevice
+	DefaultDeviceState    = DeviceActive
+	DefaultDeviceDuration = 2160 * time.Hour
+	DefaultDeviceUsage    = "client auth"
+	// renewalPart of a device's certificate is left when it is renewed.
+	renewalPart = 3
 )
+
+// DefaultKeyAlgorithms are those that a device's key may be of.
+func DefaultKeyAlgorithms() []KeyAlgorithm { return []KeyAlgorithm{ECDSA, Ed25519} }
 
 // Default fills in what the document leaves out. [Decode] has done it already.
 func (a *Authority) Default() {
@@ -54,12 +68,38 @@ func (r *Rollover) Default() {
 	}
 }
 
-// Default fills in who writes the copies. [Decode] has done it already.
+// Default fills in who writes the copies, and the password of a Java keystore. [Decode]
+// has done it already.
 func (b *TrustBundle) Default() {
-	if b.Spec.Via == "" {
-		b.Spec.Via = DefaultVia
+	b.Spec.Via = cmp.Or(b.Spec.Via, DefaultVia)
+	if jks := b.Spec.Target.AdditionalFormats.JKS; jks != nil && jks.Password == nil {
+		jks.Password = new(DefaultJKSPassword)
 	}
 }
+
+// Default fills in who admits a device, who makes its key and what its certificate is
+// like. [Decode] has done it already.
+func (g *DeviceGroup) Default() {
+	g.Spec.Approval = cmp.Or(g.Spec.Approval, DefaultApproval)
+	g.Spec.Keys = cmp.Or(g.Spec.Keys, DefaultKeys)
+	g.Spec.Certificate.Default()
+}
+
+// Default fills in what a device's certificate is like. It is renewed when a third of its
+// duration is left.
+func (c *DeviceCertificate) Default() {
+	defaultDuration(&c.Duration, DefaultDeviceDuration)
+	defaultDuration(&c.RenewBefore, c.Duration.Duration/renewalPart)
+	if len(c.KeyAlgorithms) == 0 {
+		c.KeyAlgorithms = DefaultKeyAlgorithms()
+	}
+	if len(c.Usages) == 0 {
+		c.Usages = []string{DefaultDeviceUsage}
+	}
+}
+
+// Default makes a device active. [Decode] has done it already.
+func (d *Device) Default() { d.Spec.State = cmp.Or(d.Spec.State, DefaultDeviceState) }
 
 func defaultDuration(duration **metav1.Duration, absent time.Duration) {
 	if *duration == nil {

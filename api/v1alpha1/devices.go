@@ -102,7 +102,8 @@ func (Approval) Values() []string {
 type DeviceCertificate struct {
 	// Duration of the certificate; 2160h when absent.
 	Duration *metav1.Duration `json:"duration,omitempty"`
-	// RenewBefore its end; a third of the duration when absent.
+	// RenewBefore is how long before its end the certificate is renewed; a third of the
+	// duration when absent.
 	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
 	// DNSNames of the certificate, in which {{ .ID }} stands for the device's id.
 	DNSNames []string `json:"dnsNames,omitempty"`

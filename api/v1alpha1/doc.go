@@ -5,11 +5,12 @@
 //
 // An [Authority] is one certificate authority through all its keys, an
 // [IssuerBinding] a cert-manager issuer that always signs with the authority's
-// signing key, a [TrustBundle] the anchors that clients hold. They are files, not
-// custom resources: they are read from a Git snapshot, decoded strictly by
-// [Decode] (an unknown field is an error that names file, line and field), checked
-// against each other by [Validate], and described to editors by the JSON Schemas
-// in the folder schemas.
+// signing key, a [TrustBundle] the anchors that clients hold; a [DeviceGroup] says
+// which devices may register, a [Device] is one of them, a [Policy] a rule of the
+// team's own. They are files, not custom resources: they are read from a Git
+// snapshot, decoded strictly by [Decode] (an unknown field is an error that names file,
+// line and field), checked against each other by [Validate], and described to editors by
+// the JSON Schemas in the folder schemas.
 //
 //	apiVersion: reanchor.dev/v1alpha1
 //	kind: Authority
@@ -20,8 +21,9 @@
 //	  - {name: "2025", state: Retired}
 //	  - {name: "2026", state: Signing}
 //
-// A field that the program does not enforce is refused, never accepted and
-// ignored. All that is wrong comes back at once, as an [ErrorList] of lines such as
+// What the program does not enforce yet, a kind, a field or a value ([Unenforced]), is
+// decoded and then refused by Validate, never accepted and ignored. All that is wrong
+// comes back at once, as an [ErrorList] of lines such as
 //
 //	authorities/root.yaml:7: spec.privatKey: unknown field; did you mean "privateKey"?
 //
@@ -52,6 +54,17 @@
 // parent signs for its own namespace, or for any if it lies in cert-manager's cluster
 // resource namespace. Bundles name roots alone, and no CA is declared to live longer
 // than the one that signs it.
+//
+// # Keys from elsewhere
+//
+// A key that says no more than name and state is made here, by cert-manager. Any other
+// is known by the certificate that Git gives, and lies in a Secret that somebody else
+// makes, stays behind an external issuer, or is never here ([AuthorityKey] has the
+// table). Its certificate is its identity, so Validate holds it against everything that
+// Git says: that it is a CA's, that a root's is self-signed and an intermediate's is
+// signed by a key of its parent, that no other key has it, its Secret or its issuer, and
+// that no two signers are mistaken for each other by their names. Such a key of an
+// intermediate has one pair, under the key that signed it.
 //
 // # The object in the cluster
 //

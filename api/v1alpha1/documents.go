@@ -270,9 +270,10 @@ type IssuerBindingSpec struct {
 
 // FieldReference is a field of an object that names an issuer.
 type FieldReference struct {
-	// APIVersion and Kind of the object.
+	// APIVersion of the object, "apps/v1" say.
 	APIVersion string `json:"apiVersion"`
-	Kind       string `json:"kind"`
+	// Kind of the object.
+	Kind string `json:"kind"`
 	// Namespace of the object, unless it is of the cluster.
 	Namespace string `json:"namespace,omitempty"`
 	// Name of the object.
@@ -369,7 +370,8 @@ type SecretTarget struct {
 // AdditionalFormats are keystores with the same anchors
 // (https://cert-manager.io/docs/trust/trust-manager/api-reference/).
 type AdditionalFormats struct {
-	// JKS asks for a Java keystore.
+	// JKS asks for a Java keystore. trust-manager means to give it up, and Java reads
+	// PKCS#12 as well.
 	JKS *KeystoreFormat `json:"jks,omitempty"`
 	// PKCS12 asks for a PKCS#12 store (RFC 7292).
 	PKCS12 *PKCS12Format `json:"pkcs12,omitempty"`
@@ -389,7 +391,8 @@ type KeystoreFormat struct {
 type PKCS12Format struct {
 	// Key of the copy's data that holds the store, "truststore.p12" say.
 	Key string `json:"key"`
-	// Password of the store; empty when absent. See [KeystoreFormat].
+	// Password of the store; none when absent. Like that of a Java keystore it keeps
+	// nothing secret, and stands here in clear.
 	Password *string `json:"password,omitempty"`
 	// Profile of the algorithms: LegacyRC2, LegacyDES or Modern2023; trust-manager's own
 	// choice when absent.

@@ -86,6 +86,9 @@ func short(value string) string {
 func didYouMean(word string, names []string) string {
 	best, distance := "", 1+max(1, min(len(word), quotedLength)/3)
 	for _, name := range names {
+		if max(len(name)-len(word), len(word)-len(name)) >= distance {
+			continue // so many letters at least lie between them
+		}
 		if d := editDistance(strings.ToLower(word), strings.ToLower(name)); d < distance {
 			best, distance = name, d
 		}

@@ -51,6 +51,10 @@ const (
 	// itself: the SHA-256 fingerprints, in lower-case hex, with commas between, of the
 	// anchors that came from spec.certificates of the TrustBundle.
 	AnnotationCertificates = "reanchor.dev/certificates"
+	// AnnotationAcceptRevision is set by a person on a TrustDomain whose branch was
+	// rewritten: the one revision, "main@sha1:<commit>", that may take the place of what
+	// was read before, though its history does not hold it.
+	AnnotationAcceptRevision = "reanchor.dev/accept-revision"
 	// AnnotationIssuerGeneration is set on a canary: the issuer's generation that
 	// it was sent through.
 	AnnotationIssuerGeneration = "reanchor.dev/issuer-generation"

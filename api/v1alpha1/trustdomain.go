@@ -62,6 +62,9 @@ type TrustDomainSpec struct {
 	// +kubebuilder:default={mode: "Enabled"}
 	// +optional
 	WriteBack WriteBack `json:"writeBack,omitempty"`
+	// Webhook lets the repository's server ask for a turn when somebody has pushed.
+	// +optional
+	Webhook *Webhook `json:"webhook,omitempty"`
 	// Prune deletes what is gone from the repository.
 	// +kubebuilder:default=true
 	// +optional
@@ -69,6 +72,7 @@ type TrustDomainSpec struct {
 	// ServiceAccountName of a service account in the TrustDomain's namespace, as which
 	// everything is written to the cluster; the controller's own when absent.
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 	// +optional
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 	// Suspend stops the domain's turns.
@@ -77,6 +81,10 @@ type TrustDomainSpec struct {
 }
 
 // Source is a branch of a Git repository and a folder in it.
+//
+// +kubebuilder:validation:XValidation:rule="!self.url.startsWith('file://') || !has(self.secretRef) && !has(self.certSecretRef) && !has(self.proxySecretRef)",message="a repository at file:// is read from the disk: take secretRef, certSecretRef and proxySecretRef out"
+// +kubebuilder:validation:XValidation:rule="!self.url.startsWith('ssh://') || has(self.secretRef)",message="a repository at ssh:// needs secretRef, with identity and known_hosts"
+// +kubebuilder:validation:XValidation:rule="!self.url.startsWith('ssh://') || !has(self.certSecretRef)",message="certSecretRef is for https://, and url is ssh://: take it out, and put the server's host keys under known_hosts in secretRef"
 type Source struct {
 	// URL of the repository: https://, ssh:// or file://, without a password.
 	// +kubebuilder:validation:MaxLength=2048
@@ -186,6 +194,33 @@ type SigningKey struct {
 	// SecretRef names a Secret in the TrustDomain's namespace with an armoured OpenPGP
 	// private key under git.asc, or an SSH private key under identity, and its passphrase,
 	// if it has one, under passphrase.
+	SecretRef LocalReference `json:"secretRef"`
+}
+
+// WebhookType is how a server signs what it sends.
+// +kubebuilder:validation:Enum=GitHub;GitLab;Gitea;Generic
+type WebhookType string
+
+// The types of webhook.
+const (
+	// WebhookGitHub signs with the header X-Hub-Signature-256.
+	WebhookGitHub WebhookType = "GitHub"
+	// WebhookGitLab sends the token itself in the header X-Gitlab-Token.
+	WebhookGitLab WebhookType = "GitLab"
+	// WebhookGitea signs with the header X-Gitea-Signature or, as Forgejo,
+	// X-Hub-Signature-256.
+	WebhookGitea WebhookType = "Gitea"
+	// WebhookGeneric is whatever signs with the header X-Signature: sha256=….
+	WebhookGeneric WebhookType = "Generic"
+)
+
+// Webhook is a push webhook, which the controller receives at
+// /hook/<namespace>/<name> of the TrustDomain.
+type Webhook struct {
+	// Type is GitHub, GitLab, Gitea (Forgejo too) or Generic.
+	Type WebhookType `json:"type"`
+	// SecretRef names a Secret in the TrustDomain's namespace that holds, under token, what
+	// the server signs with, or sends.
 	SecretRef LocalReference `json:"secretRef"`
 }
 

@@ -7,8 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/reanchor/reanchor/pki"
 )
 
 // DefaultClusterResourceNamespace is where cert-manager looks for the Secrets of
@@ -36,23 +37,19 @@ type Site struct {
 // nowhere.
 func Validate(documents []Document, site Site) (errors, warnings ErrorList) {
 	site.ClusterResourceNamespace = cmp.Or(site.ClusterResourceNamespace, DefaultClusterResourceNamespace)
-	v := validator{
-		site:        site,
-		authorities: map[string]Document{},
-		links:       map[string]*link{},
-		claims:      map[string]claim{},
-		subjects:    map[string]claim{},
-	}
+	v := newValidator(site)
 	for _, document := range documents {
 		v.metadata(document)
-		if authority, ok := document.Object.(*Authority); ok {
-			v.authority(document, authority)
-		}
+		v.enforced(document)
+		v.declare(document)
 	}
 	v.chains()
 	for _, document := range documents {
-		if authority, ok := document.Object.(*Authority); ok {
-			v.chain(document, authority)
+		switch object := document.Object.(type) {
+		case *Authority:
+			v.chain(document, object)
+		case *Device:
+			v.device(document, object)
 		}
 	}
 	for _, document := range documents {
@@ -66,15 +63,58 @@ func Validate(documents []Document, site Site) (errors, warnings ErrorList) {
 	return v.errors.sorted(), v.warnings.sorted()
 }
 
+// declare checks what others refer to, as far as it goes by itself.
+func (v *validator) declare(document Document) {
+	switch object := document.Object.(type) {
+	case *Authority:
+		v.authority(document, object)
+	case *DeviceGroup:
+		v.once(document)
+		v.group(document, object)
+	case *Device:
+		v.once(document)
+	case *Policy:
+		v.once(document)
+		v.policy(document, object)
+	}
+}
+
 type validator struct {
 	site Site
 	// authorities by their names, and the links of those that hang under a root.
 	authorities map[string]Document
 	links       map[string]*link
+	// certificates of the keys of an authority that come from elsewhere; each the zero
+	// value where there is none, or none that can be read.
+	certificates map[*Authority][]pki.Certificate
+	// groups of devices by their names.
+	groups map[string]*DeviceGroup
 	// pairs counts the key pairs of intermediates.
-	pairs            int
-	claims, subjects map[string]claim
+	pairs int
+	// claims are the objects of the cluster, and secrets the names of the keys' Secrets.
+	claims, secrets map[string]claim
+	// subjects are those of keys that are made here, givenSubjects those of keys from
+	// elsewhere, and identities the latter with their key identifiers.
+	subjects, givenSubjects, identities map[string]claim
+	// fingerprints are the certificates of keys from elsewhere.
+	fingerprints     map[pki.Fingerprint]claim
 	errors, warnings ErrorList
+}
+
+func newValidator(site Site) *validator {
+	return &validator{
+		site:          site,
+		authorities:   map[string]Document{},
+		links:         map[string]*link{},
+		certificates:  map[*Authority][]pki.Certificate{},
+		groups:        map[string]*DeviceGroup{},
+		claims:        map[string]claim{},
+		secrets:       map[string]claim{},
+		subjects:      map[string]claim{},
+		givenSubjects: map[string]claim{},
+		identities:    map[string]claim{},
+		fingerprints:  map[pki.Fingerprint]claim{},
+	}
 }
 
 func (v *validator) refuse(document Document, field, format string, args ...any) {
@@ -107,6 +147,18 @@ func (v *validator) claim(document Document, field, object, role string) bool {
 	v.refuse(document, field, "%s would be %s, but it is %s already (%s:%d): rename one of them",
 		object, role, earlier.role, earlier.document.File, max(earlier.document.Line, 1))
 	return false
+}
+
+// once refuses a document whose name another of its kind has.
+func (v *validator) once(document Document) {
+	name := document.Object.kind() + " " + document.Object.meta().Name
+	earlier, taken := v.claims[name]
+	if !taken {
+		v.claims[name] = claim{document: document}
+		return
+	}
+	v.refuse(document, "metadata.name", "%s is declared already (%s:%d): a name is used once among its kind, so rename one of them",
+		name, earlier.document.File, max(earlier.document.Line, 1))
 }
 
 // nameHint says what a name may be. Names end up as object names (RFC 1123,
@@ -147,11 +199,22 @@ func (v *validator) label(document Document, key, value string) {
 func (v *validator) authorityOf(document Document, field, name string) (*Authority, bool) {
 	found, ok := v.authorities[name]
 	if !ok {
-		known := slices.Sorted(maps.Keys(v.authorities))
-		v.refuse(document, field, "there is no Authority %s%s", quote(name), didYouMean(name, known))
+		v.refuse(document, field, "there is no Authority %s%s", quote(name), hint(v, name, v.authorities))
 		return nil, false
 	}
 	return found.Object.(*Authority), true
+}
+
+// maxHints is how many errors may come with a hint: to look through all names for each of
+// very many would take too long.
+const maxHints = 20
+
+// hint is at the nearest of the names that are declared, or nothing.
+func hint[T any](v *validator, name string, declared map[string]T) string {
+	if len(v.errors) >= maxHints {
+		return ""
+	}
+	return didYouMean(name, slices.Sorted(maps.Keys(declared)))
 }
 
 func (v *validator) binding(document Document, binding *IssuerBinding) {
@@ -162,6 +225,10 @@ func (v *validator) binding(document Document, binding *IssuerBinding) {
 	}
 	if authority.Leaving() {
 		v.refuse(document, "spec.authority", "every key of Authority %s is Retired, so nothing is left to sign with: take the binding out, or bind it under another name to another authority", authority.Metadata.Name)
+	}
+	if key, signs := authority.signingKey(); signs && key.isOffline() {
+		v.refuse(document, "spec.authority", "nothing here can sign with key %s of Authority %s, which is offline (it has a certificate alone): "+
+			"bind an intermediate below it, or give the key a secret or an issuer", key.Name, authority.Metadata.Name)
 	}
 	namespace := authority.Metadata.Namespace
 	if binding.Spec.Scope == ScopeCluster {
@@ -176,40 +243,5 @@ func (v *validator) binding(document Document, binding *IssuerBinding) {
 	if own := binding.Metadata.Namespace; own != "" && own != namespace {
 		v.refuse(document, "metadata.namespace", "an Issuer signs only with Secrets of its own namespace, and Authority %s lies in %s: "+
 			"write %s, or leave the namespace out", authority.Metadata.Name, namespace, namespace)
-	}
-}
-
-// clusterRootBundle is the ConfigMap that Kubernetes itself keeps in every
-// namespace.
-const clusterRootBundle = "kube-root-ca.crt"
-
-func (v *validator) bundle(document Document, bundle *TrustBundle) {
-	name := bundle.Metadata.Name
-	v.claim(document, "metadata.name", "Bundle "+name, "the bundle of TrustBundle "+name)
-	if name == clusterRootBundle {
-		v.refuse(document, "metadata.name", "%s is Kubernetes' own ConfigMap in every namespace: choose another name", name)
-	}
-	v.bundleAuthorities(document, bundle.Spec.Authorities)
-	if key := bundle.Spec.Target.ConfigMap.Key; len(validation.IsConfigMapKey(key)) > 0 {
-		v.refuse(document, "spec.target.configMap.key", "%s is not a ConfigMap's key: "+
-			"use at most 253 letters, digits, '-', '_' and '.'", quote(key))
-	}
-	if _, err := metav1.LabelSelectorAsSelector(&bundle.Spec.Target.NamespaceSelector); err != nil {
-		v.refuse(document, "spec.target.namespaceSelector", "is not a label selector: %s", err)
-	}
-}
-
-func (v *validator) bundleAuthorities(document Document, authorities []string) {
-	if len(authorities) == 0 {
-		v.refuse(document, "spec.authorities", "is empty: a bundle needs at least one authority")
-	}
-	for i, name := range authorities {
-		field := fmt.Sprintf("spec.authorities[%d]", i)
-		if authority, found := v.authorityOf(document, field, name); found && authority.Spec.IssuedBy != nil {
-			v.refuse(document, field, "%s is an intermediate, and intermediates never enter a bundle: name its root%s", name, v.rootOf(name))
-		}
-		if slices.Contains(authorities[:i], name) {
-			v.refuse(document, field, "%s stands twice", name)
-		}
 	}
 }

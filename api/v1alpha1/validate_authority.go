@@ -30,10 +30,14 @@ const selfSigned = "self-signed"
 
 func (v *validator) authority(document Document, authority *Authority) {
 	v.authorityName(document, authority)
-	v.subject(document, authority.Spec.Subject)
-	v.privateKey(document, authority.Spec.PrivateKey)
 	v.keys(document, authority)
-	v.durations(document, authority.Spec)
+	v.given(document, authority)
+	v.rollover(document, authority.Spec.Rollover)
+	if authority.makesKeys() {
+		v.subject(document, authority.Spec.Subject)
+		v.privateKey(document, authority.Spec.PrivateKey)
+		v.duration(document, authority.Spec)
+	}
 }
 
 func (v *validator) authorityName(document Document, authority *Authority) {
@@ -59,7 +63,7 @@ func issuerName(authority *Authority, pair string) string {
 
 func (v *validator) subject(document Document, subject Subject) {
 	if subject.CommonName == "" {
-		v.refuse(document, "spec.subject.commonName", "is empty: name the authority, the key's name is appended")
+		v.refuse(document, "spec.subject.commonName", "is missing: name the authority, the name of each key that is made here is appended")
 	}
 	v.attributes(document, "spec.subject.organizations", subject.Organizations)
 	v.attributes(document, "spec.subject.organizationalUnits", subject.OrganizationalUnits)
@@ -99,14 +103,15 @@ func (v *validator) privateKey(document Document, key PrivateKey) {
 }
 
 func (v *validator) keys(document Document, authority *Authority) {
-	var listed, signing []string
+	var signing []string
+	listed := map[string]bool{}
 	for i, key := range authority.Spec.Keys {
 		field := fmt.Sprintf("spec.keys[%d]", i)
-		if slices.Contains(listed, key.Name) {
+		if listed[key.Name] {
 			v.refuse(document, field+".name", "key %s stands twice: a key's name is used once and never again", key.Name)
 			continue
 		}
-		listed = append(listed, key.Name)
+		listed[key.Name] = true
 		if !isKeyName(key.Name) {
 			v.refuse(document, field+".name", "%s is not the name of a key: use at most 63 lower-case letters, digits and '-', "+
 				"with a letter or a digit at both ends", quote(key.Name))
@@ -125,7 +130,8 @@ func (v *validator) keys(document Document, authority *Authority) {
 
 func isKeyName(name string) bool { return len(validation.IsDNS1123Label(name)) == 0 }
 
-func (v *validator) durations(document Document, spec AuthoritySpec) {
+// duration of keys that are made here.
+func (v *validator) duration(document Document, spec AuthoritySpec) {
 	duration, soak, skew := spec.Duration.Duration, spec.Rollover.Soak.Duration, spec.Rollover.Skew.Duration
 	switch {
 	case duration < minDuration:
@@ -133,19 +139,22 @@ func (v *validator) durations(document Document, spec AuthoritySpec) {
 	case soak >= duration || skew >= duration || soak+skew >= duration:
 		v.refuse(document, "spec.duration", "a key that lives %s expires before soak (%s) and skew (%s) let it sign", duration, soak, skew)
 	}
-	switch {
+}
+
+func (v *validator) rollover(document Document, rollover Rollover) {
+	switch soak := rollover.Soak.Duration; {
 	case soak < 0:
 		v.refuse(document, "spec.rollover.soak", "%s is negative", soak)
 	case soak == 0:
 		v.warn(document, "spec.rollover.soak", "without a soak, signing moves the moment that distribution is seen complete")
 	}
-	switch {
+	switch skew := rollover.Skew.Duration; {
 	case skew < 0:
 		v.refuse(document, "spec.rollover.skew", "%s is negative", skew)
 	case skew < prudentSkew:
 		v.warn(document, "spec.rollover.skew", "%s is below %s: verifiers whose clocks are behind may refuse a new certificate", skew, prudentSkew)
 	}
-	if interval := spec.Rollover.CanaryInterval.Duration; interval < minCanaryInterval {
+	if interval := rollover.CanaryInterval.Duration; interval < minCanaryInterval {
 		v.refuse(document, "spec.rollover.canaryInterval", "%s is shorter than %s: every issuer of the authority is sent a canary that often", interval, minCanaryInterval)
 	}
 }

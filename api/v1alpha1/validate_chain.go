@@ -23,7 +23,7 @@ type link struct {
 	signing string
 	// waits is the soak and skew of the chain's authorities, one after the other.
 	waits time.Duration
-	// abroad reports a child in another namespace.
+	// abroad reports a child that makes keys in another namespace.
 	abroad bool
 }
 
@@ -87,7 +87,7 @@ func (v *validator) link(name string) {
 			return
 		}
 		l.root, l.waits = l.parent.root, l.parent.waits
-		if authority.Metadata.Namespace != l.parent.authority.Metadata.Namespace {
+		if authority.makesKeys() && authority.Metadata.Namespace != l.parent.authority.Metadata.Namespace {
 			l.parent.abroad = true
 		}
 	}
@@ -116,6 +116,7 @@ func (v *validator) chain(document Document, authority *Authority) {
 	}
 	if l.parent != nil {
 		v.parent(l, authority.Metadata, l.parent.authority)
+		v.offlineParent(l, l.parent.authority)
 		v.lifetimes(l, authority.Spec, l.parent.authority)
 	}
 	v.keyPairs(l)
@@ -124,7 +125,7 @@ func (v *validator) chain(document Document, authority *Authority) {
 func (v *validator) parent(l *link, child Metadata, parent *Authority) {
 	const field = "spec.issuedBy.name"
 	name, namespace, everywhere := parent.Metadata.Name, parent.Metadata.Namespace, v.site.ClusterResourceNamespace
-	if child.Namespace != "" && child.Namespace != namespace && namespace != everywhere {
+	if l.authority.makesKeys() && child.Namespace != "" && child.Namespace != namespace && namespace != everywhere {
 		v.refuse(l.document, field, "Authority %s lies in %s, and only one that lies in %s signs for another namespace: "+
 			"move it there, or Authority %s to %s", name, namespace, everywhere, child.Name, namespace)
 	}
@@ -134,9 +135,13 @@ func (v *validator) parent(l *link, child Metadata, parent *Authority) {
 	}
 }
 
-// lifetimes holds an intermediate's duration against its parent's, past whose end
-// cert-manager signs and no verifier goes, and against the time that a rollover takes.
+// lifetimes holds the duration of an intermediate that makes its keys against that of a
+// parent that does, past whose end cert-manager signs and no verifier goes, and against
+// the time that a rollover takes.
 func (v *validator) lifetimes(l *link, child AuthoritySpec, parent *Authority) {
+	if !l.authority.makesKeys() || !parent.makesKeys() {
+		return
+	}
 	const field = "spec.duration"
 	duration, above, name := child.Duration.Duration, parent.Spec.Duration.Duration, parent.Metadata.Name
 	switch {

@@ -2,6 +2,8 @@ package v1alpha1
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -84,7 +86,7 @@ func TestValidateErrors(t *testing.T) {
 		"subject": {
 			authority(inPKI, `commonName: "", organizations: ["", `+long+`x], countries: [Germany]`, signing, ""),
 			[]string{
-				`f.yaml:5: spec.subject.commonName: is empty: name the authority, the key's name is appended`,
+				`f.yaml:5: spec.subject.commonName: is missing: name the authority, the name of each key that is made here is appended`,
 				`f.yaml:5: spec.subject.countries[0]: "Germany" is not a country: write the two letters of ISO 3166`,
 				`f.yaml:5: spec.subject.organizations[0]: has 0 bytes: want 1 to 64`,
 				`f.yaml:5: spec.subject.organizations[1]: has 65 bytes: want 1 to 64`,
@@ -179,10 +181,10 @@ func TestValidateErrors(t *testing.T) {
 				trustBundle("t", "root, root", "configMap: {key: ca.crt}, namespaceSelector: {matchExpressions: [{key: a, operator: Is}]}") + separator +
 				trustBundle("kube-root-ca.crt", "root", "configMap: {key: ca.crt}"),
 			[]string{
-				`f.yaml:12: spec.authorities: is empty: a bundle needs at least one authority`,
+				`f.yaml:12: spec.authorities: is missing: a bundle needs an authority, a certificate or useDefaultCAs`,
 				`f.yaml:13: spec.target.configMap.key: "a/b" is not a ConfigMap's key: use at most 253 letters, digits, '-', '_' and '.'`,
 				`f.yaml:17: metadata.name: Bundle t would be the bundle of TrustBundle t, but it is the bundle of TrustBundle t already (f.yaml:8): rename one of them`,
-				`f.yaml:19: spec.authorities[1]: root stands twice`,
+				`f.yaml:19: spec.authorities[1]: "root" stands twice: take one out`,
 				`f.yaml:20: spec.target.namespaceSelector: is not a label selector: "Is" is not a valid label selector operator`,
 				`f.yaml:24: metadata.name: kube-root-ca.crt is Kubernetes' own ConfigMap in every namespace: choose another name`,
 			},
@@ -225,4 +227,32 @@ func TestValidateKnowsAnotherClusterResourceNamespace(t *testing.T) {
 	if invalid, _ := Validate(documents, Site{ClusterResourceNamespace: "pki"}); len(invalid) != 0 {
 		t.Errorf("errors:\n%s", invalid)
 	}
+}
+
+// The examples of the reference are right, but for kinds that are not enforced yet.
+func TestTheExamplesAreValid(t *testing.T) {
+	paths, err := filepath.Glob("testdata/examples/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	seen := map[string]bool{}
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, string(data))
+		decoded, err := Decode(path, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, document := range decoded {
+			seen[document.Object.kind()] = true
+		}
+	}
+	if len(seen) != len(kinds) {
+		t.Errorf("there are examples of %v, want all of %v", seen, kinds)
+	}
+	mistakes(t, documents(files...))
 }

@@ -1,7 +1,6 @@
 package v1alpha1
 
 import (
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -28,9 +27,19 @@ type decoder struct {
 func (d *decoder) refuse(at *yaml.Node, path, format string, args ...any) {
 	if len(d.errors) < maxErrors {
 		d.errors = append(d.errors, Error{
-			File: d.file, Line: max(at.Line, 1), Field: path, Message: fmt.Sprintf(format, args...),
+			File: d.file, Line: max(at.Line, 1), Field: visible(path), Message: fmt.Sprintf(format, args...),
 		})
 	}
+}
+
+// visible is a path that may have been written with control characters, without them.
+func visible(path string) string {
+	return strings.Map(func(r rune) rune {
+		if isUnprintable(r) {
+			return '?'
+		}
+		return r
+	}, path)
 }
 
 // decode reads a value of the field at path. A value that is left empty counts as
@@ -76,10 +85,10 @@ func (d *decoder) structure(path string, node *yaml.Node, into reflect.Value) {
 		at := join(path, key.Value)
 		field := slices.IndexFunc(known, func(f fields.Field) bool { return f.Name == key.Value })
 		switch {
-		case isPlannedField(into.Type(), key.Value):
-			d.refuse(key, at, "is not supported yet: take it out")
 		case field < 0:
 			d.refuse(key, join(path, short(key.Value)), "unknown field%s", didYouMean(key.Value, names(known)))
+		case isText(follow(value)) && follow(value).Value == "" && mustNotBeEmpty(into, key.Value):
+			d.refuse(key, at, "is empty: fill it in, or take it out")
 		default:
 			written[key.Value] = !isNull(follow(value))
 			d.lines[at] = key.Line
@@ -91,6 +100,12 @@ func (d *decoder) structure(path string, node *yaml.Node, into reflect.Value) {
 			d.refuse(node, join(path, field.Name), "is missing")
 		}
 	}
+}
+
+// mustNotBeEmpty reports a field whose emptiness would be taken for something else.
+func mustNotBeEmpty(structure reflect.Value, field string) bool {
+	careful, is := structure.Interface().(interface{ neverEmpty() []string })
+	return is && slices.Contains(careful.neverEmpty(), field)
 }
 
 // each visits the fields of a mapping, each name once.
@@ -157,12 +172,8 @@ func (d *decoder) text(path string, node *yaml.Node, into reflect.Value) {
 	d.printable(node, path)
 	into.SetString(node.Value)
 	allowed := fields.Values(into.Type())
-	switch {
-	case allowed == nil || slices.Contains(allowed, node.Value):
-	case isPlannedValue(into.Type(), node.Value):
-		d.refuse(node, path, "%s is not supported yet: write %s", node.Value, oneOf(allowed))
-	default:
-		d.refuse(node, path, "%s is not known: write %s%s", quote(node.Value), oneOf(allowed), didYouMean(node.Value, allowed))
+	if allowed != nil && !slices.Contains(allowed, node.Value) {
+		d.refuse(node, path, "%s is not known: write %s%s", quote(node.Value), oneOf(enforcedValues(into.Type(), allowed)), didYouMean(node.Value, allowed))
 	}
 }
 
@@ -215,22 +226,6 @@ func (d *decoder) duration(path string, node *yaml.Node, into *metav1.Duration) 
 		return
 	}
 	into.Duration = value
-}
-
-// raw keeps a mapping that belongs to somebody else's API as JSON in one form.
-func (d *decoder) raw(path string, node *yaml.Node, into *apiextensionsv1.JSON) {
-	d.each(path, node, func(*yaml.Node, *yaml.Node) {})
-	var value any
-	if err := node.Decode(&value); err != nil {
-		d.refuse(node, path, "cannot be read: %s", err)
-		return
-	}
-	encoded, err := json.Marshal(value)
-	if err != nil {
-		d.refuse(node, path, "has no form in JSON: %s", err)
-		return
-	}
-	into.Raw = encoded
 }
 
 func join(path, name string) string {

@@ -126,8 +126,12 @@ func TestValidTrustDomains(t *testing.T) {
 	for name, spec := range map[string]string{
 		"all fields": "  interval: 1h30m\n  retryInterval: 1s\n  timeout: 1.5h\n  prune: false\n  suspend: true\n" +
 			"  writeBack: {mode: Enabled, branch: records/plant, author: {name: Plant PKI, email: pki@example.com}}\n" +
-			"  source:\n    url: file:///srv/git/plant.git\n    ref: {branch: release/1}\n    path: sites/plant-1\n" +
-			"    secretRef: {name: git}\n    certSecretRef: {name: git-ca}\n",
+			"  serviceAccountName: plant.writer-1\n  webhook: {type: Gitea, secretRef: {name: hook}}\n" +
+			"  source:\n    url: https://git.example.com/plant.git\n    ref: {branch: release/1}\n    path: sites/plant-1\n" +
+			"    secretRef: {name: git}\n    certSecretRef: {name: git-ca}\n    proxySecretRef: {name: proxy}\n    verify: {secretRef: {name: signers}}\n",
+		"a disk":         "  source: {url: file:///srv/git/plant.git, verify: {mode: HEAD, secretRef: {name: signers}}}\n",
+		"SSH":            "  source: {url: ssh://git@git.example.com/a.git, secretRef: {name: git}, proxySecretRef: {name: proxy}}\n",
+		"signed commits": sourceLine + "  writeBack: {signingKey: {secretRef: {name: key}}}\n",
 		"path with dots": "  source: {url: https://git.example.com/a.git, path: a..b/.c/...}\n",
 		"no record":      sourceLine + "  writeBack: {mode: Disabled}\n",
 		"at in the path": "  source: {url: https://git.example.com/~a@b/c.git}\n",
@@ -151,7 +155,17 @@ func TestInvalidTrustDomains(t *testing.T) {
 		"absolute path":       {"  source: {url: https://git.example.com/a.git, path: /etc}\n", "path must be relative and stay inside the repository"},
 		"escaping path":       {"  source: {url: https://git.example.com/a.git, path: a/../../b}\n", "path must be relative and stay inside the repository"},
 		"plain HTTP":          {"  source: {url: http://git.example.com/a.git}\n", "spec.source.url in body should match"},
-		"SSH":                 {"  source: {url: ssh://git@git.example.com/a.git}\n", "spec.source.url in body should match"},
+		"SSH without a key":   {"  source: {url: ssh://git@git.example.com/a.git}\n", "a repository at ssh:// needs secretRef, with identity and known_hosts"},
+		"SSH with CAs":        {"  source: {url: ssh://git@git.example.com/a.git, secretRef: {name: a}, certSecretRef: {name: b}}\n", "certSecretRef is for https://, and url is ssh://"},
+		"SSH with a password": {"  source: {url: ssh://git:hush@git.example.com/a.git, secretRef: {name: a}}\n", "url must not hold credentials: use secretRef"},
+		"a disk with a key":   {"  source: {url: file:///srv/a.git, secretRef: {name: a}}\n", "a repository at file:// is read from the disk"},
+		"a disk with CAs":     {"  source: {url: file:///srv/a.git, certSecretRef: {name: a}}\n", "a repository at file:// is read from the disk"},
+		"a disk with a proxy": {"  source: {url: file:///srv/a.git, proxySecretRef: {name: a}}\n", "a repository at file:// is read from the disk"},
+		"verify by nobody":    {"  source: {url: https://git.example.com/a.git, verify: {}}\n", "spec.source.verify.secretRef: Required value"},
+		"verify all commits":  {"  source: {url: https://git.example.com/a.git, verify: {mode: All, secretRef: {name: a}}}\n", `supported values: "HEAD"`},
+		"signing by nobody":   {sourceLine + "  writeBack: {signingKey: {}}\n", "spec.writeBack.signingKey.secretRef: Required value"},
+		"service account":     {sourceLine + "  serviceAccountName: \"system:serviceaccount:a:b\"\n", "spec.serviceAccountName in body should match"},
+		"webhook of nobody":   {sourceLine + "  webhook: {type: Gerrit, secretRef: {name: a}}\n", `supported values: "GitHub", "GitLab", "Gitea", "Generic"`},
 		"credentials":         {"  source: {url: https://me:token@git.example.com/a.git}\n", "url must not hold credentials: use secretRef"},
 		"empty branch":        {"  source: {url: https://git.example.com/a.git, ref: {branch: ''}}\n", "spec.source.ref.branch in body should be at least 1 chars long"},
 		"nameless Secret":     {"  source: {url: https://git.example.com/a.git, secretRef: {}}\n", "spec.source.secretRef.name: Required value"},

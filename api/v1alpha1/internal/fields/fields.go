@@ -8,7 +8,9 @@ package fields
 
 import (
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 )
 
 // Field is a field of a document, as its author writes it.
@@ -22,9 +24,20 @@ type Field struct {
 	Go reflect.StructField
 }
 
+// known are the fields of the struct types that were asked for: tags never change.
+var known sync.Map
+
 // Of lists the fields of a struct type in the order of its source, those of
-// inlined structs among them.
+// inlined structs among them. The list must not be changed.
 func Of(structure reflect.Type) []Field {
+	found, seen := known.Load(structure)
+	if !seen {
+		found, _ = known.LoadOrStore(structure, read(structure))
+	}
+	return found.([]Field)
+}
+
+func read(structure reflect.Type) []Field {
 	var found []Field
 	for i := range structure.NumField() {
 		field := structure.Field(i)
@@ -42,7 +55,7 @@ func Of(structure reflect.Type) []Field {
 }
 
 func inlined(field reflect.StructField) []Field {
-	found := Of(field.Type)
+	found := slices.Clone(Of(field.Type))
 	for i := range found {
 		found[i].Go.Index = append([]int{field.Index[0]}, found[i].Go.Index...)
 	}

@@ -24,6 +24,9 @@ func readComments(folder string) (comments, error) {
 	}
 	found := comments{}
 	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
 		if err != nil {
 			return nil, fmt.Errorf("read comments: %w", err)
@@ -62,8 +65,14 @@ func (c comments) addType(spec *ast.TypeSpec, doc *ast.CommentGroup) {
 }
 
 func (c comments) add(name string, doc *ast.CommentGroup) {
-	if text := strings.Join(strings.Fields(doc.Text()), " "); text != "" {
-		c[name] = text
+	var words []string
+	for line := range strings.Lines(doc.Text()) {
+		if !strings.HasPrefix(line, "+") { // a marker of controller-gen
+			words = append(words, strings.Fields(line)...)
+		}
+	}
+	if len(words) > 0 {
+		c[name] = strings.Join(words, " ")
 	}
 }
 

@@ -1,0 +1,178 @@
+package v1alpha1
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/reanchor/reanchor/pki"
+)
+
+// minRenewBefore is the shortest that cert-manager's webhook takes.
+const minRenewBefore = 5 * time.Minute
+
+// estOperations are the names of EST's own paths, which no label may have (RFC 7030,
+// section 3.2.2).
+var estOperations = []string{"cacerts", "csrattrs", "fullcmc", "serverkeygen", "simpleenroll", "simplereenroll"}
+
+func (v *validator) group(document Document, group *DeviceGroup) {
+	name, spec := group.Metadata.Name, group.Spec
+	if _, taken := v.groups[name]; !taken {
+		v.groups[name] = group
+	}
+	if slices.Contains(estOperations, name) {
+		v.refuse(document, "metadata.name", "%s is the name of an operation of EST, and the group's is a label beside those: choose another name", name)
+	}
+	if len(validation.IsDNS1123Subdomain(spec.Issuer.Name)) > 0 {
+		v.refuse(document, "spec.issuer.name", "%s is not the name of an issuer: write that of the %s that signs", quote(spec.Issuer.Name), spec.Issuer.Kind)
+	}
+	if len(validation.IsDNS1123Label(spec.Namespace)) > 0 {
+		v.refuse(document, "spec.namespace", "%s is not the name of a namespace: write the one that holds the devices' certificates", quote(spec.Namespace))
+	}
+	if spec.Recovery.Quota < 0 {
+		v.refuse(document, "spec.recovery.quota", "%d is negative: write 0 if no device may come back with a new key", spec.Recovery.Quota)
+	}
+	v.bootstrap(document, spec.Bootstrap.Certificates)
+	v.allow(document, spec)
+	v.deviceDurations(document, spec.Certificate)
+	v.deviceNames(document, spec.Certificate.DNSNames)
+	v.deviceUsages(document, spec.Certificate.Usages)
+}
+
+// bootstrap checks the CAs of factory certificates. They need no subject key identifier
+// and no self-signature: they are trusted as they stand.
+func (v *validator) bootstrap(document Document, text string) {
+	const field = "spec.bootstrap.certificates"
+	certificates, err := pki.ParsePEM([]byte(text))
+	if err != nil {
+		v.refuse(document, field, "%s", pemProblem(text, err))
+		return
+	}
+	for i, certificate := range certificates {
+		if !certificate.IsCA() {
+			v.refuse(document, field, "%s%s is not the certificate of a CA (its basic constraints do not say CA:TRUE): give the CAs that sign factory certificates",
+				ordinal(i, len(certificates)), quote(certificate.Subject()))
+		}
+	}
+}
+
+func (v *validator) allow(document Document, spec DeviceGroupSpec) {
+	const field = "spec.allow"
+	switch {
+	case spec.Approval == ApprovalAllowList && len(spec.Allow) == 0:
+		v.refuse(document, field, "is missing: approval AllowList admits the ids that it lists, so list them, or patterns such as sensor-*")
+	case spec.Approval != ApprovalAllowList && len(spec.Allow) > 0:
+		v.refuse(document, field, "is for approval AllowList, and approval is %s: write approval: AllowList, or take it out", spec.Approval)
+	}
+	for i, pattern := range spec.Allow {
+		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
+			v.refuse(document, fmt.Sprintf("%s[%d]", field, i), "%s is neither an id nor a pattern of ids: use * for any characters, ? for one, [a-z] for one of some", quote(pattern))
+		}
+	}
+}
+
+func (v *validator) deviceDurations(document Document, certificate DeviceCertificate) {
+	duration, renewBefore := certificate.Duration.Duration, certificate.RenewBefore.Duration
+	switch {
+	case duration < minDuration:
+		v.refuse(document, "spec.certificate.duration", "%s is shorter than the %s that cert-manager issues at least: lengthen it", duration, minDuration)
+	case renewBefore >= duration:
+		v.refuse(document, "spec.certificate.renewBefore", "%s is not shorter than the duration of %s, so that a certificate would be renewed at once and for ever: shorten it", renewBefore, duration)
+	case renewBefore < minRenewBefore:
+		v.refuse(document, "spec.certificate.renewBefore", "%s is shorter than the %s that cert-manager takes at least: lengthen it", renewBefore, minRenewBefore)
+	}
+}
+
+var deviceID = regexp.MustCompile(`\{\{-?\s*\.ID\s*-?\}\}`)
+
+// deviceNames checks the names with an id put in, which is one letter long.
+func (v *validator) deviceNames(document Document, names []string) {
+	for i, template := range names {
+		field := fmt.Sprintf("spec.certificate.dnsNames[%d]", i)
+		name := deviceID.ReplaceAllString(template, "x")
+		switch {
+		case strings.ContainsAny(name, "{}"):
+			v.refuse(document, field, "%s has something other than {{ .ID }} in braces: the device's id is all that a name is made of", quote(template))
+		case len(validation.IsDNS1123Subdomain(strings.ToLower(name))) > 0 && len(validation.IsWildcardDNS1123Subdomain(strings.ToLower(name))) > 0:
+			v.refuse(document, field, "%s is not a DNS name, whatever the device's id: write one such as {{ .ID }}.sensors.example", quote(template))
+		}
+	}
+}
+
+func (v *validator) deviceUsages(document Document, usages []string) {
+	seen := map[string]bool{}
+	for i, usage := range usages {
+		field := fmt.Sprintf("spec.certificate.usages[%d]", i)
+		switch {
+		case !slices.Contains(keyUsages, usage):
+			v.refuse(document, field, "%s is not a usage that cert-manager knows: write %s%s", quote(usage), oneOf(keyUsages), didYouMean(usage, keyUsages))
+		case seen[usage]:
+			v.refuse(document, field, "%s stands twice: take one out", usage)
+		}
+		seen[usage] = true
+	}
+}
+
+// keyUsages are those of a device's certificate, in cert-manager's words: all that it knows
+// but those of a CA, and "any".
+var keyUsages = []string{
+	string(certmanagerv1.UsageClientAuth), string(certmanagerv1.UsageServerAuth),
+	string(certmanagerv1.UsageDigitalSignature), string(certmanagerv1.UsageKeyEncipherment),
+	string(certmanagerv1.UsageKeyAgreement), string(certmanagerv1.UsageDataEncipherment),
+	string(certmanagerv1.UsageContentCommitment), string(certmanagerv1.UsageEncipherOnly),
+	string(certmanagerv1.UsageDecipherOnly), string(certmanagerv1.UsageCodeSigning),
+	string(certmanagerv1.UsageEmailProtection), string(certmanagerv1.UsageSMIME),
+	string(certmanagerv1.UsageIPsecEndSystem), string(certmanagerv1.UsageIPsecTunnel),
+	string(certmanagerv1.UsageIPsecUser), string(certmanagerv1.UsageTimestamping),
+	string(certmanagerv1.UsageOCSPSigning),
+}
+
+// device checks a device against its group.
+func (v *validator) device(document Document, device *Device) {
+	spec := device.Spec
+	group, found := v.groups[spec.Group]
+	if !found {
+		v.refuse(document, "spec.group", "there is no DeviceGroup %s: declare it, or name another%s", quote(spec.Group), hint(v, spec.Group, v.groups))
+	}
+	switch {
+	case spec.Request != "":
+		v.request(document, spec.Request)
+	case found && group.Spec.Keys == KeysDevice && spec.State == DeviceActive:
+		v.refuse(document, "spec.request", "is missing: in group %s a device makes its own key, so give its certificate signing request in PEM", spec.Group)
+	}
+	if spec.Request != "" && found && group.Spec.Keys == KeysCluster {
+		v.refuse(document, "spec.request", "is for a device that makes its own key, and in group %s cert-manager does: take it out", spec.Group)
+	}
+}
+
+const requestBlock = "CERTIFICATE REQUEST"
+
+// request checks a certificate signing request (RFC 2986): one PEM block, signed by the key
+// that it is for.
+func (v *validator) request(document Document, text string) {
+	const field = "spec.request"
+	block, rest := pem.Decode([]byte(text))
+	switch {
+	case holdsPrivateKey(text):
+		v.refuse(document, field, "%s", privateKeyFound)
+		return
+	case block == nil || block.Type != requestBlock || strings.Contains(string(rest), "-----BEGIN"):
+		v.refuse(document, field, "is not one PEM block of type %s: give the device's certificate signing request alone", requestBlock)
+		return
+	}
+	request, err := x509.ParseCertificateRequest(block.Bytes)
+	switch {
+	case err != nil:
+		v.refuse(document, field, "cannot be read (%s): have the device make another", err)
+	case request.CheckSignature() != nil:
+		v.refuse(document, field, "is not signed by the key that it is for (%s): have the device make another", request.CheckSignature())
+	}
+}

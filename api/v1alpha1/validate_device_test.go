@@ -1,0 +1,170 @@
+package v1alpha1
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mistakes compares what Validate refuses with lines, but for kinds that are not enforced
+// yet.
+func mistakes(t *testing.T, file string, want ...string) {
+	t.Helper()
+	decoded, err := Decode("f.yaml", []byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	invalid, _ := Validate(decoded, Site{})
+	invalid = slices.DeleteFunc(invalid, func(e Error) bool { return e.Field == "kind" })
+	if got, want := invalid.Error(), strings.Join(want, "\n"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// groupOf is a DeviceGroup on 8 lines, the rest of its spec on the eighth and after.
+func groupOf(t testing.TB, name, spec string) string {
+	return head + "kind: DeviceGroup\nmetadata: {name: " + name + "}\nspec:\n  issuer: {name: fleet, kind: ClusterIssuer}\n  namespace: plant\n" +
+		"  bootstrap: {identity: URI, certificates: " + quoted(newSigner(t, "Factory", nil).pem()) + "}\n" + spec
+}
+
+func deviceOf(name, spec string) string {
+	return head + "kind: Device\nmetadata: {name: " + name + "}\nspec: {" + spec + "}\n"
+}
+
+func TestValidateDeviceGroups(t *testing.T) {
+	for name, test := range map[string]struct {
+		file string
+		want []string
+	}{
+		"the least": {groupOf(t, "sensors", "  keys: Cluster\n"), nil},
+		"everything": {
+			groupOf(t, "sensors", "  approval: AllowList\n  allow: [sensor-1, 'sensor-[2-9]*']\n  keys: Device\n  recovery: {quota: 2}\n"+
+				"  certificate: {duration: 1h, renewBefore: 30m, dnsNames: ['{{ .ID }}.a.example', '{{.ID}}', '*.{{- .ID -}}.b', fixed.example], keyAlgorithms: [RSA], usages: [client auth, server auth]}\n"), nil,
+		},
+		"names": {
+			documents(
+				strings.Replace(groupOf(t, "cacerts", "  keys: Device\n"), "fleet", "Fleet_1", 1),
+				strings.Replace(groupOf(t, "sensors", "  keys: Device\n"), "plant", "a.b", 1),
+				groupOf(t, "sensors", "  keys: Device\n"),
+			),
+			[]string{
+				`f.yaml:3: metadata.name: cacerts is the name of an operation of EST, and the group's is a label beside those: choose another name`,
+				`f.yaml:5: spec.issuer.name: "Fleet_1" is not the name of an issuer: write that of the ClusterIssuer that signs`,
+				`f.yaml:15: spec.namespace: "a.b" is not the name of a namespace: write the one that holds the devices' certificates`,
+				`f.yaml:21: metadata.name: DeviceGroup sensors is declared already (f.yaml:10): a name is used once among its kind, so rename one of them`,
+			},
+		},
+		"approval": {
+			documents(groupOf(t, "a", "  approval: AllowList\n"), groupOf(t, "b", "  allow: ['[', '']\n")),
+			[]string{
+				`f.yaml:4: spec.allow: is missing: approval AllowList admits the ids that it lists, so list them, or patterns such as sensor-*`,
+				`f.yaml:17: spec.allow: is for approval AllowList, and approval is Automatic: write approval: AllowList, or take it out`,
+				`f.yaml:17: spec.allow[0]: "[" is neither an id nor a pattern of ids: use * for any characters, ? for one, [a-z] for one of some`,
+				`f.yaml:17: spec.allow[1]: "" is neither an id nor a pattern of ids: use * for any characters, ? for one, [a-z] for one of some`,
+			},
+		},
+		"certificates": {
+			documents(
+				groupOf(t, "a", "  certificate: {duration: 59m}\n  recovery: {quota: -1}\n"),
+				groupOf(t, "b", "  certificate: {duration: 2h, renewBefore: 2h}\n"),
+				groupOf(t, "c", "  certificate: {renewBefore: 299s}\n"),
+				groupOf(t, "d", "  certificate: {dnsNames: ['{{ .ID }}_x', '{{ .Name }}.example', ''], usages: [client-auth, server auth, server auth, cert sign]}\n"),
+			),
+			[]string{
+				`f.yaml:8: spec.certificate.duration: 59m0s is shorter than the 1h0m0s that cert-manager issues at least: lengthen it`,
+				`f.yaml:9: spec.recovery.quota: -1 is negative: write 0 if no device may come back with a new key`,
+				`f.yaml:18: spec.certificate.renewBefore: 2h0m0s is not shorter than the duration of 2h0m0s, so that a certificate would be renewed at once and for ever: shorten it`,
+				`f.yaml:27: spec.certificate.renewBefore: 4m59s is shorter than the 5m0s that cert-manager takes at least: lengthen it`,
+				`f.yaml:36: spec.certificate.dnsNames[0]: "{{ .ID }}_x" is not a DNS name, whatever the device's id: write one such as {{ .ID }}.sensors.example`,
+				`f.yaml:36: spec.certificate.dnsNames[1]: "{{ .Name }}.example" has something other than {{ .ID }} in braces: the device's id is all that a name is made of`,
+				`f.yaml:36: spec.certificate.dnsNames[2]: "" is not a DNS name, whatever the device's id: write one such as {{ .ID }}.sensors.example`,
+				`f.yaml:36: spec.certificate.usages[0]: "client-auth" is not a usage that cert-manager knows: write ` + oneOf(keyUsages) + `; did you mean "client auth"?`,
+				`f.yaml:36: spec.certificate.usages[2]: server auth stands twice: take one out`,
+				`f.yaml:36: spec.certificate.usages[3]: "cert sign" is not a usage that cert-manager knows: write ` + oneOf(keyUsages),
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) { mistakes(t, test.file, test.want...) })
+	}
+}
+
+func TestValidateBootstrap(t *testing.T) {
+	factory := newSigner(t, "Factory", nil)
+	leaf := newSigner(t, "Leaf", factory, func(c *x509.Certificate) { c.IsCA = false })
+	for name, test := range map[string]struct{ pem, want string }{
+		"two CAs":         {factory.pem() + newSigner(t, "Second", factory).pem(), ""},
+		"a leaf among":    {factory.pem() + leaf.pem(), `certificate 2 "CN=Leaf" is not the certificate of a CA (its basic constraints do not say CA:TRUE): give the CAs that sign factory certificates`},
+		"nothing":         {"", "holds no certificate: give it in PEM, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----"},
+		"a private key":   {block("PRIVATE KEY", nil), privateKeyFound},
+		"a SKI is no one": {newSigner(t, "Old", nil, withoutKeyID).pem(), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var want []string
+			if test.want != "" {
+				want = []string{"f.yaml:7: spec.bootstrap.certificates: " + test.want}
+			}
+			mistakes(t, strings.Replace(groupOf(t, "a", ""), quoted(factory.pem()), quoted(test.pem), 1), want...)
+		})
+	}
+}
+
+func TestValidateDevices(t *testing.T) {
+	group, clusters := groupOf(t, "sensors", "  keys: Device\n"), groupOf(t, "meters", "  keys: Cluster\n")
+	csr := request(t, "one")
+	notPEM := `is not one PEM block of type CERTIFICATE REQUEST: give the device's certificate signing request alone`
+	for name, test := range map[string]struct{ spec, want string }{
+		"active":              {"group: sensors, request: " + quoted(csr), ""},
+		"blocked":             {"group: sensors, state: Blocked", ""},
+		"of the cluster":      {"group: meters", ""},
+		"no request":          {"group: sensors", "request: is missing: in group sensors a device makes its own key, so give its certificate signing request in PEM"},
+		"a needless request":  {"group: meters, request: " + quoted(csr), "request: is for a device that makes its own key, and in group meters cert-manager does: take it out"},
+		"no group":            {"group: sensor, request: " + quoted(csr), `group: there is no DeviceGroup "sensor": declare it, or name another; did you mean "sensors"?`},
+		"two requests":        {"group: sensors, request: " + quoted(csr+csr), "request: " + notPEM},
+		"another block":       {"group: sensors, request: " + quoted(newSigner(t, "a", nil).pem()), "request: " + notPEM},
+		"no PEM":              {"group: sensors, request: x", "request: " + notPEM},
+		"a private key":       {"group: sensors, request: " + quoted(csr+block("PRIVATE KEY", nil)), "request: " + privateKeyFound},
+		"not a request":       {"group: sensors, request: " + quoted(block("CERTIFICATE REQUEST", []byte("x"))), "request: cannot be read (asn1: "},
+		"another's signature": {"group: sensors, request: " + quoted(forged(csr)), "request: is not signed by the key that it is for (x509: Ed25519 verification failure): have the device make another"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			decoded, err := Decode("f.yaml", []byte(documents(deviceOf("one", test.spec), group, clusters)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			invalid, _ := Validate(decoded, Site{})
+			invalid = slices.DeleteFunc(invalid, func(e Error) bool { return e.Field == "kind" })
+			if test.want == "" && len(invalid) == 0 {
+				return
+			}
+			if want := "f.yaml:4: spec." + test.want; len(invalid) != 1 || !strings.HasPrefix(invalid[0].Error(), want) {
+				t.Errorf("got\n%s\nwant\n%s", invalid, want)
+			}
+		})
+	}
+	mistakes(t, documents(group, deviceOf("one", "group: sensors, state: Retired"), deviceOf("one", "group: sensors, state: Retired")),
+		`f.yaml:17: metadata.name: Device one is declared already (f.yaml:10): a name is used once among its kind, so rename one of them`)
+}
+
+// forged is a CSR with another signature.
+func forged(csr string) string {
+	parsed, _ := pem.Decode([]byte(csr))
+	der := slices.Clone(parsed.Bytes)
+	der[len(der)-1] ^= 1
+	return block(parsed.Type, der)
+}
+
+func TestValidatePolicies(t *testing.T) {
+	policy := func(spec string) string {
+		return head + "kind: Policy\nmetadata: {name: p}\nspec: {" + spec + "}\n"
+	}
+	mistakes(t, policy("match: {kinds: [Certificate, DeviceGroup]}, validations: [{expression: 'true', message: never}]"))
+	mistakes(t, documents(policy("match: {kinds: []}, validations: []"), policy("match: {kinds: [Certificat]}, validations: [{expression: ' '}]")),
+		`f.yaml:4: spec.match.kinds: is empty, so that the rule is about nothing: list kinds such as Certificate`,
+		`f.yaml:4: spec.validations: is empty: say in at least one expression what must hold`,
+		`f.yaml:8: metadata.name: Policy p is declared already (f.yaml:1): a name is used once among its kind, so rename one of them`,
+		`f.yaml:9: spec.match.kinds[0]: "Certificat" is not known: write `+oneOf(ruledKinds)+`; did you mean "Certificate"?`,
+		`f.yaml:9: spec.validations[0].expression: is empty: write in CEL what must hold of the variable object`,
+	)
+}
