@@ -68,8 +68,12 @@ func repository(t *testing.T, page string) fstest.MapFS {
 // TestRepositories loads and validates the repositories that pages show.
 func TestRepositories(t *testing.T) {
 	for page, want := range map[string]struct{ authorities, bindings, bundles int }{
-		"../README.md":                   {1, 1, 1},
-		"how-to/roll-an-intermediate.md": {2, 1, 1},
+		"../README.md":                            {1, 1, 1},
+		"how-to/roll-an-intermediate.md":          {2, 1, 1},
+		"how-to/bring-your-own-keys.md":           {1, 1, 1},
+		"how-to/use-an-external-issuer.md":        {2, 2, 1},
+		"how-to/keep-the-root-offline.md":         {2, 1, 1},
+		"how-to/bundles-without-trust-manager.md": {1, 1, 3},
 	} {
 		loaded, err := renderer.Load(repository(t, page), "", renderer.Options{})
 		if err != nil {

@@ -104,7 +104,9 @@ func (t *turn) gatherVouched() {
 		known = append(known, k.Certificate)
 	}
 	for _, recorded := range t.observed.Record.Keys {
-		known = append(known, recorded.Certificate)
+		if !recorded.Retired {
+			known = append(known, recorded.Certificate)
+		}
 	}
 	for _, authority := range t.desired.Authorities {
 		for _, declared := range authority.Spec.Keys {

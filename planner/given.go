@@ -69,9 +69,19 @@ func (k *key) foreignSecret() string {
 	return k.given.secret
 }
 
-// otherSecret refuses to go on with a key in another Secret.
-func (c *course) otherSecret(k *key) *Hold {
-	if k.given == nil || k.seen.SecretName == "" || k.given.secret == k.seen.SecretName {
+// otherOrigin refuses to go on with a key that Git says to come from somewhere else than it
+// did: from another Secret, or from a Secret and not from behind an issuer.
+func (c *course) otherOrigin(k *key) *Hold {
+	if k.given == nil {
+		return nil
+	}
+	for _, issuer := range c.issuers {
+		if issuer.Exists && issuer.SecretName == "" && issuer.SignsWith == c.signsWith(k) && !k.staysOutside() {
+			return &Hold{Gate: "certificate", Subject: issuerName(issuer), Why: fmt.Sprintf(
+				"%s was behind an external issuer, and Git says that it is in a Secret: put its issuer back, or name a new key", k.name)}
+		}
+	}
+	if k.seen.SecretName == "" || k.given.secret == k.seen.SecretName {
 		return nil
 	}
 	return &Hold{Gate: "certificate", Subject: "Issuer " + c.keyObject(k).String(), Why: fmt.Sprintf(
@@ -97,7 +107,7 @@ func (c *course) joinGiven(k *key) {
 		k.given, k.madeHere = nil, true
 	case k.given != nil:
 		k.seen.Authority, k.seen.Name, k.seen.Certificate = c.ref, k.name, k.given.certificate
-	case k.fromElsewhere() && !k.known():
+	case (k.fromElsewhere() || slices.Contains(c.keysBehind(), k.name)) && !k.known() && !k.seen.HasCertificate:
 		k.seen.Certificate = k.recorded
 	}
 }
@@ -273,6 +283,10 @@ func holdsList(has, wants any) bool {
 func (c *course) targetIssuer(issuer Issuer, k *key) TargetIssuer {
 	target := TargetIssuer{Ref: issuer.Ref, Authority: c.ref, Key: k.name}
 	switch {
+	case c.otherOrigin(k) != nil && c.keyOf(issuer) == k && issuer.SecretName != "":
+		target.Secret = issuer.SecretName
+	case c.otherOrigin(k) != nil && c.keyOf(issuer) == k:
+		target.Spec = issuer.Spec
 	case k.staysOutside():
 		target.Spec = k.given.issuer
 	case k.hasForeignSecret():

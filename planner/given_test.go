@@ -261,6 +261,36 @@ func TestKeysBehindIssuers(t *testing.T) {
 				"look again after 59m0s",
 			},
 		},
+		"it is in a Secret all at once": {
+			site: outside(), change: func(s *site) {
+				s.turnOver("2026", acme2026)
+				s.give("2026", key2026, func(k *v1alpha1.AuthorityKey) { k.Issuer = nil })
+				s.give("2026", key2026, inSecret("brought-2026"))
+				s.leaf().Chain = []pki.Certificate{newLeaf("broker anew", key2026).Certificate}
+			},
+			want: []string{
+				"fleet-root 2025 → 2026: Introduce: 2026 is being made",
+				"- certificate: ClusterIssuer fleet: 2026 was behind an external issuer, and Git says that it is in a Secret: put its issuer back, or name a new key",
+			},
+			targets: []string{"issuer fleet signs with 2026 of fleet-root", "bundle fleet-trust 2025 2026"},
+		},
+		"the key has left Git, and is on record": {
+			site: outside(), change: func(s *site) {
+				s.turnOver("2026", acme2026)
+				s.commit("2025 Signing")
+				s.give("2025", key2025, behindIssuer(acme2025))
+				s.observed.Record = planner.Record{Enabled: true, Keys: []planner.RecordedKey{
+					{Authority: "fleet-root", Name: "2025", Certificate: key2025.Certificate}, {Authority: "fleet-root", Name: "2026", Certificate: key2026.Certificate},
+				}}
+				s.leaf().Chain = []pki.Certificate{newLeaf("broker anew", key2026).Certificate}
+				s.rest(10 * time.Minute)
+			},
+			want: []string{
+				"fleet-root 2026 → 2025: Switch: 0 of 1 issuer signs with 2025", "- issuer: ClusterIssuer fleet: moves to 2025 now",
+				"drop 2026 of Certificate plant/broker: chains to 2026",
+			},
+			targets: []string{"issuer fleet signs with 2025 of fleet-root", "bundle fleet-trust 2025 2026", "decisive"},
+		},
 		"the key has left Git, and nothing but the issuer tells of it": {
 			site: outside(), change: func(s *site) {
 				s.turnOver("2026", acme2026)

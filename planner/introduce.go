@@ -32,7 +32,7 @@ func (c *course) introduceHolds(k *key) []Hold {
 		return []Hold{c.notIssued(k)}
 	}
 	checks := []func(*key) *Hold{
-		c.spentName, c.wasMadeHere, c.leftGit, c.otherSecret, c.parentFirst, c.underSigning, c.reparented, c.changed, c.rightIssuer, c.hasOwnIdentity, c.pastSkew,
+		c.spentName, c.wasMadeHere, c.leftGit, c.otherOrigin, c.parentFirst, c.underSigning, c.reparented, c.changed, c.rightIssuer, c.hasOwnIdentity, c.pastSkew,
 		c.coversLeaves, c.withinParent, c.unproved, c.unrecorded,
 	}
 	return holdsOf(k, checks)
@@ -51,7 +51,7 @@ func holdsOf(k *key, checks []func(*key) *Hold) []Hold {
 // mustNotBeMade says why no certificate may be asked for under the key's name; nil if
 // one may.
 func (c *course) mustNotBeMade(k *key) *Hold {
-	for _, check := range []func(*key) *Hold{c.spentName, c.leftGit, c.parentFirst, c.underSigning, c.reparented, c.fitsParent, c.signedElsewhere, c.lost, c.tooLate} {
+	for _, check := range []func(*key) *Hold{c.spentName, c.leftGit, c.otherOrigin, c.parentFirst, c.underSigning, c.reparented, c.fitsParent, c.signedElsewhere, c.lost, c.tooLate} {
 		if hold := check(k); hold != nil {
 			return hold
 		}

@@ -61,6 +61,10 @@ func TestValidateKeysFromElsewhere(t *testing.T) {
 			givenRoot("plant", "pki", key("a", "Signing", "secret: {name: Plant_CA}, ", given)),
 			[]string{`f.yaml:5: spec.keys[0].secret.name: "Plant_CA" is not the name of a Secret: use at most 253 lower-case letters, digits, '-' and '.', with a letter or a digit at both ends`},
 		},
+		"the Secret of a key made here": {
+			givenRoot("plant", "pki", key("ca", "Signing", inSecret, given)),
+			[]string{`f.yaml:5: spec.keys[0].secret.name: "plant-ca" is what the Secret of key ca would be called if it were made here, and such a one is deleted when its key is retired: give the Secret another name, or the key`},
+		},
 		"one Secret for two keys": {
 			givenRoot("plant", "pki", key("a", "Signing", inSecret, given)+", "+key("b", "Trusted", inSecret, other.certificateField())),
 			[]string{`f.yaml:5: spec.keys[1].secret.name: Secret "plant-ca" is that of key a already, and a Secret that is overwritten switches at once: give the new key a Secret of its own`},

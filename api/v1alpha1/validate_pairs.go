@@ -249,6 +249,10 @@ func (v *validator) claimGiven(l *link, key linkKey, secrets map[string]string) 
 		return
 	}
 	secrets[name] = key.Name
+	if pairs := key.pairs; slices.ContainsFunc(pairs, func(pair string) bool { return name == l.authority.Metadata.Name+"-"+pair }) {
+		v.refuse(l.document, field, "%s is what the Secret of key %s would be called if it were made here, and such a one is deleted when its key is retired: "+
+			"give the Secret another name, or the key", quote(name), key.Name)
+	}
 	v.claimSecret(l, field, name, "the Secret of key "+key.Name+" of Authority "+l.authority.Metadata.Name)
 	for _, pair := range key.pairs {
 		if !v.claimIssuers(l, key.field+".name", pair) {
