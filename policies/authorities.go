@@ -1,6 +1,12 @@
 package policies
 
-import "github.com/reanchor/reanchor/planner"
+import (
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/json"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/planner"
+)
 
 func changedAuthorities(target planner.Target, manifests objects) []Violation {
 	var violations []Violation
@@ -12,7 +18,7 @@ func changedAuthorities(target planner.Target, manifests objects) []Violation {
 			violations = append(violations, changedSpec(signer, selfSignedSpec, manifests, "spec.selfSigned.crlDistributionPoints")...)
 		}
 		for _, internal := range internalIssuers(key) {
-			violations = append(violations, changedSpec(internal, signingSpec(keyRef(key).Name), manifests, signingExtras...)...)
+			violations = append(violations, changedSpec(internal, signingSpec(secretRef(key).Name), manifests, signingExtras...)...)
 		}
 	}
 	return violations
@@ -21,7 +27,44 @@ func changedAuthorities(target planner.Target, manifests objects) []Violation {
 func changedIssuers(target planner.Target, manifests objects) []Violation {
 	var violations []Violation
 	for _, planned := range target.Issuers {
-		violations = append(violations, changedSpec(issuerID(planned.Ref), signingSpec(planned.SecretName()), manifests, signingExtras...)...)
+		subject, signsWith := issuerID(planned.Ref), ""
+		if planned.Spec == "" {
+			violations = append(violations, changedSpec(subject, signingSpec(planned.SecretName()), manifests, signingExtras...)...)
+		} else {
+			violations = append(violations, changedExternal(subject, planned.Spec, manifests)...)
+			signsWith = planned.SignsWith()
+		}
+		for _, manifest := range manifests[subject] {
+			violations = append(violations, changedAnnotation(subject, v1alpha1.AnnotationSignsWith, signsWith, manifest)...)
+		}
+	}
+	return violations
+}
+
+// changedExternal compares the spec of an external issuer, every field of it: another
+// server, path or account is another key, which would sign before anybody trusts it. What
+// is in the fields is not told, for a solver's may hold anything.
+func changedExternal(subject id, spec string, manifests objects) []Violation {
+	manifest, violations := manifests.planned(subject, certManagerVersion)
+	if manifest == nil {
+		return violations
+	}
+	var planned map[string]any
+	if err := json.Unmarshal([]byte(spec), &planned); err != nil {
+		return append(violations, anchorChanged(subject, "the planned spec cannot be read: %s", err))
+	}
+	for _, change := range changes("spec", planned, manifest.Object["spec"]) {
+		violations = append(violations, anchorChanged(subject, "%s is not what the key's issuer has in Git", change.path))
+	}
+	return violations
+}
+
+// changedAnnotation compares one of the annotations by which the next turn knows what an
+// object holds.
+func changedAnnotation(subject id, name, planned string, manifest *unstructured.Unstructured) []Violation {
+	var violations []Violation
+	for _, change := range changedValue("metadata.annotations["+name+"]", planned, manifest.GetAnnotations()[name]) {
+		violations = append(violations, anchorChanged(subject, "%s", change))
 	}
 	return violations
 }

@@ -169,18 +169,23 @@ func TestCAOutlivesWhatItSigns(t *testing.T) {
 	}
 }
 
+// intermediateOf is an intermediate's certificate under an issuer of that name.
+func intermediateOf(issuer string) pki.Certificate {
+	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	signer := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "Issuing a.2025"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<31, 0),
+	}
+	parent := &x509.Certificate{Subject: pkix.Name{CommonName: issuer}}
+	return must(pki.Parse(must(x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer))))
+}
+
 func TestIntermediatesInABundleAreWarnedOf(t *testing.T) {
 	// Issued by a CA of another name, and by one of its own name but another key.
 	for _, issuer := range []string{"Root 2025", "Issuing a.2025"} {
 		t.Run(issuer, func(t *testing.T) {
-			key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-			signer := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-			template := &x509.Certificate{
-				SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "Issuing a.2025"}, IsCA: true, BasicConstraintsValid: true,
-				NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<31, 0),
-			}
-			parent := &x509.Certificate{Subject: pkix.Name{CommonName: issuer}}
-			signed := must(pki.Parse(must(x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer))))
+			signed := intermediateOf(issuer)
 
 			plan, manifests := thePlan(), rendered()
 			planned := &plan.Target.Bundles[0]

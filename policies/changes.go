@@ -8,19 +8,24 @@ import (
 	"time"
 )
 
-// changes tells in which fields a value differs from the planned one: "spec.isCA is
-// false, not true". An absent field equals an empty one. Extras, by path, are not
-// looked at.
-func changes(path string, planned, found any, extras ...string) []string {
+// change is a field that differs from the planned one, and how.
+type change struct{ path, how string }
+
+// String is the change in words: "spec.isCA is false, not true".
+func (c change) String() string { return c.path + " " + c.how }
+
+// changes tells in which fields a value differs from the planned one. An absent field
+// equals an empty one. Extras, by path, are not looked at.
+func changes(path string, planned, found any, extras ...string) []change {
 	want, isMapping := planned.(map[string]any)
 	if !isMapping {
 		return changedValue(path, planned, found)
 	}
 	got, isMapping := found.(map[string]any)
 	if found != nil && !isMapping {
-		return []string{path + " is not a mapping"}
+		return []change{{path, "is not a mapping"}}
 	}
-	var changed []string
+	var changed []change
 	for _, name := range fieldsOf(want, got) {
 		if at := path + "." + name; !slices.Contains(extras, at) {
 			changed = append(changed, changes(at, want[name], got[name], extras...)...)
@@ -36,16 +41,16 @@ func fieldsOf(a, b map[string]any) []string {
 	return slices.Compact(names)
 }
 
-func changedValue(path string, planned, found any) []string {
+func changedValue(path string, planned, found any) []change {
 	switch {
 	case equal(planned, found):
 		return nil
 	case isEmpty(planned):
-		return []string{path + " is added"}
+		return []change{{path, "is added"}}
 	case isEmpty(found):
-		return []string{fmt.Sprintf("%s is missing, it was %s", path, show(planned))}
+		return []change{{path, "is missing, it was " + show(planned)}}
 	}
-	return []string{fmt.Sprintf("%s is %s, not %s", path, show(found), show(planned))}
+	return []change{{path, fmt.Sprintf("is %s, not %s", show(found), show(planned))}}
 }
 
 // equal compares what YAML may write in more than one way: 1h and 60m, 384 and
@@ -88,8 +93,12 @@ func isEmpty(value any) bool {
 // shownLength bounds what a message repeats of a manifest.
 const shownLength = 60
 
+// show repeats a value of a manifest in short, but nothing of a key that somebody put there.
 func show(value any) string {
 	text := fmt.Sprint(value)
+	if firstMaterial(text) != "" {
+		return "a private key"
+	}
 	if runes := []rune(text); len(runes) > shownLength {
 		text = string(runes[:shownLength]) + "…"
 	}

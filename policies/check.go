@@ -16,10 +16,12 @@ func Check(plan planner.Plan, manifests []*unstructured.Unstructured) []Violatio
 	violations := slices.Concat(
 		privateKeys(manifests),
 		intermediates(plan.Target),
+		tooLarge(plan.Target),
 		changedBundles(plan.Target, objects),
 		changedAuthorities(plan.Target, objects),
 		changedIssuers(plan.Target, objects),
 		intruders(plan.Target, manifests),
+		renewed(plan.Target, manifests),
 		longLived(plan.Target, manifests),
 	)
 	slices.SortFunc(violations, compare)
@@ -63,6 +65,12 @@ const (
 	trustManagerNext    = "trust-manager.io"
 	bundle              = "Bundle"
 	clusterBundle       = "ClusterBundle"
+	// trustManagerCopy is the label by which trust-manager knows what it wrote.
+	trustManagerCopy = "trust.cert-manager.io/bundle"
+
+	coreVersion = "v1"
+	configMap   = "ConfigMap"
+	secret      = "Secret"
 )
 
 func certificateID(ref planner.Ref) id { return id{certManager, certificate, ref} }
@@ -76,9 +84,23 @@ func issuerID(ref planner.Ref) id {
 
 func bundleID(name string) id { return id{trustManager, bundle, planner.Ref{Name: name}} }
 
-// keyRef names the Certificate, the Secret and the internal issuer of a key pair.
+// copyID names a copy of a bundle that reanchor writes itself.
+func copyID(namespace, name string) id {
+	return id{"", configMap, planner.Ref{Namespace: namespace, Name: name}}
+}
+
+// keyRef names the Certificate and the internal issuer of a key pair, and its Secret if
+// it is made here.
 func keyRef(key planner.TargetKey) planner.Ref {
 	return planner.Ref{Namespace: key.Authority.Namespace, Name: planner.KeyObjectName(key.Authority.Name, key.Name)}
+}
+
+// secretRef names the Secret of a key pair: its own, or one that somebody else makes.
+func secretRef(key planner.TargetKey) planner.Ref {
+	if key.Secret == "" {
+		return keyRef(key)
+	}
+	return planner.Ref{Namespace: key.Authority.Namespace, Name: key.Secret}
 }
 
 // internalIssuers are the planned issuers of a key pair's own: one in its namespace,

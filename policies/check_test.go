@@ -199,8 +199,11 @@ func TestAnchorChanged(t *testing.T) {
 		"malformed anchors": {set("Bundle", "trust", source(map[string]any{"inLine": "nonsense"}), "spec", "sources"), []string{"Bundle trust: spec.sources[0].inLine cannot be read: no PEM block of type CERTIFICATE found"}},
 		"sources no list":   {set("Bundle", "trust", "x", "spec", "sources"), []string{"Bundle trust: spec.sources is not a list"}},
 		"target's key":      {set("Bundle", "trust", "root.pem", "spec", "target", "configMap", "key"), []string{`Bundle trust: spec.target.configMap.key is "root.pem", not "ca.crt"`}},
-		"target Secret":     {set("Bundle", "trust", map[string]any{"key": "ca.crt"}, "spec", "target", "secret"), []string{"Bundle trust: spec.target.secret is added"}},
+		"target Secret":     {set("Bundle", "trust", map[string]any{"key": "ca.crt"}, "spec", "target", "secret"), []string{"Bundle trust: spec.target.secret.key is added"}},
 		"no target":         {unset("Bundle", "trust", "spec", "target"), []string{`Bundle trust: spec.target.configMap.key is missing, it was "ca.crt"`, "Bundle trust: spec.target.namespaceSelector picks every namespace, not namespaces with trust=fleet,zone=a"}},
+		"keystore":          {set("Bundle", "trust", map[string]any{"jks": map[string]any{"key": "trust.jks"}}, "spec", "target", "additionalFormats"), []string{"Bundle trust: spec.target.additionalFormats.jks is added"}},
+		"remembered":        {set("Bundle", "trust", map[string]any{"reanchor.dev/certificates": "00"}, "metadata", "annotations"), []string{"Bundle trust: metadata.annotations[reanchor.dev/certificates] is added"}},
+		"issuer's memory":   {set("Issuer", "plant", map[string]any{"reanchor.dev/signs-with": "pki/root/2026"}, "metadata", "annotations"), []string{"Issuer pki/plant: metadata.annotations[reanchor.dev/signs-with] is added"}},
 		"selector":          {set("Bundle", "trust", map[string]any{"trust": "fleet"}, "spec", "target", "namespaceSelector", "matchLabels"), []string{"Bundle trust: spec.target.namespaceSelector picks namespaces with trust=fleet, not namespaces with trust=fleet,zone=a"}},
 		"selector nonsense": {set("Bundle", "trust", map[string]any{"matchLabel": "x"}, "spec", "target", "namespaceSelector"), []string{"Bundle trust: spec.target.namespaceSelector picks what is not a label selector, not namespaces with trust=fleet,zone=a"}},
 
@@ -249,7 +252,6 @@ func plannedAnchors() []string {
 func TestWhatAnOverlayMayChange(t *testing.T) {
 	for name, change := range map[string]func([]*unstructured.Unstructured) []*unstructured.Unstructured{
 		"labels of the copies": set("Bundle", "trust", map[string]any{"labels": map[string]any{"a": "b"}}, "spec", "target", "configMap", "metadata"),
-		"a keystore beside":    set("Bundle", "trust", map[string]any{"jks": map[string]any{"key": "trust.jks"}}, "spec", "target", "additionalFormats"),
 		"one source each": set("Bundle", "trust", []any{
 			map[string]any{"inLine": "# old\n" + string(anchor("Root 2025").PEM())},
 			map[string]any{"inLine": string(anchor("Root 2026").PEM())},
@@ -302,7 +304,7 @@ func TestIntruders(t *testing.T) {
 		},
 		"a ClusterBundle": {
 			object("trust-manager.io/v1alpha2", "ClusterBundle", "", "trust", map[string]any{}),
-			"ClusterBundle trust: writes to the ConfigMaps of the bundle trust",
+			"ClusterBundle trust: writes to the copies of the bundle trust",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

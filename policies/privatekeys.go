@@ -60,13 +60,16 @@ func narrow(data []byte) []byte {
 // out as much as one in a Secret.
 func privateKeys(manifests []*unstructured.Unstructured) []Violation {
 	var violations []Violation
+	seen := map[string]string{} // what equal strings hold: a bundle may have many copies
 	for _, manifest := range manifests {
 		object := idOf(manifest)
 		eachString("", manifest.Object, func(path, value string) {
-			what := ""
-			if found := findMaterial([]byte(value)); len(found) > 0 {
-				what = found[0].what
-			} else if isKeyField(object, path) && value != "" {
+			what, known := seen[value]
+			if !known {
+				what = firstMaterial(value)
+				seen[value] = what
+			}
+			if what == "" && isKeyField(object, path) && value != "" {
 				what = "in whatever form"
 			}
 			if what != "" {
@@ -78,6 +81,14 @@ func privateKeys(manifests []*unstructured.Unstructured) []Violation {
 		})
 	}
 	return violations
+}
+
+// firstMaterial names the first key material in a string; empty if there is none.
+func firstMaterial(value string) string {
+	if found := findMaterial([]byte(value)); len(found) > 0 {
+		return found[0].what
+	}
+	return ""
 }
 
 // isKeyField reports the field of a Secret whose content is a private key by its

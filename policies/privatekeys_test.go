@@ -129,6 +129,8 @@ func TestCheckFileFindsPrivateKeys(t *testing.T) {
 		"Secret, PKCS #12":   {[]byte("data:\n  keystore.p12: " + encode64(der)), []string{"2 PKCS#12 keystore"}},
 		"bare base64":        {[]byte(encode64(pkcs8(ecKey))), []string{"1 PRIVATE KEY"}},
 		"Secret, kubeconfig": {[]byte("data:\n  config: " + encode64([]byte("users:\n- user:\n    client-key-data: "+encode64(block("EC PRIVATE KEY", sec1))))), []string{"2 EC PRIVATE KEY"}},
+		"for a certificate":  {[]byte("spec:\n  keys:\n  - certificate: |" + strings.ReplaceAll("\n"+string(block("EC PRIVATE KEY", sec1)), "\n", "\n      ")), []string{"4 EC PRIVATE KEY"}},
+		"in a list of them":  {[]byte(fmt.Sprintf("spec:\n  certificates: [%q,\n    %q]\n", anchor("Root 2025").PEM(), block("EC PRIVATE KEY", sec1))), []string{"3 EC PRIVATE KEY"}},
 		"mislabelled":        {block("CERTIFICATE", sec1), []string{"2 EC PRIVATE KEY"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -216,6 +218,8 @@ func FuzzCheckFile(f *testing.F) {
 	for _, seed := range [][]byte{
 		block("EC PRIVATE KEY", sec1), []byte(encode64(block("PRIVATE KEY", pkcs8(rsaKey)))), der, ber, jks, pkcs8(edKey), encryptedPKCS8(),
 		utf16LE("-----BEGIN PRIVATE KEY-----"), request,
+		[]byte("keys:\n- name: \"2026\"\n  certificate: |" + strings.ReplaceAll("\n"+string(anchor("Root 2026").PEM()), "\n", "\n    ")),
+		[]byte(fmt.Sprintf("certificates: [%q]", block("EC PRIVATE KEY", sec1))),
 	} {
 		f.Add(seed)
 	}

@@ -22,6 +22,7 @@ const (
 	RuleAnchorChanged        = "anchor-changed"
 	RuleIntermediateInBundle = "intermediate-in-bundle"
 	RuleCAOutlivesLeaves     = "ca-outlives-leaves"
+	RuleBundleTooLarge       = "bundle-too-large"
 )
 
 // Violation is one thing that must not be.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 	"testing/fstest"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
 )
 
 // manyCertificates is the small repository with a hundred Certificates beside the
@@ -59,5 +61,24 @@ func BenchmarkOneDocumentChanged(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		keys.Data = [][]byte{before, after}[i%2]
 		mustRender(b, mustLoad(b, tree, "clusters/plant"), target)
+	}
+}
+
+// The overlay is applied to one template of a bundle's copies, whatever their number.
+func BenchmarkCopies(b *testing.B) {
+	const overlay = "-- overlay/kustomization.yaml --\nkind: Component\nlabels: [{pairs: {team: plant}}]\n"
+	for _, namespaces := range []int{1, 500} {
+		b.Run(fmt.Sprint(namespaces), func(b *testing.B) {
+			loaded, target := mustLoad(b, repository(fleet+overlay), ""), distributing(b)
+			target.Bundles[0].Via = v1alpha1.ViaConfigMap
+			for i := range namespaces {
+				target.Bundles[0].Namespaces = append(target.Bundles[0].Namespaces, fmt.Sprintf("line-%d", i))
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				target.Issuers[0].Key = []string{"2025", "2026"}[i%2]
+				mustRender(b, loaded, target)
+			}
+		})
 	}
 }

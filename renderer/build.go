@@ -1,10 +1,12 @@
 package renderer
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -63,7 +65,35 @@ func (c *composition) build() ([]object, error) {
 	w := wrapper()
 	w.Resources = []string{path.Join(repositoryFolder, c.folder)}
 	w.Patches = c.clusterBindings()
-	return build(w, c.files)
+	made, err := build(w, c.files)
+	if err != nil {
+		return nil, cmp.Or(c.twice(err), err)
+	}
+	return made, nil
+}
+
+// registered is how kustomize tells of two objects of one kind and name.
+var registered = regexp.MustCompile(`already registered id: ([A-Za-z0-9]+)\.[^ /]*/([^ /]+)\.[^ .]+`)
+
+// twice says where both of two objects of one kind and name stand; nil if that is not what
+// is wrong, or if a prefix or a suffix has brought them together.
+func (c *composition) twice(err error) error {
+	id := registered.FindStringSubmatch(err.Error())
+	if id == nil {
+		return nil
+	}
+	var places []source
+	for _, s := range slices.Concat(c.sources, c.natives) {
+		if s.kind == id[1] && s.name == id[2] {
+			places = append(places, s)
+		}
+	}
+	if len(places) < 2 {
+		return nil
+	}
+	slices.SortFunc(places, compareSources)
+	return fmt.Errorf("%s:%d: %s %s stands in %s:%d already; rename one of them or take it out",
+		places[1].file, places[1].line, id[1], id[2], places[0].file, places[0].line)
 }
 
 // over applies the composition, a component, over manifests.

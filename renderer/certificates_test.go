@@ -45,6 +45,22 @@ func ca(t testing.TB, name string, change ...func(*x509.Certificate)) pki.Certif
 	return certificate
 }
 
+// below makes an intermediate's certificate that the root of that name signed.
+func below(t testing.TB, name, root string, change ...func(*x509.Certificate)) pki.Certificate {
+	t.Helper()
+	template := ca(t, name, change...).X509()
+	seed := sha256.Sum256([]byte(root))
+	der, err := x509.CreateCertificate(nil, template, ca(t, root).X509(), template.PublicKey, ed25519.NewKeyFromSeed(seed[:]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := pki.Parse(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate
+}
+
 func ends(at time.Time) func(*x509.Certificate) {
 	return func(template *x509.Certificate) { template.NotAfter = at }
 }

@@ -73,6 +73,10 @@ func (w *walk) affordable(name string, total weight) error {
 		return fmt.Errorf("%s: composes to more than %d objects, bases counted as often as they are used; split the domain",
 			name, w.tree.limits.Documents)
 	}
+	if total.values > int64(w.tree.limits.Values) {
+		return fmt.Errorf("%s: composes to more than %d values, bases counted as often as they are used; split the domain",
+			name, w.tree.limits.Values)
+	}
 	return nil
 }
 
@@ -90,12 +94,12 @@ func (w *walk) enter(folder, kind string) (weight, error) {
 	}
 	w.open = append(w.open, folder)
 	defer func() { w.open = w.open[:len(w.open)-1] }()
-	k, own, err := w.kustomization(file, kind)
+	read, err := w.kustomization(file, kind)
 	if err != nil {
 		return weight{}, err
 	}
-	v := &visit{walk: w, folder: folder, file: file, total: own}
-	if err := v.all(k); err != nil {
+	v := &visit{walk: w, folder: folder, file: file, written: read.written, total: weight{bytes: read.size.bytes, values: read.size.values}}
+	if err := v.all(read.fields); err != nil {
 		return weight{}, err
 	}
 	w.weights[folder+"/"] = v.total
@@ -139,29 +143,38 @@ func (w *walk) kustomizationFile(folder string) (string, error) {
 	return "", fmt.Errorf("%s: has more than one kustomization file (%q); keep one", folder, found)
 }
 
+// layer is one kustomization file, its fields as kustomize takes them and as they
+// are written.
+type layer struct {
+	fields  types.Kustomization
+	written document
+	size    weight
+}
+
 // kustomization reads a kustomization as kustomize itself does, so that no
 // spelling of a field is seen by only one of the two.
-func (w *walk) kustomization(file, kind string) (types.Kustomization, weight, error) {
-	var k types.Kustomization
+func (w *walk) kustomization(file, kind string) (layer, error) {
+	var k layer
 	data, err := w.tree.read(file)
 	if err != nil {
-		return k, weight{}, err
+		return k, err
 	}
-	_, size, err := parse(file, data, w.tree.limits.FileBytes)
+	documents, size, err := parse(file, data, w.tree.limits)
 	if err != nil {
-		return k, weight{}, err
+		return k, err
 	}
-	if err := k.Unmarshal(data); err != nil {
-		return k, weight{}, fmt.Errorf("%s: %w", file, err)
+	if err := k.fields.Unmarshal(data); err != nil {
+		return k, fmt.Errorf("%s: %w; mend it", file, err)
 	}
-	k.FixKustomization()
-	if problems := k.EnforceFields(); len(problems) > 0 {
-		return k, weight{}, fmt.Errorf("%s: %s", file, problems[0])
+	k.fields.FixKustomization()
+	if problems := k.fields.EnforceFields(); len(problems) > 0 {
+		return k, fmt.Errorf("%s: %s; mend it", file, problems[0])
 	}
-	if k.Kind != kind {
-		return k, weight{}, fmt.Errorf("%s: is of kind %s where a %s is wanted; name it under the field for its kind", file, k.Kind, kind)
+	if k.fields.Kind != kind {
+		return k, fmt.Errorf("%s: is of kind %s where a %s is wanted; name it under the field for its kind", file, k.fields.Kind, kind)
 	}
-	return k, weight{bytes: size.bytes}, nil
+	k.written, k.size = append(documents, document{})[0], size
+	return k, nil
 }
 
 // documents reads a file of objects and notes those that are ours.
@@ -204,7 +217,7 @@ func (w *walk) yaml(file string) ([]document, weight, error) {
 	if err != nil {
 		return nil, weight{}, err
 	}
-	return parse(file, data, w.tree.limits.FileBytes)
+	return parse(file, data, w.tree.limits)
 }
 
 func (w *walk) note(file string, line int, object map[string]any) {

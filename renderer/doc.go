@@ -27,7 +27,8 @@
 //   - runs: Helm charts, generators, validators, transformers other than
 //     kustomize's own;
 //   - grows: files, trees, YAML aliases, nesting and repeated bases beyond
-//     [Limits], and copies in JSON patches;
+//     [Limits], and copies in JSON patches; too large a file, or too long a list of
+//     them, is refused before it is read;
 //   - would be ignored: openapi, since the renderer brings a schema of its own.
 //
 // What is left is composed in memory: one build at a time, its panics turned into
@@ -66,7 +67,8 @@
 //
 // Anything else there is refused, all of it at once. [Load] takes the record for the
 // names that are used up, and [Loaded.CheckRecord] holds the certificates against what
-// the repository declares, at a time that the caller gives.
+// the repository declares, at a time that the caller gives. Where a document gives the
+// certificate of a key from elsewhere, and the record knows one of that name, both are one.
 //
 // # Render
 //
@@ -75,12 +77,20 @@
 //	planner.TargetKey       Certificate, Issuer   "<authority>-<key pair>", with the Secret of that name
 //	                        ClusterIssuer         of that name too, for intermediates in other namespaces
 //	                        Issuer                "<authority>-self-signed", while a root's Certificate is wanted
+//	  from elsewhere        Issuer, ClusterIssuer the same names, with the Secret that somebody else makes
 //	planner.TargetIssuer    ClusterIssuer, Issuer the binding's name
-//	planner.TargetBundle    Bundle                the bundle's name; none without anchors
+//	  of an external key    ClusterIssuer, Issuer the binding's name, with the key's spec, and an annotation that names the key
+//	planner.TargetBundle    Bundle                the bundle's name; none without anchors or public CAs
+//	  via ConfigMap         ConfigMap             the bundle's name, in each of its namespaces; none without anchors
 //
 // A root's Certificate refers to the self-signed Issuer, an intermediate's to the
 // internal issuer of the one key pair of its parent that shall sign it: moving a
 // binding moves no CA.
+//
+// The copies of a bundle are made from one template, a ConfigMap in the namespace
+// "reanchor-any-namespace", which the overlay sees in their place: kustomize takes a time
+// that grows with the square of what it is given, and 500 namespaces cost what one does. An
+// overlay may give it labels and annotations, and nothing else.
 //
 // Native manifests stand beside them as they are. The overlay is applied over all
 // of it; it may change objects and add some, but not rename, move or remove what

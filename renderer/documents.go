@@ -12,11 +12,17 @@ import (
 	"github.com/reanchor/reanchor/planner"
 )
 
+// ourDocuments are the kinds of documents, by which one is known that lacks its apiVersion.
+var ourDocuments = []string{
+	v1alpha1.KindAuthority, v1alpha1.KindIssuerBinding, v1alpha1.KindTrustBundle,
+	v1alpha1.KindDeviceGroup, v1alpha1.KindDevice, v1alpha1.KindPolicy,
+}
+
 // isOurs reports whether an object is a document rather than a manifest.
 func isOurs(apiVersion, kind string) bool {
 	group, _, _ := strings.Cut(apiVersion, "/")
 	if apiVersion == "" {
-		return slices.Contains([]string{v1alpha1.KindAuthority, v1alpha1.KindIssuerBinding, v1alpha1.KindTrustBundle}, kind)
+		return slices.Contains(ourDocuments, kind)
 	}
 	return group == v1alpha1.GroupVersion.Group
 }
@@ -113,6 +119,12 @@ func identify(object v1alpha1.Object) (kind string, metadata v1alpha1.Metadata) 
 		return v1alpha1.KindIssuerBinding, o.Metadata
 	case *v1alpha1.TrustBundle:
 		return v1alpha1.KindTrustBundle, o.Metadata
+	case *v1alpha1.DeviceGroup:
+		return v1alpha1.KindDeviceGroup, o.Metadata
+	case *v1alpha1.Device:
+		return v1alpha1.KindDevice, o.Metadata
+	case *v1alpha1.Policy:
+		return v1alpha1.KindPolicy, o.Metadata
 	}
 	return "", v1alpha1.Metadata{}
 }

@@ -14,7 +14,7 @@ import (
 // overlay: whatever they are, the process lives, answers in time, and renders what
 // it loaded twice to the same bytes.
 func FuzzLoad(f *testing.F) {
-	trees := []string{fleet, namespaced, prefixed, patched}
+	trees := []string{fleet, namespaced, prefixed, patched, strings.ReplaceAll(given(f, below(f, "Issuing", "Offline 2026")), "site/", "")}
 	for _, archive := range trees {
 		tree := repository(archive)
 		for name, file := range tree {
@@ -31,6 +31,8 @@ func FuzzLoad(f *testing.F) {
 	} {
 		f.Add([]byte(text), repository(fleet)["pki.yaml"].Data, []byte("kind: Component\nlabels: [{pairs: {a: b}}]\n"))
 	}
+	f.Add([]byte("resources: [file.yaml]"), repository(fleet)["pki.yaml"].Data,
+		[]byte("kind: Component\npatches: [{target: {kind: ConfigMap|Issuer}, patch: '- {op: add, path: /metadata/annotations/reanchor.dev~1signs-with, value: x}'}]"))
 	f.Add([]byte("resources: [file.yaml]"), []byte(bomb()), []byte("kind: Component"))
 	limits := Limits{FileBytes: 64 << 10, TotalBytes: 128 << 10, Documents: 50}
 	f.Fuzz(func(t *testing.T, kustomization, file, overlay []byte) {
@@ -53,7 +55,8 @@ func FuzzLoad(f *testing.F) {
 }
 
 func renderTwice(t *testing.T, tree fstest.MapFS, loaded *Loaded, limits Limits) {
-	target := planner.Target{Keys: []planner.TargetKey{{Authority: rootRef, Name: "1", Certificate: true, Issuer: true, Spec: rootSpec}}}
+	target := fromElsewhere(t)
+	target.Keys = append(target.Keys, planner.TargetKey{Authority: rootRef, Name: "1", Certificate: true, Issuer: true, Spec: rootSpec})
 	first, err := loaded.Render(target, plant)
 	if err != nil {
 		return

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -19,10 +18,13 @@ import (
 // defaultLeafLife is what cert-manager gives a Certificate that asks for nothing.
 const defaultLeafLife = 2160 * time.Hour
 
-// CheckRecord holds what the repository declares against the certificates that it
-// recorded, at the time now. Refused are CAs that verifiers cannot tell apart and CAs
-// that have ended; warned is of CAs that end too soon for a rollover, and of those
-// that end after the CA that signed them. Both lists are in order of their files.
+// CheckRecord holds what the repository declares against the certificates that it knows,
+// those that it recorded and those that it gives of keys from elsewhere, at the time now.
+// Refused are CAs that verifiers cannot tell apart, CAs that have ended, and given
+// certificates that the record or the parent's keys speak against; warned is of CAs that
+// end too soon for a rollover, of those that end after the CA that signed them, and of
+// further certificates of a bundle that have ended. Both lists are in order of their
+// files.
 //
 //	ends too soon   what is left of a CA < the longest life of a leaf under it + soak + skew
 //
@@ -32,46 +34,61 @@ const defaultLeafLife = 2160 * time.Hour
 // not list or calls Retired it does not matter when they end.
 func (l *Loaded) CheckRecord(record planner.Record, now time.Time) (errors, warnings v1alpha1.ErrorList) {
 	c := recordCheck{
-		endState: endState{authorities: authoritiesOf(l.Desired), recorded: recordedOf(record)},
-		folder:   l.folder, bundles: l.Desired.Bundles, lives: l.leafLives(record), now: now,
+		endState: newEndState(l.Desired, record), bundles: l.Desired.Bundles, lives: l.leafLives(record), now: now,
 	}
-	inUse := slices.DeleteFunc(slices.Clone(record.Keys), func(key planner.RecordedKey) bool { return key.Retired })
-	for i, key := range inUse {
-		if authority, declared := c.authorities[key.Authority]; declared {
-			c.identity(key, inUse[:i])
-			c.ending(key, authority)
-			c.outlivesIssuer(key, authority)
-		}
+	known := slices.Concat(c.recordedKeys(l.folder, record), l.givenKeys(c.endState))
+	for i, key := range known {
+		authority := c.authorities[key.Authority]
+		c.identity(key, known[:i])
+		c.ending(key, authority)
+		c.outlivesIssuer(key, authority)
+		c.agrees(key, authority)
+	}
+	for _, bundle := range l.Desired.Bundles {
+		c.endedCertificates(l.at(documentID(v1alpha1.KindTrustBundle, planner.Ref{Name: bundle.Metadata.Name})), bundle)
 	}
 	return sorted(c.errors), sorted(c.warnings)
 }
 
-// recordCheck collects what is wrong with recorded keys.
+// recordCheck collects what is wrong with known keys.
 type recordCheck struct {
 	endState
-	folder           string
 	bundles          []v1alpha1.TrustBundle
 	lives            map[string]time.Duration
 	now              time.Time
 	errors, warnings v1alpha1.ErrorList
 }
 
-func (c *recordCheck) refuse(key planner.RecordedKey, format string, args ...any) {
-	c.errors = append(c.errors, c.about(key, format, args...))
+func (c *recordCheck) refuse(key knownKey, format string, args ...any) {
+	c.errors = append(c.errors, told(key.at, format, args...))
 }
 
-func (c *recordCheck) warn(key planner.RecordedKey, format string, args ...any) {
-	c.warnings = append(c.warnings, c.about(key, format, args...))
+func (c *recordCheck) warn(key knownKey, format string, args ...any) {
+	c.warnings = append(c.warnings, told(key.at, format, args...))
 }
 
-func (c *recordCheck) about(key planner.RecordedKey, format string, args ...any) v1alpha1.Error {
-	return v1alpha1.Error{File: path.Join(c.folder, key.Path()), Line: 1, Message: fmt.Sprintf(format, args...)}
+func told(at v1alpha1.Error, format string, args ...any) v1alpha1.Error {
+	at.Message = fmt.Sprintf(format, args...)
+	return at
+}
+
+// endedCertificates warns of further anchors of a bundle that nobody needs any more.
+func (c *recordCheck) endedCertificates(at v1alpha1.Error, bundle v1alpha1.TrustBundle) {
+	for i, text := range bundle.Spec.Certificates {
+		certificates, _ := pki.ParsePEM([]byte(text)) // validation has refused what cannot be read
+		at.Field = fmt.Sprintf("spec.certificates[%d]", i)
+		for _, certificate := range certificates {
+			if ends := certificate.NotAfter(); c.now.After(ends) {
+				c.warnings = append(c.warnings, told(at, "%s ended at %s, and verifiers accept nothing that it signed: take it out", certificate, instant(ends)))
+			}
+		}
+	}
 }
 
 // identity refuses what verifiers cannot tell apart: they find a leaf's issuer by its
 // subject, and among equal ones by the subject key identifier (RFC 5280, sections
 // 4.2.1.1 and 4.2.1.2).
-func (c *recordCheck) identity(key planner.RecordedKey, earlier []planner.RecordedKey) {
+func (c *recordCheck) identity(key knownKey, earlier []knownKey) {
 	ski := key.Certificate.SubjectKeyID()
 	if len(ski) == 0 {
 		c.refuse(key, "%s has no subject key identifier: verifiers could not tell it from its neighbours; add a key to Authority %s and make this one Retired",
@@ -84,10 +101,10 @@ func (c *recordCheck) identity(key planner.RecordedKey, earlier []planner.Record
 		switch theirs := other.Certificate.SubjectKeyID(); {
 		case len(ski) == 0 || len(theirs) == 0:
 			c.refuse(key, "%s has the subject of %s, and not both have a subject key identifier: verifiers that hold both cannot tell which of them signed; add a key under another common name to Authority %s",
-				key.Certificate, other.Path(), key.Authority)
+				key.Certificate, other, key.Authority)
 		case bytes.Equal(ski, theirs):
 			c.refuse(key, "%s has the subject and the subject key identifier of %s: verifiers that hold both cannot tell which of them signed; add a key under another common name to Authority %s",
-				key.Certificate, other.Path(), key.Authority)
+				key.Certificate, other, key.Authority)
 		}
 	}
 }
@@ -104,7 +121,7 @@ func (c *recordCheck) neighbours(a, b string) bool {
 }
 
 // ending tells of a CA whose end is near or past.
-func (c *recordCheck) ending(key planner.RecordedKey, authority v1alpha1.Authority) {
+func (c *recordCheck) ending(key knownKey, authority v1alpha1.Authority) {
 	mend := map[v1alpha1.KeyState]string{
 		v1alpha1.KeySigning: "add a key to Authority " + key.Authority,
 		v1alpha1.KeyTrusted: "make it Retired, or add a key to Authority " + key.Authority,
@@ -148,15 +165,22 @@ func (c *recordCheck) state(authority v1alpha1.Authority, name string) v1alpha1.
 }
 
 // outlivesIssuer tells of an intermediate that ends after the CA that signed it.
-func (c *recordCheck) outlivesIssuer(key planner.RecordedKey, authority v1alpha1.Authority) {
+func (c *recordCheck) outlivesIssuer(key knownKey, authority v1alpha1.Authority) {
 	parent, intermediate := c.parent(authority)
-	_, above := v1alpha1.SplitKey(key.Name)
-	signer, recorded := c.recorded[pair{parent.Metadata.Name, above}]
-	if !intermediate || !recorded || !key.Certificate.NotAfter().After(signer.NotAfter()) {
+	if !intermediate {
 		return
 	}
-	c.warn(key, "%s ends at %s, and %s that signed it at %s already: verifiers accept it no longer than that; shorten spec.duration of Authority %s, or add a key to Authority %s in time",
-		key.Certificate, instant(key.Certificate.NotAfter()), signer, instant(signer.NotAfter()), key.Authority, parent.Metadata.Name)
+	_, above := v1alpha1.SplitKey(key.Name)
+	signer := c.certificate(parent, above)
+	if signer.IsZero() || !key.Certificate.NotAfter().After(signer.NotAfter()) {
+		return
+	}
+	shorten := "shorten spec.duration of Authority " + key.Authority
+	if key.given {
+		shorten = "have one issued that ends earlier"
+	}
+	c.warn(key, "%s ends at %s, and %s that signed it at %s already: verifiers accept it no longer than that; %s, or add a key to Authority %s in time",
+		key.Certificate, instant(key.Certificate.NotAfter()), signer, instant(signer.NotAfter()), shorten, parent.Metadata.Name)
 }
 
 // leafLives are the longest lives that Certificates beside the documents ask for, by

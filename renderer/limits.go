@@ -17,6 +17,10 @@ type Limits struct {
 	// often as it is used; 3,000 when zero. The time of a build grows with its
 	// square.
 	Documents int
+	// Values is the number of YAML values that are composed, fields and list entries, their
+	// aliases written out and a base counted as often as it is used; 300,000 when zero. A
+	// build takes more than a kilobyte of memory for each.
+	Values int
 	// Anchors is the number of certificates in the record; 5,000 when zero.
 	Anchors int
 	// AnchorBytes is the size of one of them in bytes, with the text around it; 64 KiB
@@ -32,6 +36,7 @@ func (l Limits) withDefaults() Limits {
 		TotalBytes:  cmp.Or(l.TotalBytes, 32*mebibyte),
 		Files:       cmp.Or(l.Files, 2000),
 		Documents:   cmp.Or(l.Documents, 3000),
+		Values:      cmp.Or(l.Values, 300_000),
 		Anchors:     cmp.Or(l.Anchors, 5000),
 		AnchorBytes: cmp.Or(l.AnchorBytes, mebibyte/16),
 	}
@@ -42,6 +47,7 @@ func (l Limits) withDefaults() Limits {
 type weight struct {
 	bytes     int64
 	documents int64
+	values    int64
 }
 
 const heaviest = 1 << 40
@@ -50,5 +56,6 @@ func (w weight) plus(other weight) weight {
 	return weight{
 		bytes:     min(w.bytes+other.bytes, heaviest),
 		documents: min(w.documents+other.documents, heaviest),
+		values:    min(w.values+other.values, heaviest),
 	}
 }

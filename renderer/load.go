@@ -2,6 +2,7 @@ package renderer
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -48,8 +49,10 @@ type Loaded struct {
 
 	folder  string
 	origins map[identity]position
-	overlay *composition
-	last    memo
+	// certificates are the lines on which keys from elsewhere give theirs.
+	certificates map[pair]int
+	overlay      *composition
+	last         memo
 }
 
 // Load composes the documents of the folder, "" for the repository's root. The
@@ -70,6 +73,12 @@ func load(fsys fs.FS, folder string, options Options) (*Loaded, error) {
 		return nil, err
 	}
 	limits := options.Limits.withDefaults()
+	switch err := newTree(fsys, limits).errNotDomain(domain); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s: there is no such folder in the repository; commit it, or correct the path", domain)
+	case err != nil:
+		return nil, err
+	}
 	declared, err := collect(fsys, domain, types.KustomizationKind, reserved(domain), limits)
 	if err != nil {
 		return nil, err
@@ -125,6 +134,7 @@ func compose(declared *composition, site v1alpha1.Site) (*Loaded, error) {
 	}
 	loaded := &Loaded{Desired: desired(documents), Warnings: warnings, folder: declared.folder}
 	loaded.origins = origins(documents, declared.natives, native)
+	loaded.certificates = declared.certificateLines(documents)
 	loaded.take(native)
 	return loaded, nil
 }

@@ -1,10 +1,11 @@
 package renderer
 
 import (
+	"cmp"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
@@ -35,14 +36,18 @@ func (l *Loaded) manifests(target planner.Target) ([]*unstructured.Unstructured,
 		}
 	}
 	for _, issuer := range target.Issuers {
-		made = append(made, l.issuer(issuer))
+		object, err := l.issuer(issuer)
+		if err != nil {
+			return nil, err
+		}
+		made = append(made, object)
 	}
 	for _, bundle := range target.Bundles {
-		if len(bundle.Anchors) > 0 {
-			object, err := l.bundle(bundle)
-			if err != nil {
-				return nil, err
-			}
+		object, err := l.bundle(bundle)
+		if err != nil {
+			return nil, err
+		}
+		if object != nil {
 			made = append(made, object)
 		}
 	}
@@ -53,19 +58,21 @@ func (l *Loaded) manifests(target planner.Target) ([]*unstructured.Unstructured,
 func isRoot(key planner.TargetKey) bool { return key.Spec.SignedBy == planner.Ref{} }
 
 // key are the objects of a key pair. They bear no binding's label, not even the
-// issuers: nobody but reanchor refers to them.
+// issuers: nobody but reanchor refers to them. A key from elsewhere has no Certificate
+// here, and its issuers sign with the Secret that somebody else makes.
 func (l *Loaded) key(key planner.TargetKey) []*unstructured.Unstructured {
 	namespace, name := key.Authority.Namespace, planner.KeyObjectName(key.Authority.Name, key.Name)
 	labels := labelsOf(l.authority(key.Authority), v1alpha1.LabelAuthority, key.Authority.Name, v1alpha1.LabelKey, key.Name)
+	secret := cmp.Or(key.Secret, name)
 	var made []*unstructured.Unstructured
 	if key.Certificate {
 		made = append(made, manifest(certManager, kindCertificate, namespace, name, labels, certificateSpec(name, key)))
 	}
 	if key.Issuer {
-		made = append(made, manifest(certManager, kindIssuer, namespace, name, labels, signsWith(name)))
+		made = append(made, manifest(certManager, kindIssuer, namespace, name, labels, signsWith(secret)))
 	}
 	if key.ClusterIssuer {
-		made = append(made, manifest(certManager, kindClusterIssuer, "", name, labels, signsWith(name)))
+		made = append(made, manifest(certManager, kindClusterIssuer, "", name, labels, signsWith(secret)))
 	}
 	return made
 }
@@ -145,29 +152,23 @@ func (l *Loaded) selfSignedIssuer(ref planner.Ref) *unstructured.Unstructured {
 	return manifest(certManager, kindIssuer, ref.Namespace, planner.SelfSignedName(ref.Name), labels, spec)
 }
 
-func (l *Loaded) issuer(issuer planner.TargetIssuer) *unstructured.Unstructured {
-	labels := labelsOf(l.binding(issuer.Ref), v1alpha1.LabelBinding, issuer.Ref.Name)
-	spec := signsWith(issuer.SecretName())
-	return manifest(certManager, issuerKind(issuer.Ref), issuer.Ref.Namespace, issuer.Ref.Name, labels, spec)
-}
-
-// bundle is a trust-manager Bundle with every anchor inline: one that reads a
-// Secret drops the old anchor the moment that the Secret changes
-// (https://cert-manager.io/docs/trust/trust-manager/api-reference/).
-func (l *Loaded) bundle(bundle planner.TargetBundle) (*unstructured.Unstructured, error) {
-	selector, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&bundle.Target.NamespaceSelector)
-	if err != nil {
-		return nil, fmt.Errorf("TrustBundle %s: write its namespace selector: %w", bundle.Name, err)
+// issuer is a binding's issuer. One whose key stays behind an external issuer tells by an
+// annotation which key that is, since its spec does not. It bears no key's labels: by those
+// a key's own objects are known.
+func (l *Loaded) issuer(issuer planner.TargetIssuer) (*unstructured.Unstructured, error) {
+	spec, annotations := signsWith(issuer.SecretName()), map[string]string(nil)
+	if issuer.Spec != "" {
+		spec = nil
+		if key := issuer.SignsWith(); key != "" {
+			annotations = map[string]string{v1alpha1.AnnotationSignsWith: key}
+		}
+		if err := json.Unmarshal([]byte(issuer.Spec), &spec); err != nil {
+			return nil, fmt.Errorf("IssuerBinding %s: read the issuer's spec that key %s has: %w", issuer.Ref.Name, issuer.SignsWith(), err)
+		}
 	}
-	spec := map[string]any{
-		"sources": []any{map[string]any{"inLine": string(bundle.Anchors.PEM())}},
-		"target": map[string]any{
-			"configMap":         map[string]any{"key": bundle.Target.ConfigMap.Key},
-			"namespaceSelector": selector,
-		},
-	}
-	labels := labelsOf(l.trustBundle(bundle.Name), v1alpha1.LabelBundle, bundle.Name)
-	return manifest(trustManager, "Bundle", "", bundle.Name, labels, spec), nil
+	made := manifest(certManager, issuerKind(issuer.Ref), issuer.Ref.Namespace, issuer.Ref.Name, labelsOf(l.binding(issuer.Ref), v1alpha1.LabelBinding, issuer.Ref.Name), spec)
+	made.SetAnnotations(annotations)
+	return made, nil
 }
 
 // authority is the metadata of an authority: none once it has left Git and its

@@ -1,9 +1,11 @@
 package renderer
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
@@ -35,10 +37,10 @@ func (l *Loaded) Origin(manifest *unstructured.Unstructured) (file string, line 
 func documentOf(manifest *unstructured.Unstructured) identity {
 	labels := manifest.GetLabels()
 	switch {
-	case labels[v1alpha1.LabelAuthority] != "":
-		return documentID(v1alpha1.KindAuthority, planner.Ref{Name: labels[v1alpha1.LabelAuthority]})
 	case labels[v1alpha1.LabelBinding] != "":
 		return documentID(v1alpha1.KindIssuerBinding, planner.Ref{Namespace: manifest.GetNamespace(), Name: labels[v1alpha1.LabelBinding]})
+	case labels[v1alpha1.LabelAuthority] != "":
+		return documentID(v1alpha1.KindAuthority, planner.Ref{Name: labels[v1alpha1.LabelAuthority]})
 	}
 	return documentID(v1alpha1.KindTrustBundle, planner.Ref{Name: labels[v1alpha1.LabelBundle]})
 }
@@ -74,4 +76,38 @@ func positionOf(o object, written []source) position {
 		}
 	}
 	return at
+}
+
+// certificateLines are the lines on which authorities give certificates of keys from
+// elsewhere, by authority and key. One that a patch gives is not among them.
+func (c *composition) certificateLines(documents []v1alpha1.Document) map[pair]int {
+	lines := map[pair]int{}
+	for _, d := range documents {
+		authority, ok := d.Object.(*v1alpha1.Authority)
+		if !ok || !slices.ContainsFunc(authority.Spec.Keys, v1alpha1.AuthorityKey.Given) {
+			continue
+		}
+		nodes, err := nodesOf(d.File, c.files[d.File])
+		if err != nil {
+			continue // it was read before
+		}
+		for _, node := range nodes {
+			if lineOf(node) == d.Line {
+				noteCertificates(authority.Metadata.Name, node, lines)
+			}
+		}
+	}
+	return lines
+}
+
+func noteCertificates(authority string, root *yaml.Node, lines map[pair]int) {
+	keys := childOf(childOf(childOf(root, "0"), "spec"), "keys")
+	if keys == nil {
+		return
+	}
+	for _, key := range keys.Content {
+		if name, certificate := childOf(key, "name"), childOf(key, "certificate"); name != nil && certificate != nil {
+			lines[pair{authority, name.Value}] = certificate.Line
+		}
+	}
 }

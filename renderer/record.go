@@ -78,13 +78,11 @@ func (r *recordReader) refuse(file, format string, args ...any) {
 
 // all reads the record, if there is one.
 func (r *recordReader) all() error {
-	domain := path.Dir(r.folder)
-	folder, err := r.tree.isFolder(domain)
-	switch {
+	switch err := r.tree.errNotDomain(path.Dir(r.folder)); {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	case err != nil || !folder:
-		return errors.Join(err, notFolder(domain, folder))
+	case err != nil:
+		return err
 	}
 	mode, err := r.tree.mode(r.folder)
 	switch {
@@ -185,14 +183,10 @@ func (r *recordReader) distinct() {
 }
 
 func (r *recordReader) certificates(authority string, files []string, retired bool) {
+	if r.crowded(len(files)) {
+		return
+	}
 	for _, file := range files {
-		r.files++
-		if r.files == r.tree.limits.Anchors+1 {
-			r.refuse(r.folder, "holds more than %d certificates: split the domain", r.tree.limits.Anchors)
-		}
-		if r.files > r.tree.limits.Anchors {
-			return
-		}
 		certificate, err := r.certificate(file)
 		if err != nil {
 			r.refuse(file, "%s", err)
@@ -201,6 +195,16 @@ func (r *recordReader) certificates(authority string, files []string, retired bo
 		name := strings.TrimSuffix(path.Base(file), anchorSuffix)
 		r.keys = append(r.keys, planner.RecordedKey{Authority: authority, Name: name, Certificate: certificate, Retired: retired})
 	}
+}
+
+// crowded refuses more certificates than there may be, once and before they are read.
+func (r *recordReader) crowded(added int) bool {
+	limit, before := r.tree.limits.Anchors, r.files
+	r.files += added
+	if before <= limit && r.files > limit {
+		r.refuse(r.folder, "holds more than %d certificates: split the domain", limit)
+	}
+	return r.files > limit
 }
 
 // certificate reads the one certificate of a file. Its errors do not name the file.

@@ -58,6 +58,9 @@ func (l *Loaded) render(target planner.Target, domain planner.Ref) ([]*unstructu
 	if err := stamp(made, stamps, belongs); err != nil {
 		return nil, err
 	}
+	if made, err = l.copied(made, target.Bundles); err != nil {
+		return nil, err
+	}
 	slices.SortFunc(made, compareObjects)
 	return made, nil
 }
@@ -73,29 +76,39 @@ func domainLabels(domain planner.Ref) (map[string]string, error) {
 	return map[string]string{v1alpha1.LabelDomainName: domain.Name, v1alpha1.LabelDomainNamespace: domain.Namespace}, nil
 }
 
-// stamps are the labels of ours that each rendered object bears. Two objects of
-// one name are refused: one of them would be lost.
-func (l *Loaded) stamps(rendered []*unstructured.Unstructured) (map[identity]map[string]string, error) {
-	stamps := make(map[identity]map[string]string, len(rendered))
+// marks are the labels and annotations by which a rendered object is known again.
+type marks struct{ labels, annotations map[string]string }
+
+// stamps are the marks that each rendered object bears. Two objects of one name are
+// refused: one of them would be lost.
+func (l *Loaded) stamps(rendered []*unstructured.Unstructured) (map[identity]marks, error) {
+	stamps := make(map[identity]marks, len(rendered))
 	for _, o := range rendered {
 		id := identityOf(o)
 		if _, twice := stamps[id]; twice {
 			return nil, fmt.Errorf("%s: would be rendered twice; rename one of the documents or keys", id)
 		}
 		if at, native := l.origins[id]; native {
-			return nil, fmt.Errorf("%s: %s is what reanchor renders; rename it or take it out", at.file, id)
+			return nil, fmt.Errorf("%s:%d: %s is what reanchor renders; rename it or take it out", at.file, at.line, id)
 		}
-		stamps[id] = reservedLabels(o.GetLabels())
+		stamps[id] = marksOf(o)
 	}
 	return stamps, nil
 }
 
-// reservedLabels are those labels that reanchor alone may set.
-func reservedLabels(labels map[string]string) map[string]string {
-	kept := map[string]string{}
-	for key, value := range labels {
+// marksOf are those labels and annotations of an object that reanchor alone may set: every
+// label of its group, and the annotations by which it remembers what is in an object.
+// Others of the group are for owners of workloads.
+func marksOf(o *unstructured.Unstructured) marks {
+	kept := marks{map[string]string{}, map[string]string{}}
+	for key, value := range o.GetLabels() {
 		if strings.HasPrefix(key, v1alpha1.GroupVersion.Group+"/") {
-			kept[key] = value
+			kept.labels[key] = value
+		}
+	}
+	for key, value := range o.GetAnnotations() {
+		if key == v1alpha1.AnnotationSignsWith || key == v1alpha1.AnnotationCertificates {
+			kept.annotations[key] = value
 		}
 	}
 	return kept
@@ -132,7 +145,7 @@ func (l *Loaded) overlaid(objects []*unstructured.Unstructured, belongs map[stri
 
 // errLost refuses an overlay after which reanchor would not find its objects
 // again, since it knows them by kind and name.
-func errLost(objects []*unstructured.Unstructured, stamps map[identity]map[string]string) error {
+func errLost(objects []*unstructured.Unstructured, stamps map[identity]marks) error {
 	lost := maps.Clone(stamps)
 	for _, o := range objects {
 		delete(lost, identityOf(o))
@@ -149,21 +162,34 @@ func errLost(objects []*unstructured.Unstructured, stamps map[identity]map[strin
 		overlayFolder, strings.Join(all, ", "))
 }
 
-// stamp sets the labels of ours on the final objects, on their own metadata only.
-func stamp(objects []*unstructured.Unstructured, stamps map[identity]map[string]string, belongs map[string]string) error {
+// stamp sets the marks on the final objects, on their own metadata only.
+func stamp(objects []*unstructured.Unstructured, stamps map[identity]marks, belongs map[string]string) error {
 	for _, o := range objects {
 		id := identityOf(o)
-		want := maps.Clone(belongs)
-		maps.Copy(want, stamps[id])
-		set := reservedLabels(o.GetLabels())
-		for _, key := range slices.Sorted(maps.Keys(set)) {
-			if want[key] != set[key] {
-				return fmt.Errorf("%s: the label %s is set by reanchor alone; take it out of the manifest or overlay", id, key)
-			}
+		want, set := stamps[id], marksOf(o)
+		labels := maps.Clone(belongs)
+		maps.Copy(labels, want.labels)
+		if key := otherThan(set.labels, labels); key != "" {
+			return fmt.Errorf("%s: the label %s is set by reanchor alone; take it out of the manifest or overlay", id, key)
 		}
-		setLabels(o, want)
+		if key := otherThan(set.annotations, want.annotations); key != "" {
+			return fmt.Errorf("%s: the annotation %s is set by reanchor alone; take it out of the manifest or overlay", id, key)
+		}
+		setLabels(o, labels)
+		setAnnotations(o, want.annotations)
 	}
 	return nil
+}
+
+// otherThan is the first key that is set and not wanted, or to another value; empty if
+// there is none.
+func otherThan(set, want map[string]string) string {
+	for _, key := range slices.Sorted(maps.Keys(set)) {
+		if value, wanted := want[key]; !wanted || value != set[key] {
+			return key
+		}
+	}
+	return ""
 }
 
 func setLabels(o *unstructured.Unstructured, labels map[string]string) {
@@ -173,6 +199,18 @@ func setLabels(o *unstructured.Unstructured, labels map[string]string) {
 	}
 	maps.Copy(all, labels)
 	o.SetLabels(all)
+}
+
+func setAnnotations(o *unstructured.Unstructured, annotations map[string]string) {
+	if len(annotations) == 0 {
+		return
+	}
+	all := o.GetAnnotations()
+	if all == nil {
+		all = make(map[string]string, len(annotations))
+	}
+	maps.Copy(all, annotations)
+	o.SetAnnotations(all)
 }
 
 func copies(objects []*unstructured.Unstructured) []*unstructured.Unstructured {

@@ -326,7 +326,7 @@ func TestRenderRefuses(t *testing.T) {
 		"a manifest in a key's place": {
 			strings.Replace(fleet, "[pki.yaml]", "[pki.yaml, own.yaml]", 1) +
 				"-- own.yaml --\n{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {name: fleet-root-2026, namespace: cert-manager}}\n", plant,
-			"own.yaml: Issuer cert-manager/fleet-root-2026 is what reanchor renders",
+			"own.yaml:1: Issuer cert-manager/fleet-root-2026 is what reanchor renders",
 		},
 		"a domain whose name is no label": {
 			fleet, planner.Ref{Namespace: "reanchor", Name: strings.Repeat("x", 64)}, "give the TrustDomain a name of at most 63 characters",

@@ -31,7 +31,8 @@ func TestRenderedObjectsFitTheirDefinitions(t *testing.T) {
 		filepath.Join("testdata", "crds", "trust.cert-manager.io_bundles.yaml"),
 	)
 	checked := map[string]int{}
-	for _, o := range mustRender(t, mustLoad(t, repository(smallRepository(t)), "clusters/plant"), everyAlgorithm(t)) {
+	rendered := mustRender(t, mustLoad(t, repository(smallRepository(t)), "clusters/plant"), everyAlgorithm(t))
+	for _, o := range append(rendered, mustRender(t, mustLoad(t, repository(fleet), ""), fromElsewhere(t))...) {
 		definition, ours := definitions[o.GetKind()]
 		if !ours {
 			continue

@@ -30,8 +30,8 @@ func (t *tree) isFolder(name string) (bool, error) {
 		return true, nil
 	}
 	parent := path.Dir(name)
-	if folder, err := t.isFolder(parent); err != nil || !folder {
-		return false, errors.Join(err, notFolder(parent, folder))
+	if err := t.errNotFolder(parent); err != nil {
+		return false, err
 	}
 	mode, err := t.mode(name)
 	switch {
@@ -45,11 +45,23 @@ func (t *tree) isFolder(name string) (bool, error) {
 	return mode.IsDir(), nil
 }
 
-func notFolder(name string, folder bool) error {
-	if folder {
-		return nil
+// errNotFolder refuses what is no folder.
+func (t *tree) errNotFolder(name string) error {
+	folder, err := t.isFolder(name)
+	if err == nil && !folder {
+		return fmt.Errorf("%s: is not a folder", name)
 	}
-	return fmt.Errorf("%s: is not a folder", name)
+	return err
+}
+
+// errNotDomain refuses a path of a domain that leads to no folder. One that leads nowhere
+// is [fs.ErrNotExist].
+func (t *tree) errNotDomain(name string) error {
+	folder, err := t.isFolder(name)
+	if err == nil && !folder {
+		return fmt.Errorf("%s: is a file, and the path of a domain leads to the folder of its kustomization.yaml; write %s", name, path.Dir(name))
+	}
+	return err
 }
 
 func (t *tree) mode(name string) (fs.FileMode, error) {
@@ -58,7 +70,7 @@ func (t *tree) mode(name string) (fs.FileMode, error) {
 	}
 	info, err := fs.Lstat(t.fsys, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, fmt.Errorf("%s: %w in the repository", name, fs.ErrNotExist)
+		return 0, fmt.Errorf("%s: %w in the repository; commit it, or take out what names it", name, fs.ErrNotExist)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", name, err)
@@ -81,8 +93,11 @@ func (t *tree) read(name string) ([]byte, error) {
 	if data, seen := t.files[name]; seen {
 		return data, nil
 	}
-	if folder, err := t.isFolder(name); err != nil || folder {
-		return nil, errors.Join(err, notFile(name, folder))
+	switch folder, err := t.isFolder(name); {
+	case err != nil:
+		return nil, err
+	case folder:
+		return nil, fmt.Errorf("%s: is a folder where a file is wanted", name)
 	}
 	data, err := t.readLimited(name)
 	if err != nil {
@@ -91,27 +106,27 @@ func (t *tree) read(name string) ([]byte, error) {
 	return data, t.keep(name, data)
 }
 
-func notFile(name string, folder bool) error {
-	if !folder {
-		return nil
-	}
-	return fmt.Errorf("%s: is a folder where a file is wanted", name)
-}
-
 func (t *tree) readLimited(name string) ([]byte, error) {
 	file, err := t.fsys.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	defer file.Close() //nolint:errcheck // it was only read
+	if info, err := file.Stat(); err == nil && info.Size() > t.limits.FileBytes {
+		return nil, t.tooLarge(name)
+	}
 	data, err := io.ReadAll(io.LimitReader(file, t.limits.FileBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if int64(len(data)) > t.limits.FileBytes {
-		return nil, fmt.Errorf("%s: is larger than %d bytes; split it", name, t.limits.FileBytes)
+		return nil, t.tooLarge(name)
 	}
 	return data, nil
+}
+
+func (t *tree) tooLarge(name string) error {
+	return fmt.Errorf("%s: is larger than %d bytes; split it", name, t.limits.FileBytes)
 }
 
 func (t *tree) keep(name string, data []byte) error {

@@ -15,12 +15,15 @@ type visit struct {
 	*walk
 	folder string
 	file   string
-	total  weight
+	// written is the file as it stands, to tell the lines of its fields.
+	written document
+	total   weight
 }
 
 func (v *visit) all(k types.Kustomization) error {
 	for _, field := range []func() error{
 		func() error { return v.refused(k) },
+		func() error { return v.crowded(k) },
 		func() error { return v.each("resources", k.Resources, v.resource) },
 		func() error { return v.each("components", k.Components, v.component) },
 		func() error { return v.each("crds", k.Crds, v.yamlFile) },
@@ -60,7 +63,24 @@ func (v *visit) refused(k types.Kustomization) error {
 	}
 	for _, r := range refusals {
 		if r.present {
-			return fmt.Errorf("%s: %s: %s", v.file, r.field, r.instead)
+			return v.at(r.field, errors.New(r.instead))
+		}
+	}
+	return nil
+}
+
+// crowded refuses more entries than files may be composed, before any of them is read:
+// each names one file at least.
+func (v *visit) crowded(k types.Kustomization) error {
+	limit := v.tree.limits.Files
+	for _, list := range []struct {
+		field   string
+		entries int
+	}{
+		{"resources", len(k.Resources)}, {"components", len(k.Components)}, {"crds", len(k.Crds)}, {"configurations", len(k.Configurations)},
+	} {
+		if list.entries > limit {
+			return v.at(list.field, fmt.Errorf("has %d entries, and at most %d files are composed; split the domain", list.entries, limit))
 		}
 	}
 	return nil
@@ -83,10 +103,10 @@ func (v *visit) at(field string, err error) error {
 	if errors.As(err, &inner) {
 		return err
 	}
-	return &placed{fmt.Errorf("%s: %s: %w", v.file, field, err)}
+	return &placed{fmt.Errorf("%s:%d: %s: %w", v.file, v.written.lineOfField(field), field, err)}
 }
 
-// placed is an error that names the kustomization and the field it stands in.
+// placed is an error that names the kustomization, the line and the field it stands in.
 type placed struct{ error }
 
 func (p *placed) Unwrap() error { return p.error }
@@ -119,8 +139,8 @@ func (v *visit) component(entry string) error {
 	if err != nil {
 		return fmt.Errorf("%q %w", entry, err)
 	}
-	if folder, err := v.tree.isFolder(name); err != nil || !folder {
-		return errors.Join(err, notFolder(name, folder))
+	if err := v.tree.errNotFolder(name); err != nil {
+		return err
 	}
 	return v.add(v.enter(name, types.ComponentKind))
 }
@@ -153,7 +173,7 @@ func (v *visit) yamlFile(entry string) error {
 		return err
 	}
 	_, size, err := v.yaml(name)
-	return v.add(weight{bytes: size.bytes}, err)
+	return v.add(weight{bytes: size.bytes, values: size.values}, err)
 }
 
 // rawFile is a file whose content is copied as it is.
@@ -184,8 +204,8 @@ func isInline(entry string) bool {
 // inline checks YAML that stands in a string of the kustomization, and so has
 // been parsed as one scalar until now.
 func (v *visit) inline(entry string) ([]document, error) {
-	documents, size, err := parse("inline", []byte(entry), v.tree.limits.FileBytes)
-	return documents, v.add(weight{bytes: size.bytes}, err)
+	documents, size, err := parse("inline", []byte(entry), v.tree.limits)
+	return documents, v.add(weight{bytes: size.bytes, values: size.values}, err)
 }
 
 func (v *visit) patches(field string, patches []types.Patch) error {
@@ -280,7 +300,7 @@ func (v *visit) transformerDocuments(entry string) ([]document, error) {
 		return nil, err
 	}
 	documents, size, err := v.yaml(name)
-	return documents, v.add(weight{bytes: size.bytes}, err)
+	return documents, v.add(weight{bytes: size.bytes, values: size.values}, err)
 }
 
 func asStrings(patches []types.PatchStrategicMerge) []string {

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strconv"
+	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
@@ -20,17 +23,20 @@ const nodeBytes = 64
 type document struct {
 	line  int
 	value any
+	node  *yaml.Node
 }
 
-// parse reads a YAML stream as kustomize does, having made sure that its aliases
-// stay within the limit. The weight is the stream's size with its aliases
-// written out.
-func parse(name string, data []byte, limit int64) ([]document, weight, error) {
+// parse reads a YAML stream as kustomize does, having made sure that it stays within the
+// limits with its aliases written out. The weight is that of the stream then.
+func parse(name string, data []byte, limits Limits) ([]document, weight, error) {
+	if separators(data) > 2*limits.Values {
+		return nil, weight{}, tooMany(name, limits.Values)
+	}
 	nodes, err := nodesOf(name, data)
 	if err != nil {
 		return nil, weight{}, err
 	}
-	size, err := sizeOf(name, data, nodes, limit)
+	total, err := weigh(name, data, nodes, limits)
 	if err != nil {
 		return nil, weight{}, err
 	}
@@ -41,10 +47,25 @@ func parse(name string, data []byte, limit int64) ([]document, weight, error) {
 			return nil, weight{}, fmt.Errorf("%s:%d: %w", name, lineOf(node), err)
 		}
 		if value != nil {
-			documents = append(documents, document{line: lineOf(node), value: value})
+			documents = append(documents, document{line: lineOf(node), value: value, node: node})
 		}
 	}
-	return documents, weight{bytes: size, documents: int64(len(documents))}, nil
+	total.documents = int64(len(documents))
+	return documents, total, nil
+}
+
+// separators counts what may stand between values: text without many holds few, and is
+// parsed without fear for memory.
+func separators(data []byte) int {
+	count := 0
+	for _, separator := range []byte(",:[{\n") {
+		count += bytes.Count(data, []byte{separator})
+	}
+	return count
+}
+
+func tooMany(name string, limit int) error {
+	return fmt.Errorf("%s: holds more than %d values; split it", name, limit)
 }
 
 func nodesOf(name string, data []byte) ([]*yaml.Node, error) {
@@ -57,36 +78,84 @@ func nodesOf(name string, data []byte) ([]*yaml.Node, error) {
 			return nodes, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, malformed(name, err)
 		}
 		nodes = append(nodes, node)
 	}
 }
 
-// sizeOf is the size of the data with what its aliases repeat.
-func sizeOf(name string, data []byte, nodes []*yaml.Node, limit int64) (int64, error) {
-	size := int64(len(data))
+// syntax is how the parser tells where YAML is malformed.
+var syntax = regexp.MustCompile(`^yaml: line (\d+): (.*)$`)
+
+// malformed places what the parser says of a file.
+func malformed(name string, err error) error {
+	if at := syntax.FindStringSubmatch(err.Error()); at != nil {
+		return fmt.Errorf("%s:%s: is not YAML: %s; mend it", name, at[1], at[2])
+	}
+	return fmt.Errorf("%s:1: is not YAML: %w; mend it", name, err)
+}
+
+// lineOfField is the line of a field of a document, "resources[1]" or "replacements[0].path"
+// say, or of the nearest one above it that is written so.
+func (d document) lineOfField(field string) int {
+	line, node := max(d.line, 1), childOf(d.node, "0")
+	for _, step := range strings.FieldsFunc(field, func(r rune) bool { return r == '.' || r == '[' || r == ']' }) {
+		if node = childOf(node, step); node == nil {
+			break
+		}
+		line = node.Line
+	}
+	return line
+}
+
+// childOf is the value of a mapping's field, in whatever letters, an entry of a list, or the
+// content of a document as if that were one; nil if there is none.
+func childOf(node *yaml.Node, step string) *yaml.Node {
+	switch {
+	case node == nil:
+	case node.Kind == yaml.SequenceNode || node.Kind == yaml.DocumentNode:
+		if i, err := strconv.Atoi(step); err == nil && i < len(node.Content) {
+			return node.Content[i]
+		}
+	case node.Kind == yaml.MappingNode:
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			if strings.EqualFold(node.Content[i].Value, step) {
+				return node.Content[i+1]
+			}
+		}
+	}
+	return nil
+}
+
+// weigh is what the data weighs with what its aliases repeat.
+func weigh(name string, data []byte, nodes []*yaml.Node, limits Limits) (weight, error) {
+	total := weight{bytes: int64(len(data))}
 	for _, node := range nodes {
 		measure := expansion{targets: map[*yaml.Node]extent{}}
 		extent, err := measure.of(node)
 		if err != nil {
-			return 0, fmt.Errorf("%s:%d: %w", name, lineOf(node), err)
+			return weight{}, fmt.Errorf("%s:%d: %w", name, lineOf(node), err)
 		}
 		if extent.depth > maxDepth {
-			return 0, fmt.Errorf("%s:%d: is nested deeper than %d levels; flatten it", name, lineOf(node), maxDepth)
+			return weight{}, fmt.Errorf("%s:%d: is nested deeper than %d levels; flatten it", name, lineOf(node), maxDepth)
 		}
-		size = min(size+extent.repeated, heaviest)
+		total = total.plus(weight{bytes: extent.repeated, values: extent.values})
 	}
-	if size > limit {
-		return 0, fmt.Errorf("%s: its aliases write out to more than %d bytes; write the values where they are used", name, limit)
+	switch {
+	case total.bytes > limits.FileBytes:
+		return weight{}, fmt.Errorf("%s: its aliases write out to more than %d bytes; write the values where they are used", name, limits.FileBytes)
+	case total.values > int64(limits.Values):
+		return weight{}, tooMany(name, limits.Values)
 	}
-	return size, nil
+	return total, nil
 }
 
-// extent is how large a node is: in all, what of it aliases repeat, and how deep.
+// extent is how large a node is: in all, what of it aliases repeat, how many values, and
+// how deep.
 type extent struct {
 	bytes    int64
 	repeated int64
+	values   int64
 	depth    int
 }
 
@@ -101,7 +170,7 @@ func (e *expansion) of(node *yaml.Node) (extent, error) {
 	if node.Kind == yaml.AliasNode {
 		return e.target(node.Alias)
 	}
-	sum := extent{bytes: nodeBytes + int64(len(node.Value))}
+	sum := extent{bytes: nodeBytes + int64(len(node.Value)), values: 1}
 	for _, child := range node.Content {
 		part, err := e.of(child)
 		if err != nil {
@@ -109,6 +178,7 @@ func (e *expansion) of(node *yaml.Node) (extent, error) {
 		}
 		sum.bytes = min(sum.bytes+part.bytes, heaviest)
 		sum.repeated = min(sum.repeated+part.repeated, heaviest)
+		sum.values = min(sum.values+part.values, heaviest)
 		sum.depth = max(sum.depth, part.depth)
 	}
 	if node.Kind == yaml.MappingNode || node.Kind == yaml.SequenceNode {

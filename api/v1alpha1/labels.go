@@ -10,7 +10,7 @@ const (
 	LabelDomainName      = "reanchor.dev/domain"
 	LabelDomainNamespace = "reanchor.dev/domain-namespace"
 	// LabelAuthority and LabelKey name the authority and the key that a CA
-	// Certificate, an internal issuer or a binding's issuer belongs to.
+	// Certificate or an internal issuer belongs to.
 	LabelAuthority = "reanchor.dev/authority"
 	LabelKey       = "reanchor.dev/key"
 	// LabelBinding names the IssuerBinding that an issuer or a canary belongs to.
