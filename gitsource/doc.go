@@ -1,6 +1,6 @@
 // Package gitsource is the repository, in and out: it pulls a branch, hands out
-// read-only snapshots of it, says what changed between two of them, and commits
-// and pushes files back. No other package knows go-git.
+// read-only snapshots of it, says who signed them and what changed between two of
+// them, and commits and pushes files back. No other package knows go-git.
 //
 //	remote := gitsource.Remote{URL: "https://git.example/pki.git", Branch: "main", Username: "bot", Password: token}
 //	repository, err := gitsource.Open("/var/lib/reanchor/pki", remote)
@@ -17,10 +17,27 @@
 //
 // # Remotes
 //
-// A [Remote] is https:// with basic authentication and, where wanted, CAs of its
-// own, or file:// for a repository on this machine. Neither needs a git binary.
-// Plain http:// is refused, and so is a redirect to another host: credentials go
-// where the URL says and nowhere else, and stand in no error and no log.
+// A [Remote] is reached in one of three ways, none of which needs a git binary:
+//
+//	https://host/path      Username and Password, BearerToken, GitHubApp, or nothing;
+//	                       ClientCertificate and ClientKey besides; CA
+//	ssh://user@host/path   SSHKey (and SSHPassphrase), KnownHosts; user@host:path is the same
+//	file:///path           a repository on this machine
+//
+// Credentials that have no place on the way that the URL takes are refused, and so is
+// plain http://. A redirect to another host is not followed: credentials go where the
+// URL says and nowhere else, and stand in no error and no log.
+//
+// An SSH server shows a key that [Remote].KnownHosts holds, or nothing is asked of it.
+// Of a server with several keys, one of which is known, that one is asked for. Each
+// conversation over SSH is a connection of its own. Those over HTTPS are kept for a
+// while to be used again; [Repository.Close] lets go of them.
+//
+// A [Proxy] may be of HTTP, HTTPS or SOCKS5, for either protocol. Without one the
+// environment decides.
+//
+// A [GitHubApp] gets its tokens from GitHub's API when one is needed, and keeps each
+// until a few minutes before it expires. What time it is, GitHub's answers say.
 //
 // Over file:// the hooks of the repository do not run, and a branch that is
 // checked out there is not pushed to.
@@ -33,6 +50,38 @@
 // been added to a hundred times, a new store is cloned beside the old one, without
 // history or, if the server knows no such thing, with it. The old store stays as
 // long as a Snapshot of it is in use.
+//
+// # Rewritten history
+//
+// Pull takes a branch for what it is. [Repository.PullAfter] is told which revision was
+// accepted last, and returns a [RewrittenError] if the branch is at a commit that does
+// not descend from it: one was taken back, replaced, or the branch was moved back.
+// Somebody may look at it and accept exactly that commit:
+//
+//	snapshot, err := repository.PullAfter(ctx, gitsource.After{Revision: accepted})
+//	if rewritten, ok := errors.AsType[*gitsource.RewrittenError](err); ok {
+//		... // later, if rewritten.Is was meant:
+//		snapshot, err = repository.PullAfter(ctx, gitsource.After{Revision: accepted, Accept: rewritten.Is})
+//	}
+//
+// The revision may be from before a restart, and the copy on disk may be gone. What a
+// branch gained since it was pulled last is in the store, and shows whether it leads
+// back to the revision. Where it does not show, the server is asked, once, for what the
+// branch has and the revision has not, commits only if it knows how to leave out the
+// rest: if the branch descends from the revision, then the revision is a parent of one
+// of these. This holds whatever else the server sends, since commits name their parents
+// by hash.
+//
+// # Signatures
+//
+// With a [Verification] no commit is handed out that is not signed by one of its keys,
+// of OpenPGP or SSH, nor is anything pushed on top of one. Only the commit that the
+// branch is at is looked at: it names all files by hash, and vouches for what it was
+// made on. [Snapshot.Signer] says who signed. [Remote].SigningKey signs what is pushed,
+// so that it verifies too.
+//
+// What a key may sign is told by the times that are signed along, not by the clock:
+// see [Verification].
 //
 // # Snapshots
 //
@@ -55,14 +104,32 @@
 // and pushed again, a bounded number of times. If one of these very files
 // was changed since the snapshot that the commit was made from, that is a
 // [ConflictError] instead: what was decided on the old content must be decided
-// again.
+// again. Push does not look whether history was rewritten meanwhile; the next
+// PullAfter does, if it is told the revision that was accepted, and not the one that
+// Push returned.
 //
 // # Errors
 //
-// Errors that a caller may branch on are [ErrBranchNotFound], [ErrAuthentication],
-// [ErrNotRepository], [ErrUnreachable], [ErrTLS], [ErrRejected], [ErrTooLarge],
-// [ErrInvalidCommit] and [ConflictError], found by errors.Is and errors.As. A
-// context that ended is found in the same way. All say what to do next.
+// Errors that a caller may branch on, found by errors.Is and errors.As:
+//
+//	ErrBranchNotFound   the branch is not there, or the repository is empty
+//	ErrAuthentication   credentials, of whatever kind, are not accepted
+//	ErrNotRepository    what is at the URL is no repository
+//	ErrUnreachable      no answer, in time or at all, or one that broke off
+//	ErrRedirect         the server leads to another host
+//	ErrHostKey          an SSH server shows another key than the known one, or no known one
+//	ErrTLS              an HTTPS server could not be verified
+//	ErrRejected         a push was refused, by a hook or a rule
+//	ErrSignature        a commit is not signed as it has to be
+//	ErrRewritten        the branch lost what was accepted; see RewrittenError
+//	ErrTooLarge         a limit was exceeded
+//	ErrInvalidCommit    a commit that Git could not hold
+//	ConflictError       somebody else changed the same files
+//
+// A context that ended is found in the same way, and ends whatever is under way. All
+// say what to do next. After any of them the earlier snapshots are as they were, and
+// neither a connection nor a goroutine is left behind that would not end by itself or
+// with Close.
 //
 // The package reads no clock: the time of a commit is given.
 package gitsource

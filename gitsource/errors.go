@@ -11,20 +11,33 @@ var (
 	// ErrBranchNotFound: the repository is there, the branch is not, or nothing
 	// was ever committed.
 	ErrBranchNotFound = errors.New("branch not found")
-	// ErrAuthentication: the server wants other credentials, or these may not do
-	// what was asked (HTTP 401 and 403). Some servers answer so for a repository
+	// ErrAuthentication: the server, or a proxy, wants other credentials, or these may
+	// not do what was asked (HTTP 401, 403 and 407, TLS alerts about the client's
+	// certificate, SSH's user authentication). Some servers answer so for a repository
 	// that does not exist.
 	ErrAuthentication = errors.New("authentication failed")
 	// ErrNotRepository: what is at the URL is not a Git repository that this
 	// program can read.
 	ErrNotRepository = errors.New("repository not found")
-	// ErrUnreachable: no answer, or not in time, or the server failed (HTTP 5xx).
+	// ErrUnreachable: no answer, or not in time, or broken off, or the server failed
+	// (HTTP 5xx).
 	ErrUnreachable = errors.New("remote unreachable")
+	// ErrRedirect: the server sends requests to another host, which is not followed.
+	ErrRedirect = errors.New("redirected")
+	// ErrHostKey: an SSH server showed a key that is not known, or not the one that
+	// is.
+	ErrHostKey = errors.New("host key not accepted")
 	// ErrTLS: the server could not be verified, or speaks no TLS.
 	ErrTLS = errors.New("TLS failed")
 	// ErrRejected: the server was reached and refused the push, by a hook or a
 	// rule, for a reason other than somebody else having been faster.
 	ErrRejected = errors.New("push rejected")
+	// ErrSignature: a commit is not signed as the remote's Verification demands. What
+	// was pulled before stays.
+	ErrSignature = errors.New("signature not accepted")
+	// ErrRewritten: the branch does not hold any more what was accepted from it. The
+	// error is a [RewrittenError].
+	ErrRewritten = errors.New("history rewritten")
 	// ErrTooLarge: something exceeds the remote's Limits.
 	ErrTooLarge = errors.New("too large")
 	// ErrInvalidCommit: a commit that Git, or the file system of whoever checks it

@@ -26,13 +26,12 @@ type local struct {
 	path   string
 }
 
-func newLocal(remote Remote) (*local, error) {
-	address, err := url.Parse(remote.URL)
-	if err != nil {
-		return nil, err
-	}
-	return &local{remote: remote, path: filepath.FromSlash(address.Path)}, nil
+func newLocal(remote Remote, address *url.URL) *local {
+	return &local{remote: remote, path: filepath.FromSlash(address.Path)}
 }
+
+// close has nothing to do.
+func (l *local) close() {}
 
 // largeObject is the size from which an object is streamed rather than held in
 // memory, where it is stored whole.
@@ -95,9 +94,42 @@ func (l *local) read(ctx context.Context) (reading, error) {
 	if err != nil {
 		return reading{}, err
 	}
-	return reading{tip: tip, fetch: func(ctx context.Context, into *store, _ extent) error {
-		return l.fetch(ctx, tip, into)
-	}}, nil
+	return reading{
+		tip: tip,
+		fetch: func(ctx context.Context, into *store, _ extent) error {
+			return l.fetch(ctx, tip, into)
+		},
+		relate: func(ctx context.Context, _ *store, to plumbing.Hash) (relation, error) {
+			return l.relate(ctx, tip, to)
+		},
+		close: func() {},
+	}, nil
+}
+
+// relate follows the history that lies there.
+func (l *local) relate(ctx context.Context, tip, to plumbing.Hash) (relation, error) {
+	git, err := l.open()
+	if err != nil {
+		return unknown, err
+	}
+	defer git.Close()
+	parents := func(hash plumbing.Hash) ([]plumbing.Hash, bool, error) {
+		commit, err := gitobject.GetCommit(git, hash)
+		if errors.Is(err, plumbing.ErrObjectNotFound) {
+			return nil, false, nil
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		return commit.ParentHashes, true, nil
+	}
+	if found, err := trace(ctx, tip, to, parents); found == follows || err != nil {
+		return found, err
+	}
+	if back, err := trace(ctx, to, tip, parents); back == follows || err != nil {
+		return precedes, err
+	}
+	return departs, nil
 }
 
 // fetch copies what the store lacks of a commit. It opens the repository anew each
@@ -151,14 +183,30 @@ func (l *lacking) folder(ctx context.Context, path string, hash plumbing.Hash) e
 			if err := l.folder(ctx, path+e.name+"/", e.hash); err != nil {
 				return err
 			}
-		} else if isContent(e) {
-			l.add(e.hash)
+		} else if isContent(e) && l.add(e.hash) {
+			if err := l.checkSize(path+e.name, e.hash); err != nil {
+				return err
+			}
+		}
+		if len(l.objects) > l.limits.Objects {
+			return &failure{kind: ErrTooLarge, detail: fmt.Sprintf("at %s, there are more than %d objects", shortened(path+e.name), l.limits.Objects), hint: "use a smaller repository, or raise the limit of objects"}
 		}
 	}
-	if len(l.objects) > l.limits.Objects {
-		return &failure{kind: ErrTooLarge, detail: fmt.Sprintf("there are more than %d objects", l.limits.Objects), hint: "use a smaller repository, or raise the limit of objects"}
-	}
 	return nil
+}
+
+// checkSize refuses a file that would take too much memory, by its path. go-git does
+// not tell the size of what lies in another repository's store (alternates): the pack
+// is looked through as well.
+func (l *lacking) checkSize(path string, hash plumbing.Hash) error {
+	length, err := l.from.EncodedObjectSize(hash)
+	if errors.Is(err, plumbing.ErrObjectNotFound) {
+		return nil
+	}
+	if err != nil || length <= l.limits.Object {
+		return err
+	}
+	return fmt.Errorf("%s: %w", shortened(path), tooLargeObject("it is "+size(length), l.limits))
 }
 
 func (l *lacking) read(hash plumbing.Hash) (plumbing.EncodedObject, error) {
@@ -217,9 +265,10 @@ func (l *local) write(ctx context.Context) (writing, error) {
 	if err != nil {
 		return writing{}, err
 	}
-	return writing{tip: tip, push: func(_ context.Context, from, to plumbing.Hash, pack []byte) error {
+	push := func(_ context.Context, from, to plumbing.Hash, pack []byte) error {
 		return l.push(git, from, to, pack)
-	}}, nil
+	}
+	return writing{tip: tip, push: push, close: func() {}}, nil
 }
 
 // push adds the pack and moves the branch, under the branch's lock.

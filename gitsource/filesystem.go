@@ -117,7 +117,7 @@ func (f files) read(op, name string, at entry) ([]byte, error) {
 	if limit := f.snapshot.limits.File; length > limit {
 		return nil, &fs.PathError{Op: op, Path: name, Err: tooLarge(length, limit)}
 	}
-	data, err := f.snapshot.store.file(at.hash)
+	data, err := f.snapshot.store.content(at.hash)
 	if err != nil {
 		return nil, &fs.PathError{Op: op, Path: name, Err: err}
 	}

@@ -152,34 +152,52 @@ func checkPack(file io.ReadSeeker, limits Limits) error {
 		}
 	}
 	for range count {
-		length, err := unpackedSize(scanner)
-		if err != nil {
+		if err := checkObject(scanner, limits); err != nil {
 			return err
-		}
-		if length > limits.Object {
-			return &failure{
-				kind:   ErrTooLarge,
-				detail: "the repository holds an object of " + size(length) + ", more than " + size(limits.Object),
-				hint:   "git ls-tree -r -l shows which file it is: take it out of the branch, or raise the limit of an object",
-			}
 		}
 	}
 	return nil
 }
 
-// unpackedSize moves to the next object and tells how large it, or what it is a
-// delta to, will be.
-func unpackedSize(scanner *packfile.Scanner) (int64, error) {
+// checkObject moves to the next object and refuses one that is too large, by its name
+// if the pack holds it whole.
+func checkObject(scanner *packfile.Scanner, limits Limits) error {
 	header, err := scanner.NextObjectHeader()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if !header.Type.IsDelta() {
-		return header.Length, nil
+	if header.Type.IsDelta() {
+		var head prefix
+		_, _, err = scanner.NextObject(&head)
+		if length := max(header.Length, resultSize(head)); err == nil && length > limits.Object {
+			err = tooLargeObject("the repository holds an object of "+size(length), limits)
+		}
+		return err
 	}
-	var head prefix
-	_, _, err = scanner.NextObject(&head)
-	return max(header.Length, resultSize(head)), err
+	if header.Length <= limits.Object {
+		return nil
+	}
+	name := "an object"
+	if header.Length <= maxNamed {
+		hasher := plumbing.NewHasher(header.Type, header.Length)
+		if _, _, err := scanner.NextObject(hasher); err != nil {
+			return err
+		}
+		name = header.Type.String() + " " + hasher.Sum().String()
+	}
+	return tooLargeObject("the repository holds "+name+" of "+size(header.Length), limits)
+}
+
+// maxNamed is up to which size, in bytes, an object that is too large is read in
+// order to tell its name.
+const maxNamed = 1 << 30
+
+func tooLargeObject(what string, limits Limits) error {
+	return &failure{
+		kind:   ErrTooLarge,
+		detail: what + ", more than " + size(limits.Object),
+		hint:   "git ls-tree -r -l shows which file it is: take it out of the branch, or raise the limit of an object",
+	}
 }
 
 // prefix keeps the beginning of what is written to it: as much as the two sizes

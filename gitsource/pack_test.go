@@ -24,8 +24,8 @@ func TestPackedSizes(t *testing.T) {
 		if _, count, err := scanner.Header(); err != nil || count != 1 {
 			t.Fatalf("%d objects (%v)", count, err)
 		}
-		if got, err := unpackedSize(scanner); err != nil || got != int64(length) {
-			t.Errorf("a file of %d bytes reads as %d (%v)", length, got, err)
+		if header, err := scanner.NextObjectHeader(); err != nil || header.Length != int64(length) {
+			t.Errorf("a file of %d bytes reads as %v (%v)", length, header, err)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func FuzzStorePack(f *testing.F) {
 			if err != nil {
 				break
 			}
-			if _, err := store.file(entry.Hash); err != nil {
+			if _, err := store.content(entry.Hash); err != nil {
 				t.Errorf("a pack was stored that cannot be read: %v", err)
 			}
 		}

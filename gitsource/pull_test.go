@@ -220,7 +220,7 @@ func TestAnswersThatAreNotGit(t *testing.T) {
 	for name, body := range map[string]string{
 		"a login page": "<html>Please log in</html>",
 		"nothing":      "",
-		"an error":     packet("# service=git-upload-pack\n") + "0000" + packet("ERR access to "+testPassword+" is denied"),
+		"an error":     pktLine("# service=git-upload-pack\n") + "0000" + pktLine("ERR the answer to "+testPassword+" is no"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			server.answer(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
@@ -238,8 +238,8 @@ func TestAnswersThatAreNotGit(t *testing.T) {
 	}
 }
 
-// packet is a line of Git's protocol (gitprotocol-common, pkt-line).
-func packet(line string) string { return fmt.Sprintf("%04x%s", len(line)+4, line) }
+// pktLine is a line of Git's protocol (gitprotocol-common, pkt-line).
+func pktLine(line string) string { return fmt.Sprintf("%04x%s", len(line)+4, line) }
 
 func TestStalledServer(t *testing.T) {
 	stages := map[string]string{
@@ -354,7 +354,7 @@ func TestRedirects(t *testing.T) {
 
 	redirect(elsewhere.address)
 	_, err := open(t, remote).Pull(context.Background())
-	if !errors.Is(err, ErrNotRepository) || !strings.Contains(err.Error(), "redirects to "+elsewhere.address) {
+	if !errors.Is(err, ErrRedirect) || !strings.Contains(err.Error(), "redirects to "+elsewhere.address) {
 		t.Errorf("a redirect to another host gave %v", err)
 	}
 	if requests, _ := elsewhere.take(); len(requests)+len(leaked) > 0 {
@@ -370,18 +370,8 @@ func TestServerThatRefusesShallow(t *testing.T) {
 	origin := server.repository(t, "pki.git", site)
 	origin.commit(t, map[string]string{"second": "2"})
 	refuse := func(what string) {
-		server.answer(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
-			if r.Method != http.MethodPost {
-				return false
-			}
-			body, _ := io.ReadAll(r.Body)
-			if strings.Contains(string(body), what) {
-				http.Error(w, "no", http.StatusInternalServerError)
-				return true
-			}
-			r.Body = io.NopCloser(strings.NewReader(string(body)))
-			return false
-		})
+		refuse := refusing(what)
+		server.answer(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool { return refuse(w, r) })
 	}
 	want := maps.Clone(site)
 	want["second"] = "2"
@@ -409,6 +399,22 @@ func TestServerThatRefusesShallow(t *testing.T) {
 		wantContents(t, pull(t, repository), want)
 		wantContents(t, before, earlier)
 	})
+}
+
+// refusing answers 500 to requests that hold a text, and reports whether it did.
+func refusing(what string) func(w http.ResponseWriter, r *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPost {
+			return false
+		}
+		body, _ := io.ReadAll(r.Body)
+		if strings.Contains(string(body), what) {
+			http.Error(w, "no", http.StatusInternalServerError)
+			return true
+		}
+		r.Body = io.NopCloser(strings.NewReader(string(body)))
+		return false
+	}
 }
 
 func TestReplacedStore(t *testing.T) {
@@ -586,8 +592,7 @@ func TestOpenRefuses(t *testing.T) {
 		want   string
 	}{
 		"plain HTTP":     {Remote{URL: "http://user:hunter22@git.example/a", Branch: "main"}, "use https://"},
-		"SSH":            {Remote{URL: "ssh://git@git.example/a", Branch: "main"}, "use https:// or file://"},
-		"a path":         {Remote{URL: "/srv/git/a", Branch: "main"}, "use https:// or file://"},
+		"a path":         {Remote{URL: "/srv/git/a", Branch: "main"}, "use https://, ssh:// or file://"},
 		"no host":        {Remote{URL: "https:///a", Branch: "main"}, "names no host"},
 		"a query":        {Remote{URL: "https://git.example/a?token=hunter22", Branch: "main"}, "without ? and #"},
 		"file with host": {Remote{URL: "file://srv/git", Branch: "main"}, "three slashes"},

@@ -64,27 +64,14 @@ func (r *Repository) Push(ctx context.Context, base *Snapshot, commit Commit) (*
 
 // push tries until the commit lands, or is refused while the branch stands still.
 func (r *Repository) push(ctx context.Context, base *Snapshot, commit Commit) (*Snapshot, error) {
-	var tried proposal
-	var refused error
-	for attempt := range maxAttempts {
-		if err := pause(ctx, attempt); err != nil {
+	var last attempt
+	for number := range maxAttempts {
+		if err := pause(ctx, number); err != nil {
 			return nil, err
 		}
-		to, err := r.transport.write(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if refused != nil && to.tip == tried.hash {
-			return r.land(tried)
-		}
-		if refused != nil && to.tip == tried.parent && !isBusy(refused) {
-			return nil, refused
-		}
-		if tried, err = r.propose(ctx, to.tip, base, commit); err != nil || tried.isEmpty() {
-			return r.last, err
-		}
-		if refused = to.push(ctx, tried.parent, tried.hash, tried.pack); refused == nil {
-			return r.land(tried)
+		snapshot, err := r.attempt(ctx, base, commit, &last)
+		if snapshot != nil || err != nil {
+			return snapshot, err
 		}
 		if ended := ctx.Err(); ended != nil {
 			return nil, stopped(ended)
@@ -92,9 +79,41 @@ func (r *Repository) push(ctx context.Context, base *Snapshot, commit Commit) (*
 	}
 	return nil, &failure{
 		kind:   ErrRejected,
-		detail: fmt.Sprintf("others were faster %d times, at last: %s", maxAttempts, refused),
+		detail: fmt.Sprintf("others were faster %d times, at last: %s", maxAttempts, last.refused),
 		hint:   "try again later",
 	}
+}
+
+// attempt is what was tried, and why it did not land; nil: nothing was tried.
+type attempt struct {
+	tried   proposal
+	refused error
+}
+
+// attempt puts a commit on top of the branch, once. Neither a snapshot nor an error:
+// try again.
+func (r *Repository) attempt(ctx context.Context, base *Snapshot, commit Commit, last *attempt) (*Snapshot, error) {
+	to, err := r.transport.write(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer to.close()
+	if last.refused != nil && to.tip == last.tried.hash {
+		return r.land(last.tried)
+	}
+	if last.refused != nil && to.tip == last.tried.parent && !isBusy(last.refused) {
+		return nil, last.refused
+	}
+	if last.tried, err = r.propose(ctx, to.tip, base, commit); err != nil {
+		return nil, err
+	}
+	if last.tried.isEmpty() {
+		return r.last, nil
+	}
+	if last.refused = to.push(ctx, last.tried.parent, last.tried.hash, last.tried.pack); last.refused == nil {
+		return r.land(last.tried)
+	}
+	return nil, nil
 }
 
 func isBusy(err error) bool {
@@ -130,7 +149,7 @@ func (p proposal) isEmpty() bool { return p.hash == p.parent }
 // propose puts a commit on top of the branch, which stood at tip a moment ago.
 func (r *Repository) propose(ctx context.Context, tip plumbing.Hash, base *Snapshot, commit Commit) (proposal, error) {
 	if !r.standsAt(tip) {
-		if _, err := r.pull(ctx); err != nil {
+		if _, err := r.pull(ctx, accepted{}); err != nil {
 			return proposal{}, err
 		}
 	}
@@ -145,7 +164,7 @@ func (r *Repository) propose(ctx context.Context, tip plumbing.Hash, base *Snaps
 	if tree == parent.TreeHash {
 		return proposal{parent: parent.Hash, hash: parent.Hash}, nil
 	}
-	made, err := commit.object(tree, parent.Hash)
+	made, err := r.remote.sign(commit.object(tree, parent.Hash))
 	if err != nil {
 		return proposal{}, err
 	}
@@ -194,19 +213,13 @@ func checkConflicts(base, now *Snapshot, files map[string][]byte) error {
 }
 
 // object is the commit itself (git-commit-tree).
-func (c Commit) object(tree, parent plumbing.Hash) (object, error) {
+func (c Commit) object(tree, parent plumbing.Hash) *gitobject.Commit {
 	by := gitobject.Signature{Name: c.Author.Name, Email: c.Author.Email, When: c.When}
-	commit := gitobject.Commit{
+	return &gitobject.Commit{
 		Author: by, Committer: by,
 		Message:  strings.TrimRight(c.Message, "\n") + "\n",
 		TreeHash: tree, ParentHashes: []plumbing.Hash{parent},
 	}
-	encoded := new(plumbing.MemoryObject)
-	if err := commit.Encode(encoded); err != nil {
-		return object{}, err
-	}
-	data, err := readAll(encoded)
-	return newObject(plumbing.CommitObject, data), err
 }
 
 // check refuses a commit that Git could not hold.

@@ -1,32 +1,63 @@
 package gitsource
 
 import (
-	"encoding/base64"
-	"errors"
-	"fmt"
 	"net/url"
-	"path/filepath"
-	"strings"
-	"unicode"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// Remote is a branch of a repository and what is needed to reach it. Nothing that
-// prints it shows the credentials.
+// Remote is a branch of a repository and what is needed to reach it, to trust what
+// it holds, and to write to it. Nothing that prints it shows the credentials.
 type Remote struct {
-	// URL of the repository: https://host/path, or file:///path without host.
-	// User information in it is taken for Username and Password if these are empty.
+	// URL of the repository: https://host/path, ssh://host/path, or file:///path
+	// without host. The form user@host:path of SSH is taken for ssh://, its path
+	// for one below the user's home, as git does. User information in a URL is
+	// taken for Username and Password if these are empty.
 	URL string
 	// Branch that is pulled and pushed: "main", not "refs/heads/main".
 	Branch string
-	// Username and Password of basic authentication (RFC 7617); both empty: none.
+
+	// Username and Password of basic authentication (RFC 7617) over https://; both
+	// empty: none. Over ssh:// the Username is that of the account, "git" if empty,
+	// and there is no Password.
 	Username, Password string
-	// CA holds the certificates, PEM, that the server is verified with, in place
-	// of the system's; empty: the system's.
+	// BearerToken is sent as "Authorization: Bearer" (RFC 6750) over https://.
+	BearerToken string
+	// ClientCertificate, with intermediates if need be, and ClientKey, both PEM,
+	// are what this side shows in the TLS handshake of https://.
+	ClientCertificate, ClientKey []byte
+	// GitHubApp is the App as whose installation to come over https://.
+	GitHubApp *GitHubApp
+	// CA holds the certificates, PEM, that an https:// server is verified with, in
+	// place of the system's; empty: the system's.
 	CA []byte
+
+	// SSHKey is the private key for ssh://, PEM: OpenSSH's form, PKCS #1, PKCS #8
+	// or SEC 1. SSHPassphrase opens it, if it is encrypted.
+	SSHKey        []byte
+	SSHPassphrase string
+	// KnownHosts are the host keys that an ssh:// server may show, in OpenSSH's
+	// format (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), hashed names included. Without
+	// them there is no ssh://.
+	KnownHosts []byte
+
+	// Proxy on the way to the server. Without one the environment decides:
+	// HTTPS_PROXY and NO_PROXY over https://, ALL_PROXY and NO_PROXY over ssh://.
+	Proxy Proxy
+
+	// Verify, where set, hands out no commit that is not signed by one of its keys.
+	Verify *Verification
+	// SigningKey, where set, signs the commits that are pushed.
+	SigningKey *SigningKey
+
 	// Limits on what is taken from the remote.
 	Limits Limits
+
+	// What normalise makes of the fields above.
+	belowHome bool
+	app       *installation
+	keys      *keyring
+	signer    commitSigner
 }
 
 // Limits bound what a repository may take of memory and disk. A zero stands for
@@ -77,19 +108,19 @@ func (r Remote) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 // address is the URL without user information, query and fragment, any of which
 // may hold a token.
 func (r Remote) address() string {
-	parsed, err := url.Parse(r.URL)
+	parsed, _, err := parseURL(r.URL)
 	if err != nil {
 		return "(a URL that cannot be read)"
 	}
 	return (&url.URL{Scheme: parsed.Scheme, Host: parsed.Host, Path: parsed.Path}).String()
 }
 
-// normalise checks the remote, moves user information out of the URL and fills in
-// the default limits.
+// normalise checks the remote, moves user information out of its URLs, reads its
+// keys and fills in the defaults.
 func (r Remote) normalise() (Remote, error) {
-	parsed, err := url.Parse(r.URL)
+	parsed, belowHome, err := parseURL(r.URL)
 	if err != nil {
-		return r, errors.New("the URL cannot be read: write it as https://host/path or file:///path")
+		return r, err
 	}
 	if err := checkURL(parsed); err != nil {
 		return r, err
@@ -101,80 +132,37 @@ func (r Remote) normalise() (Remote, error) {
 		r.Username = parsed.User.Username()
 		r.Password, _ = parsed.User.Password()
 	}
-	parsed.User = nil
-	r.URL = strings.TrimRight(parsed.String(), "/")
+	r.URL, r.belowHome = plainURL(parsed), belowHome
 	r.Limits = r.Limits.orDefaults()
-	return r, nil
+	if r.Proxy, err = r.Proxy.normalise(); err != nil {
+		return r, err
+	}
+	if err := r.checkCredentials(parsed.Scheme); err != nil {
+		return r, err
+	}
+	if parsed.Scheme == "ssh" && r.Username == "" {
+		r.Username = defaultSSHUser
+	}
+	return r.withKeys(parsed)
 }
 
-func checkURL(u *url.URL) error {
-	switch {
-	case u.Opaque != "" || u.RawQuery != "" || u.Fragment != "":
-		return errors.New("the URL is not one of a repository: write it as https://host/path or file:///path, without ? and #")
-	case u.Scheme == "https" && u.Host == "":
-		return errors.New("the URL names no host: write it as https://host/path")
-	case u.Scheme == "https":
-		return nil
-	case u.Scheme == "http":
-		return errors.New("http:// would carry credentials and anchors in clear: use https://")
-	case u.Scheme == "file" && u.Host != "" && u.Host != "localhost":
-		return errors.New("the URL names a host: a repository on this machine is file:///path, with three slashes")
-	case u.Scheme == "file" && !filepath.IsAbs(filepath.FromSlash(u.Path)):
-		return errors.New("the URL names no absolute path: write it as file:///path")
-	case u.Scheme == "file":
-		return nil
+// withKeys reads the keys of the App, and those that verify and sign commits.
+func (r Remote) withKeys(address *url.URL) (Remote, error) {
+	var err error
+	if r.GitHubApp != nil {
+		if r.app, err = newInstallation(*r.GitHubApp, address); err != nil {
+			return r, err
+		}
 	}
-	return fmt.Errorf("URLs of scheme %q are not supported: use https:// or file://", u.Scheme)
-}
-
-func checkBranch(branch string) error {
-	if branch == "" {
-		return errors.New("no branch is named: say which one, for instance main")
+	if r.Verify != nil {
+		if r.keys, err = r.Verify.keyring(); err != nil {
+			return r, err
+		}
 	}
-	if strings.HasPrefix(branch, "refs/") || plumbing.NewBranchReferenceName(branch).Validate() != nil {
-		return fmt.Errorf("%q is not the name of a branch: write main, not refs/heads/main (git check-ref-format says what a name may hold)", branch)
+	if r.SigningKey != nil {
+		r.signer, err = r.SigningKey.signer()
 	}
-	return nil
+	return r, err
 }
 
 func (r Remote) reference() plumbing.ReferenceName { return plumbing.NewBranchReferenceName(r.Branch) }
-
-// maxQuoted is how many bytes of another program's words an error repeats.
-const maxQuoted = 1024
-
-// quote makes somebody else's words fit to stand in an error: one line, of
-// printable characters, short, and without the credentials, should they have been
-// sent back.
-func (r Remote) quote(text string) string {
-	for _, secret := range r.secrets() {
-		text = strings.ReplaceAll(text, secret, "***")
-	}
-	text = strings.Map(func(c rune) rune {
-		if unicode.IsSpace(c) {
-			return ' '
-		}
-		if !unicode.IsPrint(c) {
-			return -1
-		}
-		return c
-	}, text)
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > maxQuoted {
-		text = strings.ToValidUTF8(text[:maxQuoted], "") + "…"
-	}
-	return text
-}
-
-// secrets lists the forms in which the credentials go over the wire. A user name
-// without a password is a token.
-func (r Remote) secrets() []string {
-	secret := r.Password
-	if secret == "" {
-		secret = r.Username
-	}
-	if secret == "" {
-		return nil
-	}
-	basic := base64.StdEncoding.EncodeToString([]byte(r.Username + ":" + r.Password))
-	return []string{basic, url.QueryEscape(secret), url.PathEscape(secret), secret}
-}

@@ -24,6 +24,16 @@ type Repository struct {
 	// last is the newest snapshot; its store is the one that is added to. Nil
 	// before the first pull.
 	last *Snapshot
+	// refused is the commit of which the signature was not accepted last, and why.
+	refused refusedCommit
+	// compared is how the history was seen to run last.
+	compared comparedCommits
+}
+
+// refusedCommit is a commit that need not be fetched again to be refused.
+type refusedCommit struct {
+	tip plumbing.Hash
+	err error
 }
 
 // Open opens the copy of a remote that is kept in a folder, and creates the
@@ -39,21 +49,20 @@ func Open(folder string, remote Remote) (*Repository, error) {
 		return nil, fmt.Errorf("open %s: %w", remote, err)
 	}
 	r := &Repository{folder: folder, remote: remote, turn: make(chan struct{}, 1)}
-	if r.transport, err = newTransport(remote); err != nil {
-		return nil, fmt.Errorf("open %s: %w", remote, err)
-	}
 	if err := r.resume(); err != nil {
 		return nil, fmt.Errorf("open the copy of %s in %s: %w: let this program's user write there", remote, folder, err)
+	}
+	if r.transport, err = newTransport(remote, folder); err != nil {
+		return nil, fmt.Errorf("open %s: %w", remote, err)
 	}
 	return r, nil
 }
 
-func newTransport(remote Remote) (transport, error) {
-	if strings.HasPrefix(remote.URL, "file:") {
-		return newLocal(remote)
-	}
-	return newHTTPS(remote)
-}
+// Close lets go of the connections that wait to be used again. Nothing else holds on
+// to the remote between calls: a Repository that is not needed any more needs no more
+// than this, and one that is used again afterwards connects anew. Snapshots stay
+// readable.
+func (r *Repository) Close() { r.transport.close() }
 
 // storePrefix begins the name of a store's folder. A number follows, higher in each
 // store that replaces another, and something random, so that no name is used twice:
@@ -63,6 +72,9 @@ const storePrefix = "store-"
 // resume takes up the newest store that is whole and removes the others.
 func (r *Repository) resume() error {
 	if err := os.MkdirAll(r.folder, 0o700); err != nil {
+		return err
+	}
+	if err := r.tidy(); err != nil {
 		return err
 	}
 	stores, err := r.stores()
@@ -82,6 +94,15 @@ func (r *Repository) resume() error {
 		}
 	}
 	return nil
+}
+
+// tidy removes what a program that was killed may have left.
+func (r *Repository) tidy() error {
+	left, err := filepath.Glob(filepath.Join(r.folder, scratchPrefix+"*"))
+	for _, folder := range left {
+		err = errors.Join(err, os.RemoveAll(folder))
+	}
+	return err
 }
 
 // stores lists the folders of stores, the oldest first.
@@ -145,26 +166,46 @@ func (r *Repository) leave() { <-r.turn }
 // Pull returns the branch as it stands. If it did not move since the last pull or
 // push, that is the Snapshot returned then, at the cost of one listing of refs. A
 // pull that fails leaves the earlier snapshots as they are.
+//
+// It takes the branch for what it is. Who wants to know when history was rewritten
+// calls PullAfter.
 func (r *Repository) Pull(ctx context.Context) (*Snapshot, error) {
-	if err := r.enter(ctx); err != nil {
-		return nil, fmt.Errorf("pull %s: %w", r.remote, err)
-	}
-	defer r.leave()
-	snapshot, err := r.pull(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("pull %s: %w", r.remote, err)
-	}
-	return snapshot, nil
+	return r.PullAfter(ctx, After{})
 }
 
-func (r *Repository) pull(ctx context.Context) (*Snapshot, error) {
+func (r *Repository) pull(ctx context.Context, after accepted) (*Snapshot, error) {
 	from, err := r.transport.read(ctx)
 	if err != nil {
 		return nil, err
 	}
+	defer from.close()
+	snapshot, err := r.bring(ctx, from)
+	if err == nil {
+		err = r.checkHistory(ctx, from, snapshot, after)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return snapshot, nil
+}
+
+// bring makes a snapshot of the tip, unless there is one.
+func (r *Repository) bring(ctx context.Context, from reading) (*Snapshot, error) {
 	if r.standsAt(from.tip) {
 		return r.last, nil
 	}
+	if r.refused.tip == from.tip {
+		return nil, r.refused.err
+	}
+	snapshot, err := r.fetch(ctx, from)
+	if errors.Is(err, ErrSignature) {
+		r.refused = refusedCommit{tip: from.tip, err: err}
+	}
+	return snapshot, err
+}
+
+// fetch adds the tip to the store, or clones it into a new one.
+func (r *Repository) fetch(ctx context.Context, from reading) (*Snapshot, error) {
 	if r.last != nil && !r.last.store.worn() {
 		snapshot, err := r.update(ctx, from)
 		if err == nil || isFinal(ctx, err) {
@@ -193,7 +234,15 @@ func (r *Repository) standsAt(tip plumbing.Hash) bool {
 
 // isFinal reports whether another way to fetch would fail as well.
 func isFinal(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || errors.Is(err, ErrAuthentication) || errors.Is(err, ErrTLS)
+	if ctx.Err() != nil {
+		return true
+	}
+	for _, final := range []error{ErrAuthentication, ErrTLS, ErrHostKey, ErrRedirect, ErrSignature} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	return false
 }
 
 // update adds the tip to the store at hand, and what came before it since the last

@@ -19,6 +19,7 @@ type Snapshot struct {
 	branch string
 	limits Limits
 	commit *gitobject.Commit
+	signer string
 }
 
 // Revision is the branch and the commit in the form that Flux uses:
@@ -39,6 +40,11 @@ func (s *Snapshot) When() time.Time { return s.commit.Committer.When }
 
 // Message is the commit's message.
 func (s *Snapshot) Message() string { return s.commit.Message }
+
+// Signer is who signed the commit, by a key of the remote's Verification:
+// "OpenPGP 3AA5C34371567BD2 (Jane <jane@example.com>)", with the ID of the primary
+// key, or "SSH SHA256:… (jane@example.com)". It is empty if nothing is verified.
+func (s *Snapshot) Signer() string { return s.signer }
 
 // FS is the commit's files. It implements [fs.ReadDirFS], [fs.ReadFileFS],
 // [fs.StatFS] and [fs.ReadLinkFS].
@@ -88,7 +94,7 @@ func (c *comparison) folders(path string, old, new plumbing.Hash) error {
 		return nil
 	}
 	if strings.Count(path, "/") > maxDepth {
-		return c.tooLarge(fmt.Sprintf("folders are more than %d deep", maxDepth))
+		return c.tooLarge(path, fmt.Sprintf("folders are more than %d deep", maxDepth))
 	}
 	before, err := c.old.folderAt(old)
 	if err != nil {
@@ -126,7 +132,7 @@ func next(before, after []entry) (was, is entry, restBefore, restAfter []entry) 
 // entries compares two entries of one name: the folders in them, then the files.
 func (c *comparison) entries(path string, was, is entry) error {
 	if c.left--; c.left < 0 {
-		return c.tooLarge("there are too many files")
+		return c.tooLarge(path+max(was.name, is.name), "there are more files and folders than the limit")
 	}
 	path += max(was.name, is.name)
 	var wasFolder, isFolder plumbing.Hash
@@ -144,8 +150,8 @@ func (c *comparison) entries(path string, was, is entry) error {
 	return c.folders(path+"/", wasFolder, isFolder)
 }
 
-func (c *comparison) tooLarge(detail string) error {
-	return &failure{kind: ErrTooLarge, detail: detail, hint: "use a smaller repository, or raise the limit of objects"}
+func (c *comparison) tooLarge(path, detail string) error {
+	return &failure{kind: ErrTooLarge, detail: "at " + shortened(path) + ", " + detail, hint: "use a smaller repository, or raise the limit of objects"}
 }
 
 // errIncomplete says that a fetch did not bring all that it should have.
@@ -171,7 +177,27 @@ func newSnapshot(s *store, hash plumbing.Hash, remote Remote, known *Snapshot) (
 	if err := check.folders("", old, commit.TreeHash); err != nil {
 		return nil, err
 	}
-	return &Snapshot{store: s, branch: remote.Branch, limits: remote.Limits, commit: commit}, nil
+	signer, err := signerOf(s, commit, remote)
+	if err != nil {
+		return nil, err
+	}
+	return &Snapshot{store: s, branch: remote.Branch, limits: remote.Limits, commit: commit, signer: signer}, nil
+}
+
+// signerOf is who signed a commit of a store, if the remote wants to know.
+func signerOf(s *store, commit *gitobject.Commit, remote Remote) (string, error) {
+	if remote.keys == nil {
+		return "", nil
+	}
+	data, err := s.content(commit.Hash)
+	if err != nil {
+		return "", err
+	}
+	signer, err := remote.keys.verify(data, commit.Committer.When)
+	if known, ok := errors.AsType[*failure](err); ok {
+		known.detail = "commit " + commit.Hash.String() + ": " + known.detail
+	}
+	return signer, err
 }
 
 // lookup finds what is at a path, without following symbolic links.

@@ -210,8 +210,8 @@ func (s *store) size(hash plumbing.Hash) (int64, error) {
 	return size, s.spoilt(err)
 }
 
-// file is the content of a blob.
-func (s *store) file(hash plumbing.Hash) ([]byte, error) {
+// content is what an object holds, without Git's header.
+func (s *store) content(hash plumbing.Hash) ([]byte, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	object, err := s.object(hash)

@@ -2,6 +2,7 @@ package gitsource
 
 import (
 	"context"
+	"net/url"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -12,6 +13,8 @@ import (
 type transport interface {
 	read(ctx context.Context) (reading, error)
 	write(ctx context.Context) (writing, error)
+	// close lets go of connections that wait to be used again.
+	close()
 }
 
 // reading is a listing from which the branch can be fetched.
@@ -20,6 +23,11 @@ type reading struct {
 	tip plumbing.Hash
 	// fetch adds the tip and all it consists of to a store.
 	fetch func(ctx context.Context, into *store, want extent) error
+	// relate tells how the tip stands to another commit, as the remote's history
+	// shows. It may fill the scratch store, which is removed afterwards.
+	relate func(ctx context.Context, scratch *store, to plumbing.Hash) (relation, error)
+	// close ends the conversation, if there is one.
+	close func()
 }
 
 // extent is how much of the branch is fetched.
@@ -29,6 +37,9 @@ type extent struct {
 	have plumbing.Hash
 	// shallow leaves out the history, where the remote can do that.
 	shallow bool
+	// commits leaves out files and folders, where the remote can do that. What
+	// comes is of use as history only.
+	commits bool
 }
 
 // writing is a listing from which the branch can be pushed to.
@@ -38,6 +49,8 @@ type writing struct {
 	// push sends the pack and moves the branch from one commit to the next, if it
 	// still stands at the first.
 	push func(ctx context.Context, from, to plumbing.Hash, pack []byte) error
+	// close ends the conversation, if there is one.
+	close func()
 }
 
 // refusal is a push that the remote did not accept, in its words.
@@ -48,3 +61,21 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string { return r.reason }
+
+// newTransport is the way to a remote. In the folder it may lay a file down for a
+// moment.
+func newTransport(remote Remote, folder string) (transport, error) {
+	address, err := url.Parse(remote.URL)
+	if err != nil {
+		return nil, err
+	}
+	switch address.Scheme {
+	case "file":
+		return newLocal(remote, address), nil
+	case "ssh":
+		connect, err := newSSH(remote, address, folder)
+		return &smart{remote: remote, connect: connect}, err
+	}
+	connect, err := newHTTPS(remote, address)
+	return &smart{remote: remote, connect: connect}, err
+}

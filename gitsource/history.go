@@ -1,0 +1,214 @@
+package gitsource
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// After says what a pull has to follow: the commit that was accepted last. It
+// outlives the copy on disk: a program that starts anew with an empty folder knows
+// what it accepted before.
+type After struct {
+	// Revision that was accepted last, as [Snapshot.Revision] gives it; empty: any
+	// will do. Only its commit counts, not its branch.
+	Revision string
+	// Accept is a revision that is accepted although it does not follow: the Is of
+	// a [RewrittenError] that somebody looked at.
+	Accept string
+}
+
+// RewrittenError says that a branch does not hold any more what was accepted from
+// it: commits were taken back or replaced. It is an [ErrRewritten].
+type RewrittenError struct {
+	// Was is the revision that was accepted last, Is the one that the branch is at.
+	Was, Is string
+
+	movedBack bool
+}
+
+// Error names both revisions, and what may be done.
+func (e *RewrittenError) Error() string {
+	what := "does not descend from it"
+	if e.movedBack {
+		what = "is older: the branch was moved back"
+	}
+	return fmt.Sprintf("%s: %s was accepted last, and %s, which the branch is at now, %s: put the branch back, or accept %s if that was meant", ErrRewritten, e.Was, e.Is, what, e.Is)
+}
+
+// Unwrap makes it an ErrRewritten.
+func (e *RewrittenError) Unwrap() error { return ErrRewritten }
+
+// relation is how a commit stands to one that was there before.
+type relation int
+
+const (
+	// unknown: too little of the history is there to tell.
+	unknown relation = iota
+	// follows: it descends from the other, or is the same.
+	follows
+	// precedes: it is one of those that the other descends from.
+	precedes
+	// departs: neither.
+	departs
+)
+
+// trace goes from a commit to those before it and looks for another. What parents
+// does not know, it does not go beyond: then a search in vain is unknown, else it is
+// departs.
+func trace(ctx context.Context, from, to plumbing.Hash, parents func(plumbing.Hash) ([]plumbing.Hash, bool, error)) (relation, error) {
+	otherwise := departs
+	seen := map[plumbing.Hash]bool{from: true}
+	for next := []plumbing.Hash{from}; len(next) > 0; next = next[1:] {
+		if next[0] == to {
+			return follows, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return unknown, stopped(err)
+		}
+		before, known, err := parents(next[0])
+		if err != nil {
+			return unknown, err
+		}
+		if !known {
+			otherwise = unknown
+		}
+		for _, parent := range before {
+			if !seen[parent] {
+				seen[parent] = true
+				next = append(next, parent)
+			}
+		}
+	}
+	return otherwise, nil
+}
+
+// PullAfter is [Repository.Pull] for those who want to know when history was
+// rewritten: if the branch is at a commit that does not descend from the one that
+// was accepted last, it returns a [RewrittenError] instead. The zero After makes it
+// Pull.
+//
+// A branch that did not move, or moved on, costs no more than with Pull. Only where
+// the copy on disk does not show the way from one commit to the other, as after it
+// was cloned anew, is the remote asked for it; if it can do that, it sends commits
+// only.
+func (r *Repository) PullAfter(ctx context.Context, after After) (*Snapshot, error) {
+	accepted, err := after.parse()
+	if err != nil {
+		return nil, fmt.Errorf("pull %s: %w", r.remote, err)
+	}
+	if err := r.enter(ctx); err != nil {
+		return nil, fmt.Errorf("pull %s: %w", r.remote, err)
+	}
+	defer r.leave()
+	snapshot, err := r.pull(ctx, accepted)
+	if err != nil {
+		return nil, fmt.Errorf("pull %s: %w", r.remote, err)
+	}
+	return snapshot, nil
+}
+
+// accepted is an After whose revisions were read. Zero hashes stand for none.
+type accepted struct {
+	after    After
+	was, now plumbing.Hash
+}
+
+func (a After) parse() (accepted, error) {
+	was, err := commitOf(a.Revision)
+	if err != nil {
+		return accepted{}, err
+	}
+	now, err := commitOf(a.Accept)
+	return accepted{after: a, was: was, now: now}, err
+}
+
+// commitOf is the commit that a revision names.
+func commitOf(revision string) (plumbing.Hash, error) {
+	if revision == "" {
+		return plumbing.ZeroHash, nil
+	}
+	_, digits, found := strings.Cut(revision, "@sha1:")
+	if _, err := hex.DecodeString(digits); !found || err != nil || !plumbing.IsHash(digits) {
+		return plumbing.ZeroHash, fmt.Errorf("%q is not a revision: write it as main@sha1: and 40 hex digits", shortened(revision))
+	}
+	return plumbing.NewHash(digits), nil
+}
+
+// checkHistory refuses a commit that does not follow the one accepted last. What it
+// found last it does not look for again.
+func (r *Repository) checkHistory(ctx context.Context, from reading, s *Snapshot, a accepted) error {
+	is := s.commit.Hash
+	if a.was.IsZero() || is == a.was || is == a.now {
+		return nil
+	}
+	if r.compared.was != a.was || r.compared.is != is {
+		found, err := r.relate(ctx, from, s.store, a.was)
+		if err != nil {
+			return err
+		}
+		r.compared = comparedCommits{was: a.was, is: is, found: found}
+	}
+	if r.compared.found == follows {
+		return nil
+	}
+	return &RewrittenError{Was: a.after.Revision, Is: s.Revision(), movedBack: r.compared.found == precedes}
+}
+
+// comparedCommits is how one commit stood to another.
+type comparedCommits struct {
+	was, is plumbing.Hash
+	found   relation
+}
+
+// relate tells how the tip stands to a commit that was there before: as the store
+// shows, or else the remote.
+func (r *Repository) relate(ctx context.Context, from reading, s *store, was plumbing.Hash) (relation, error) {
+	found, err := trace(ctx, from.tip, was, s.parents)
+	if found == follows || err != nil {
+		return found, err
+	}
+	back, err := trace(ctx, was, from.tip, s.parents)
+	if err != nil {
+		return unknown, err
+	}
+	if back == follows {
+		return precedes, nil
+	}
+	if found == departs && back == departs {
+		return departs, nil
+	}
+	return r.askForHistory(ctx, from, was)
+}
+
+// scratchPrefix begins the name of a folder that holds history for a moment.
+const scratchPrefix = "history-"
+
+func (r *Repository) askForHistory(ctx context.Context, from reading, was plumbing.Hash) (relation, error) {
+	folder, err := os.MkdirTemp(r.folder, scratchPrefix+"*")
+	if err != nil {
+		return unknown, err
+	}
+	defer os.RemoveAll(folder)
+	scratch, err := createStore(folder, r.remote)
+	if err != nil {
+		return unknown, err
+	}
+	return from.relate(ctx, scratch, was)
+}
+
+// parents of a commit, and whether the store has the commit at all.
+func (s *store) parents(hash plumbing.Hash) ([]plumbing.Hash, bool, error) {
+	if !s.has(hash) {
+		return nil, false, nil
+	}
+	commit, err := s.commit(hash)
+	if err != nil {
+		return nil, false, err
+	}
+	return commit.ParentHashes, true, nil
+}
