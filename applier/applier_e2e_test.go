@@ -492,6 +492,9 @@ func (s *story) seesTheSameInTheCache() {
 	if err != nil {
 		s.Fatal(err)
 	}
+	if err := applier.IndexCopies(s.Context(), cached); err != nil {
+		s.Fatal(err)
+	}
 	go func() {
 		if err := cached.Start(s.Context()); err != nil {
 			s.Error(err)

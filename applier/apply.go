@@ -24,14 +24,18 @@ type Writer interface {
 
 // An Applier is the hand that writes to the cluster.
 type Applier struct {
-	// Reader is the manager's cache or an uncached reader. It must not strip
-	// managedFields, by which an unchanged object is recognised.
+	// Reader is the manager's client or an uncached reader: what is applied is read as
+	// unstructured objects, which a manager's client asks the API server for. It must not
+	// strip managedFields, by which an unchanged object is recognised.
 	Reader client.Reader
 	// Writer to the API server.
 	Writer Writer
 	// ClusterResourceNamespace of cert-manager; empty means
 	// [DefaultClusterResourceNamespace].
 	ClusterResourceNamespace string
+	// Claims that all appliers of a process share, so that of two domains that make the
+	// same object at the same moment one comes first. Nil where there is one domain only.
+	Claims *Claims
 }
 
 // Options of an apply.
@@ -42,7 +46,7 @@ type Options struct {
 	// Kinds that were applied earlier, as group/version/Kind: prune looks there too.
 	Kinds []string
 	// DryRun sends nothing to the API server: the Result says what would be written and
-	// deleted, if the server refused none of it and nobody else owned a field.
+	// deleted, if the server refused none of it and nobody else owned a field or an object.
 	DryRun bool
 }
 
@@ -52,8 +56,8 @@ type Result struct {
 	Applied []Object
 	// Pruned are the objects that were deleted, sorted by kind and name.
 	Pruned []Object
-	// Conflicts are the objects that were left as they are because somebody else
-	// owns a field, in the order of the manifests.
+	// Conflicts are the objects that were left as they are because somebody else owns
+	// them or a field of theirs, in the order of the manifests.
 	Conflicts []Conflict
 	// Unchanged counts the objects that needed no write.
 	Unchanged int
@@ -63,14 +67,22 @@ type Result struct {
 }
 
 // Apply makes the cluster hold the manifests of a domain, in their order, and
-// prunes what is gone. One bad object does not keep the others back; the error
-// joins all, each of which names its object. The result is meaningful beside an
-// error. The manifests are not changed; the domain's labels are added to what is
-// applied.
+// prunes what is gone. Neighbours of one kind are sent side by side. One bad object does
+// not keep the others back; the error joins all, each of which names its object. The
+// result is meaningful beside an error. The manifests are not changed; the domain's labels
+// are added to what is applied.
+//
+// What another TrustDomain owns is a [Conflict], and so is an object that reanchor renders
+// itself where somebody else's controller made one. A native manifest takes over what
+// stands in its place, but for the fields that others own.
 func (a *Applier) Apply(ctx context.Context, domain planner.Ref, manifests []*unstructured.Unstructured, options Options) (Result, error) {
-	t := &turn{Applier: a, domain: domain, dryRun: options.DryRun, lists: map[schema.GroupVersionKind]listing{}, result: Result{Kinds: kindsOf(manifests)}}
+	t := &turn{
+		Applier: a, domain: domain, owners: newOwners(a.Reader, domain), dryRun: options.DryRun,
+		lists: map[schema.GroupVersionKind]listing{}, result: Result{Kinds: kindsOf(manifests)},
+	}
 	desired := map[identity]bool{}
 	var errs []error
+	var once []*unstructured.Unstructured
 	for _, manifest := range manifests {
 		object := objectOf(manifest)
 		if desired[object.identity()] {
@@ -78,11 +90,10 @@ func (a *Applier) Apply(ctx context.Context, domain planner.Ref, manifests []*un
 			continue
 		}
 		desired[object.identity()] = true
-		if err := t.apply(ctx, manifest); err != nil {
-			errs = append(errs, fmt.Errorf("apply %s: %w", object, err))
-		}
+		once = append(once, manifest)
 	}
-	if len(errs)+len(t.result.Conflicts) > 0 {
+	errs = append(errs, t.applyAll(ctx, once))
+	if errors.Join(errs...) != nil || len(t.result.Conflicts) > 0 {
 		options.Prune = false
 	}
 	errs = append(errs, t.prune(ctx, desired, options))
@@ -102,6 +113,7 @@ func kindsOf(manifests []*unstructured.Unstructured) []string {
 type turn struct {
 	*Applier
 	domain planner.Ref
+	owners *owners
 	dryRun bool
 	lists  map[schema.GroupVersionKind]listing
 	result Result
@@ -129,40 +141,6 @@ func (t *turn) list(ctx context.Context, kind schema.GroupVersionKind) listing {
 	}
 	t.lists[kind] = found
 	return found
-}
-
-// apply writes one object if it differs from the live one.
-func (t *turn) apply(ctx context.Context, manifest *unstructured.Unstructured) error {
-	live := t.list(ctx, manifest.GroupVersionKind())
-	if live.err != nil {
-		return live.err
-	}
-	desired, err := t.prepare(manifest)
-	if err != nil {
-		return err
-	}
-	if current := live.objects[refOf(manifest)]; current != nil && upToDate(current, desired) {
-		t.result.Unchanged++
-		return nil
-	}
-	err = t.send(ctx, desired)
-	if conflict, is := conflictOf(objectOf(manifest), err); is {
-		t.result.Conflicts = append(t.result.Conflicts, conflict)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	t.result.Applied = append(t.result.Applied, objectOf(manifest))
-	return nil
-}
-
-// send applies an object at the API server.
-func (t *turn) send(ctx context.Context, desired *unstructured.Unstructured) error {
-	if t.dryRun {
-		return nil
-	}
-	return t.Writer.Apply(ctx, client.ApplyConfigurationFromUnstructured(desired), client.FieldOwner(v1alpha1.FieldManager))
 }
 
 // prepare is a copy of the manifest as it is sent: with the domain's labels, as
@@ -215,6 +193,10 @@ func (t *turn) prune(ctx context.Context, desired map[identity]bool, options Opt
 	return errors.Join(errs...)
 }
 
+// secretKind is never pruned, whatever labels a Secret bears: cert-manager copies those
+// that a Certificate tells it to.
+var secretKind = schema.GroupKind{Kind: "Secret"}
+
 // kindsToPrune are the kinds of the manifests and those of earlier, each in one
 // version only, sorted.
 func (t *turn) kindsToPrune(earlier []string) ([]schema.GroupVersionKind, error) {
@@ -225,7 +207,7 @@ func (t *turn) kindsToPrune(earlier []string) ([]schema.GroupVersionKind, error)
 		kind, err := ParseKind(text)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("prune: %w; remove it from the status", err))
-		} else if !seen[kind.GroupKind()] {
+		} else if !seen[kind.GroupKind()] && kind.GroupKind() != secretKind {
 			seen[kind.GroupKind()] = true
 			kinds = append(kinds, kind)
 		}
@@ -246,7 +228,7 @@ func (t *turn) pruneKind(ctx context.Context, kind schema.GroupVersionKind, desi
 	var errs []error
 	for _, ref := range slices.SortedFunc(maps.Keys(live.objects), planner.Ref.Compare) {
 		object := live.objects[ref]
-		if desired[identity{kind.GroupKind(), ref}] || !prunable(object) {
+		if desired[identity{kind.GroupKind(), ref}] || !t.prunable(object) {
 			continue
 		}
 		if done = false; !allowed || object.GetDeletionTimestamp() != nil {
@@ -261,12 +243,14 @@ func (t *turn) pruneKind(ctx context.Context, kind schema.GroupVersionKind, desi
 	return done, errors.Join(errs...)
 }
 
-// prunable reports whether an object is one that an apply made. Labels are copied
-// by others (cert-manager's to CertificateRequests), whose objects have a
-// controller; canaries go with their successors.
-func prunable(object *unstructured.Unstructured) bool {
+// prunable reports whether an object is one that an apply made for this domain. Labels are
+// copied by others (cert-manager's to CertificateRequests), whose objects have a
+// controller; canaries go with their successors; a copy that trust-manager has taken over
+// is trust-manager's.
+func (t *turn) prunable(object *unstructured.Unstructured) bool {
 	_, isCanary := object.GetLabels()[v1alpha1.LabelCanary]
-	return !isCanary && metav1.GetControllerOf(object) == nil
+	_, isTrustManagers := object.GetLabels()[LabelBundleCopy]
+	return belongs(object, t.domain) && !isCanary && !isTrustManagers && metav1.GetControllerOf(object) == nil
 }
 
 // delete deletes this object, and no other that has come to bear its name.

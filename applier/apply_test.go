@@ -311,17 +311,17 @@ func TestADryRunSaysWhatWouldBeDone(t *testing.T) {
 		return result
 	}
 	same := manifest(t, "ConfigMap", "same", `{k: v}`)
-	apply(Options{}, same, manifest(t, "ConfigMap", "changed", `{k: v}`), manifest(t, "Secret", "gone", `{k: dg==}`))
+	apply(Options{}, same, manifest(t, "ConfigMap", "changed", `{k: v}`), manifest(t, "ServiceAccount", "gone", `{}`))
 	count.writes = 0
 	manifests := []*unstructured.Unstructured{manifest(t, "ConfigMap", "new", `{k: v}`), same, manifest(t, "ConfigMap", "changed", `{k: w}`)}
 	for _, prune := range []bool{false, true} {
-		options := Options{Prune: prune, Kinds: []string{"v1/Secret"}, DryRun: true}
+		options := Options{Prune: prune, Kinds: []string{"v1/ServiceAccount"}, DryRun: true}
 		want := Result{
 			Applied: []Object{objectOf(manifests[0]), objectOf(manifests[2])}, Unchanged: 1,
-			Kinds: []string{"v1/ConfigMap", "v1/Secret"},
+			Kinds: []string{"v1/ConfigMap", "v1/ServiceAccount"},
 		}
 		if prune {
-			want.Pruned = []Object{objectOf(manifest(t, "Secret", "gone", `{}`))}
+			want.Pruned = []Object{objectOf(manifest(t, "ServiceAccount", "gone", `{}`))}
 		}
 		if would := apply(options, manifests...); !reflect.DeepEqual(would, want) || count.writes != 0 {
 			t.Fatalf("prune %v: a dry run would do %+v, want %+v, and made %d writes", prune, would, want, count.writes)
@@ -334,7 +334,7 @@ func TestADryRunSaysWhatWouldBeDone(t *testing.T) {
 			t.Fatalf("did %+v, want %+v, in %d writes", did, want, count.writes)
 		}
 	}
-	if would := apply(Options{Prune: true, Kinds: []string{"v1/Secret"}, DryRun: true}, manifests...); would.Unchanged != 3 || len(would.Applied)+len(would.Pruned) > 0 ||
+	if would := apply(Options{Prune: true, Kinds: []string{"v1/ServiceAccount"}, DryRun: true}, manifests...); would.Unchanged != 3 || len(would.Applied)+len(would.Pruned) > 0 ||
 		!reflect.DeepEqual(would.Kinds, []string{"v1/ConfigMap"}) {
 		t.Fatalf("then there is nothing to do, but %+v", would)
 	}

@@ -3,17 +3,15 @@ package applier
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/selection"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
@@ -21,41 +19,187 @@ import (
 	"github.com/reanchor/reanchor/planner"
 )
 
-// standingBundles are the Bundles that Git names, whatever their labels, and the
-// domain's others, as they stand. One that is not wholly understood is unknown, and
-// not among them.
-func (w *world) standingBundles() []planner.Bundle {
-	names := w.bundleNames()
-	standing := make([]planner.Bundle, 0, len(names))
+// gatherCopies lists what has the name of a bundle that Git names or that is the domain's.
+func (w *world) gatherCopies(ctx context.Context) error {
 	for i := range w.bundles.Items {
-		object := &w.bundles.Items[i]
-		if !names[object.GetName()] {
-			continue
+		if object := &w.bundles.Items[i]; w.isOfInterest(object) {
+			w.bundleObjects[object.GetName()] = true
 		}
-		bundle, err := readBundle(object)
-		if err != nil {
-			w.note("Bundle "+object.GetName(), err.Error()+"; let it have sources inLine and in PEM only, or give the one in Git another name")
-			continue
-		}
-		standing = append(standing, bundle)
 	}
-	slices.SortFunc(standing, func(a, b planner.Bundle) int { return cmp.Compare(a.Name, b.Name) })
+	names, err := w.gatherNames(ctx)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	if _, err := w.list(ctx, namespaces, &w.namespaces); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if err := w.findConfigMaps(ctx, name); err != nil {
+			return err
+		}
+	}
+	w.names = names
+	w.gatherOurs()
+	return nil
+}
+
+// isOfInterest reports whether a trust-manager Bundle is one that Git names, whatever its
+// labels, or the domain's. Where Git leaves a bundle's copies to somebody else, or writes
+// them without a Bundle, one of that name is the domain's business only if it made it.
+func (w *world) isOfInterest(bundle *unstructured.Unstructured) bool {
+	return w.declaredVia(bundle.GetName()) == v1alpha1.ViaBundle || belongs(bundle, w.domain)
+}
+
+// gatherNames are the names of the bundles that Git names, of the domain's Bundles, and of
+// those whose copies it wrote itself, understood or not.
+func (w *world) gatherNames(ctx context.Context) (map[string]bool, error) {
+	names := maps.Clone(w.bundleObjects)
+	for name := range w.declared {
+		names[name] = true
+	}
+	var ours corev1.ConfigMapList
+	known, err := w.list(ctx, configMaps, &ours, domainLabels(w.domain), client.HasLabels{v1alpha1.LabelBundle})
+	if err != nil {
+		return nil, err
+	}
+	w.copiesUnknown = !known
+	for i := range ours.Items {
+		if isOurCopy(&ours.Items[i]) {
+			names[ours.Items[i].Name] = true
+		}
+	}
+	return names, nil
+}
+
+// standingBundles are the bundles as they stand, in order of their names, one for each
+// name: its Bundle, or what its copies tell where there is none. One that is not wholly
+// understood is unknown, and not among them.
+func (w *world) standingBundles() []planner.Bundle {
+	objects := map[string]*unstructured.Unstructured{}
+	for i := range w.bundles.Items {
+		objects[w.bundles.Items[i].GetName()] = &w.bundles.Items[i]
+	}
+	var standing []planner.Bundle
+	for _, name := range slices.Sorted(maps.Keys(w.names)) {
+		bundle, stands := planner.Bundle{}, false
+		switch w.viaOf(name) {
+		case v1alpha1.ViaConfigMap:
+			bundle, stands = w.ourBundle(name)
+		case v1alpha1.ViaObserved:
+			bundle, stands = w.observedBundle(name)
+		default:
+			bundle, stands = w.readBundle(objects[name])
+		}
+		if stands {
+			standing = append(standing, bundle)
+		}
+	}
 	return standing
 }
 
-// bundleNames are the names of the Bundles that Git names and of the domain's others,
-// understood or not.
-func (w *world) bundleNames() map[string]bool {
-	names := map[string]bool{}
-	for _, bundle := range w.desired.Bundles {
-		names[bundle.Metadata.Name] = true
+// viaOf is who writes a bundle's copies: as it stands, or else as Git has it.
+func (w *world) viaOf(name string) v1alpha1.BundleVia {
+	switch {
+	case w.bundleObjects[name]:
+		return v1alpha1.ViaBundle
+	case len(w.ours[name]) > 0:
+		return v1alpha1.ViaConfigMap
 	}
-	for i := range w.bundles.Items {
-		if bundle := &w.bundles.Items[i]; belongs(bundle, w.domain) {
-			names[bundle.GetName()] = true
+	return w.declaredVia(name)
+}
+
+// declaredVia is who writes the copies of a bundle as Git has it; empty if it does not
+// name the bundle.
+func (w *world) declaredVia(name string) v1alpha1.BundleVia {
+	spec, named := w.declared[name]
+	if !named {
+		return ""
+	}
+	return cmp.Or(spec.Via, v1alpha1.DefaultVia)
+}
+
+// gatherOurs sorts out the copies that reanchor wrote for the domain, by their bundles.
+// Those of a bundle that Git has reanchor write may bear the domain's former name.
+func (w *world) gatherOurs() {
+	for at, h := range w.holders {
+		if isOurCopy(&h) && (belongs(&h, w.domain) || w.declaredVia(at.bundle) == v1alpha1.ViaConfigMap) {
+			w.ours[at.bundle] = append(w.ours[at.bundle], h)
 		}
 	}
-	return names
+}
+
+// ourBundle is what the copies tell of a bundle that reanchor writes itself; false if
+// there are none. Its selector stands in Git alone.
+func (w *world) ourBundle(name string) (planner.Bundle, bool) {
+	ours, target := w.ours[name], w.declared[name].Target
+	bundle := planner.Bundle{Name: name, Via: v1alpha1.ViaConfigMap, Seen: true}
+	for _, h := range ours {
+		held := w.anchorsIn(h)
+		bundle.Anchors = bundle.Anchors.Union(held)
+		bundle.Certificates = bundle.Certificates.Union(listedIn(&h, held))
+	}
+	bundle.Target.ConfigMap.Key = commonKey(ours, target.ConfigMap.Key)
+	bundle.Target.NamespaceSelector = target.NamespaceSelector
+	return bundle, len(ours) > 0
+}
+
+// observedBundle is what somebody else has written of a bundle; false if nothing.
+func (w *world) observedBundle(name string) (planner.Bundle, bool) {
+	bundle := planner.Bundle{Name: name, Via: v1alpha1.ViaObserved, Seen: true, Target: w.declared[name].Target}
+	stands := false
+	for at, forms := range w.places([]planner.Bundle{bundle}) {
+		h, there := w.holders[at]
+		if !there || at.bundle != name {
+			continue
+		}
+		stands = true
+		for _, f := range forms {
+			if content, has := h.content(f.key); has {
+				bundle.Anchors = bundle.Anchors.Union(w.parse(content).anchors)
+			}
+		}
+	}
+	return bundle, stands
+}
+
+// anchorsIn are all that a copy of ours holds under any of its keys.
+func (w *world) anchorsIn(h holder) pki.Anchors {
+	var held pki.Anchors
+	for _, content := range h.texts {
+		held = held.Union(w.parse(content).anchors)
+	}
+	return held
+}
+
+// commonKey is the key under which copies hold their anchors: the one that Git names if
+// all have it, else the first that one without it has.
+func commonKey(copies []holder, named string) string {
+	var others []string
+	for _, h := range copies {
+		if _, has := h.texts[named]; !has {
+			others = append(others, slices.Collect(maps.Keys(h.texts))...)
+		}
+	}
+	if len(others) == 0 {
+		return named
+	}
+	return slices.Min(others)
+}
+
+// listedIn are those of the anchors that an annotation of ours says came from the
+// TrustBundle's spec.certificates.
+func listedIn(object metav1.Object, anchors pki.Anchors) pki.Anchors {
+	listed := map[string]bool{}
+	for _, fingerprint := range strings.Split(object.GetAnnotations()[v1alpha1.AnnotationCertificates], ",") {
+		listed[strings.TrimSpace(fingerprint)] = true
+	}
+	var found []pki.Certificate
+	for _, anchor := range anchors {
+		if listed[anchor.Fingerprint().String()] {
+			found = append(found, anchor)
+		}
+	}
+	return pki.NewAnchors(found...)
 }
 
 // standingBundle is the part of trust-manager's Bundle that we look at.
@@ -69,156 +213,73 @@ type standingBundle struct {
 	} `json:"status"`
 }
 
-func readBundle(object *unstructured.Unstructured) (planner.Bundle, error) {
+// readBundle is a trust-manager Bundle; false if there is none, or none that is understood.
+func (w *world) readBundle(object *unstructured.Unstructured) (planner.Bundle, bool) {
+	if object == nil {
+		return planner.Bundle{}, false
+	}
+	bundle, err := bundleOf(object)
+	if err != nil {
+		w.note("Bundle "+object.GetName(), err.Error()+"; let it have sources inLine and in PEM only, or give the one in Git another name")
+		return planner.Bundle{}, false
+	}
+	undefault(&bundle.Target, w.declared[bundle.Name].Target)
+	return bundle, true
+}
+
+// undefault takes the empty password of a PKCS#12 store, which the API server fills in,
+// for none where Git has none.
+func undefault(live *v1alpha1.BundleTarget, declared v1alpha1.BundleTarget) {
+	store, wanted := live.AdditionalFormats.PKCS12, declared.AdditionalFormats.PKCS12
+	if store != nil && store.Password != nil && *store.Password == "" && wanted != nil && wanted.Password == nil {
+		store.Password = nil
+	}
+}
+
+func bundleOf(object *unstructured.Unstructured) (planner.Bundle, error) {
 	var read standingBundle
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &read); err != nil {
 		return planner.Bundle{}, fmt.Errorf("it is not understood: %w", err)
 	}
 	bundle := planner.Bundle{
-		Name: object.GetName(), Target: read.Spec.Target,
+		Name: object.GetName(), Via: v1alpha1.ViaBundle, Target: read.Spec.Target,
 		Revision: fmt.Sprintf("%s/%d", object.GetUID(), object.GetGeneration()),
 	}
 	for _, condition := range read.Status.Conditions {
 		bundle.Seen = bundle.Seen || condition.Type == conditionSynced && condition.ObservedGeneration == object.GetGeneration()
 	}
 	for number, source := range read.Spec.Sources {
-		anchors, err := readSource(source)
+		anchors, public, err := readSource(source)
 		if err != nil {
 			return planner.Bundle{}, fmt.Errorf("its source %d: %w", number+1, err)
 		}
-		bundle.Anchors = bundle.Anchors.Union(anchors)
+		bundle.Anchors, bundle.UseDefaultCAs = bundle.Anchors.Union(anchors), bundle.UseDefaultCAs || public
 	}
+	bundle.Certificates = listedIn(object, bundle.Anchors)
 	return bundle, nil
 }
 
 // conditionSynced is the one condition that trust-manager gives a Bundle.
 const conditionSynced = "Synced"
 
-// readSource reads the anchors of a source that stands inline. Of any other it is not
-// known what it adds, unless it says that it adds nothing.
-func readSource(source map[string]any) (pki.Anchors, error) {
-	var found pki.Anchors
+// readSource reads the anchors of a source that stands inline, or that it adds the public
+// CAs. Of any other it is not known what it adds, unless it says that it adds nothing.
+func readSource(source map[string]any) (found pki.Anchors, public bool, err error) {
 	for _, field := range slices.Sorted(maps.Keys(source)) {
 		content, isText := source[field].(string)
 		switch {
 		case source[field] == nil || source[field] == false || field == "inLine" && content == "":
+		case field == "useDefaultCAs" && source[field] == true:
+			public = true
 		case field != "inLine" || !isText:
-			return nil, fmt.Errorf("%s: what it adds cannot be read", field)
+			return nil, false, fmt.Errorf("%s: what it adds cannot be read", field)
 		default:
 			anchors, err := pki.ParsePEM([]byte(content))
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			found = pki.NewAnchors(anchors...)
 		}
 	}
-	return found, nil
-}
-
-// A place is where a copy of a bundle must lie.
-type place struct{ bundle, namespace string }
-
-func (p place) compare(other place) int {
-	return cmp.Or(cmp.Compare(p.bundle, other.bundle), cmp.Compare(p.namespace, other.namespace))
-}
-
-// copies has one entry for each place. Where a bundle's target is about to change,
-// the places and keys of both targets count: neither may be behind.
-func (w *world) copies(ctx context.Context, standing []planner.Bundle) ([]planner.Copy, error) {
-	places, err := w.places(ctx, standing)
-	if err != nil || len(places) == 0 {
-		return nil, err
-	}
-	found, err := w.findCopies(ctx, places)
-	if err != nil || found == nil {
-		return nil, err
-	}
-	copies := make([]planner.Copy, 0, len(places))
-	for _, at := range slices.SortedFunc(maps.Keys(places), place.compare) {
-		copies = append(copies, readCopy(at, places[at], found[at]))
-	}
-	return copies, nil
-}
-
-// places are all places of bundles, each with the keys that the copy must have, the
-// desired one last.
-func (w *world) places(ctx context.Context, standing []planner.Bundle) (map[place][]string, error) {
-	if len(standing)+len(w.desired.Bundles) == 0 {
-		return nil, nil
-	}
-	var all corev1.NamespaceList
-	if _, err := w.list(ctx, namespaces, &all); err != nil {
-		return nil, err
-	}
-	places := map[place][]string{}
-	for _, bundle := range standing {
-		w.pick(places, bundle.Name, bundle.Target, all.Items)
-	}
-	for _, bundle := range w.desired.Bundles {
-		w.pick(places, bundle.Metadata.Name, bundle.Spec.Target, all.Items)
-	}
-	return places, nil
-}
-
-// pick adds the namespaces that a target selects, but for those that are going.
-func (w *world) pick(places map[place][]string, bundle string, target v1alpha1.BundleTarget, all []corev1.Namespace) {
-	selector, err := metav1.LabelSelectorAsSelector(&target.NamespaceSelector)
-	if err != nil {
-		w.note("Bundle "+bundle, fmt.Sprintf("its namespaceSelector is not understood: %v; put it right", err))
-		return
-	}
-	for _, namespace := range all {
-		if namespace.DeletionTimestamp != nil || !selector.Matches(labels.Set(namespace.Labels)) {
-			continue
-		}
-		at := place{bundle, namespace.Name}
-		if key := target.ConfigMap.Key; !slices.Contains(places[at], key) {
-			places[at] = append(places[at], key)
-		}
-	}
-}
-
-// findCopies lists the copies of all bundles at once; nil if they cannot be listed.
-func (w *world) findCopies(ctx context.Context, places map[place][]string) (map[place]*corev1.ConfigMap, error) {
-	names := map[string]bool{}
-	for at := range places {
-		names[at.bundle] = true
-	}
-	ofBundles, err := labels.NewRequirement(LabelBundleCopy, selection.In, slices.Sorted(maps.Keys(names)))
-	if err != nil {
-		return nil, fmt.Errorf("select the copies of bundles: %w; a bundle's name must be a label's value", err)
-	}
-	var list corev1.ConfigMapList
-	known, err := w.list(ctx, configMaps, &list, client.MatchingLabelsSelector{Selector: labels.NewSelector().Add(*ofBundles)})
-	if err != nil || !known {
-		return nil, err
-	}
-	found := map[place]*corev1.ConfigMap{}
-	for i := range list.Items {
-		found[place{list.Items[i].Name, list.Items[i].Namespace}] = &list.Items[i]
-	}
-	return found, nil
-}
-
-// readCopy reads a copy under each of its keys; the last one counts, unless another
-// has a problem.
-func readCopy(at place, keys []string, configMap *corev1.ConfigMap) planner.Copy {
-	copied := planner.Copy{Bundle: at.bundle, Namespace: at.namespace}
-	if configMap == nil {
-		copied.Missing = true
-		copied.Problem = fmt.Sprintf("trust-manager has written no ConfigMap %s yet", at.bundle)
-		return copied
-	}
-	for _, key := range keys {
-		content, has := configMap.Data[key]
-		if !has {
-			return planner.Copy{Bundle: at.bundle, Namespace: at.namespace, Problem: fmt.Sprintf("the ConfigMap has no key %q", key)}
-		}
-		anchors, err := pki.ParsePEM([]byte(content))
-		if err != nil {
-			return planner.Copy{Bundle: at.bundle, Namespace: at.namespace, Problem: fmt.Sprintf("key %q: %v", key, err)}
-		}
-		copied.Anchors, copied.Digest = pki.NewAnchors(anchors...), sha256.Sum256([]byte(content))
-	}
-	return copied
+	return found, public, nil
 }

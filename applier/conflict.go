@@ -12,10 +12,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// A Conflict is an object that was not applied because somebody else owns fields
-// that we want to be different.
+// A Conflict is an object that was not applied because it is somebody else's, or because
+// somebody else owns fields that we want to be different.
 type Conflict struct {
 	Object Object
+	// Taken says whose the whole object is and how that is ended; empty if it is fields.
+	Taken  string
 	Fields []OwnedField
 }
 
@@ -29,6 +31,9 @@ type OwnedField struct {
 
 // String says what the conflict is and how it is ended.
 func (c Conflict) String() string {
+	if c.Taken != "" {
+		return c.Object.String() + " " + c.Taken
+	}
 	owners := make([]string, 0, len(c.Fields))
 	for _, field := range c.Fields {
 		owners = append(owners, fmt.Sprintf("%s belongs to %q", field.Path, field.Manager))

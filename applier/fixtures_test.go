@@ -9,11 +9,13 @@ import (
 	"crypto/x509/pkix"
 	"math/big"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	certmanagermeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -146,14 +148,24 @@ func newScheme(t testing.TB) *runtime.Scheme {
 	return scheme
 }
 
-// A counter counts the writes that a client makes.
-type counter struct{ writes int }
+// A counter counts the writes that a client makes, some of them side by side.
+type counter struct {
+	mu     sync.Mutex
+	writes int
+}
+
+func (c *counter) count() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writes++
+}
 
 // newCluster is a cluster in memory; what refuse returns is the answer to a list.
 func newCluster(t testing.TB, refuse func(client.ObjectList) error, objects ...client.Object) (client.Client, *counter) {
 	t.Helper()
 	count := &counter{}
 	cluster := fake.NewClientBuilder().WithScheme(newScheme(t)).WithObjects(objects...).
+		WithIndex(&corev1.ConfigMap{}, fieldName, nameOf).WithIndex(&corev1.Secret{}, fieldName, nameOf).
 		WithStatusSubresource(&certmanagerv1.Certificate{}).WithReturnManagedFields().
 		WithTypeConverters(managedfields.NewDeducedTypeConverter()).
 		WithInterceptorFuncs(interceptor.Funcs{
@@ -166,15 +178,15 @@ func newCluster(t testing.TB, refuse func(client.ObjectList) error, objects ...c
 				return c.List(ctx, list, options...)
 			},
 			Apply: func(ctx context.Context, c client.WithWatch, object runtime.ApplyConfiguration, options ...client.ApplyOption) error {
-				count.writes++
+				count.count()
 				return c.Apply(ctx, object, options...)
 			},
 			Create: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.CreateOption) error {
-				count.writes++
+				count.count()
 				return c.Create(ctx, object, options...)
 			},
 			Delete: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.DeleteOption) error {
-				count.writes++
+				count.count()
 				return c.Delete(ctx, object, options...)
 			},
 		}).Build()

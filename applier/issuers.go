@@ -1,6 +1,9 @@
 package applier
 
 import (
+	"cmp"
+	"encoding/json"
+	"fmt"
 	"slices"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -23,9 +26,7 @@ func (w *world) bindingIssuers() []planner.Issuer {
 		ref := refOf(issuer)
 		_, named := found[ref]
 		if named || belongs(issuer, w.domain) && issuer.GetLabels()[v1alpha1.LabelBinding] != "" {
-			read := w.readIssuer(issuer)
-			read.Ours = belongs(issuer, w.domain)
-			found[ref] = read
+			found[ref] = w.readBinding(issuer)
 		}
 	}
 	issuers := make([]planner.Issuer, 0, len(found))
@@ -54,6 +55,50 @@ func (w *world) allIssuers() []certmanagerv1.GenericIssuer {
 		all = append(all, &w.clusterIssuers.Items[i])
 	}
 	return all
+}
+
+// readBinding is an issuer with whose it is, and how it fares. Of an external one its spec
+// tells whether it is the one that Git gives it.
+func (w *world) readBinding(issuer certmanagerv1.GenericIssuer) planner.Issuer {
+	read := w.readIssuer(issuer)
+	read.Ours = belongs(issuer, w.domain)
+	read.SignsWith = issuer.GetAnnotations()[v1alpha1.AnnotationSignsWith]
+	if read.Ready = readyAs(issuer, isTrue); !read.Ready {
+		read.Problem = unreadyMessage(issuer)
+	}
+	if issuer.GetSpec().CA != nil {
+		return read
+	}
+	spec, err := canonicalSpec(issuer.GetSpec())
+	if err != nil {
+		w.note(fmt.Sprintf("the issuer %s", read.Ref), fmt.Sprintf("its spec cannot be written as JSON: %v", err))
+	}
+	read.Spec = spec
+	return read
+}
+
+// unreadyMessage is why an issuer is not ready, in cert-manager's words.
+func unreadyMessage(issuer certmanagerv1.GenericIssuer) string {
+	for _, condition := range issuer.GetStatus().Conditions {
+		if condition.Type == certmanagerv1.IssuerConditionReady && condition.ObservedGeneration == issuer.GetGeneration() {
+			return cmp.Or(condition.Message, "cert-manager does not say why")
+		}
+	}
+	return "cert-manager has not looked at it yet"
+}
+
+// canonicalSpec is a spec as JSON: without blanks, with the fields of each object sorted.
+func canonicalSpec(spec *certmanagerv1.IssuerSpec) (string, error) {
+	raw, err := json.Marshal(spec)
+	if err != nil {
+		return "", err
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return "", err
+	}
+	sorted, err := json.Marshal(fields)
+	return string(sorted), err
 }
 
 func (w *world) readIssuer(issuer certmanagerv1.GenericIssuer) planner.Issuer {

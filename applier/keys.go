@@ -121,7 +121,10 @@ func entry(found map[pair]*planner.Key, p pair) *planner.Key {
 func sortedKeys(found map[pair]*planner.Key) []planner.Key {
 	keys := make([]planner.Key, 0, len(found))
 	for key := range maps.Values(found) {
-		if !key.HasCertificate {
+		switch {
+		case key.HasCertificate:
+			key.SecretName = "" // the Certificate says which Secret is the key's
+		case key.SecretName == "":
 			key.Problem = "its Certificate does not exist"
 		}
 		keys = append(keys, *key)
@@ -148,10 +151,13 @@ func (w *world) readKey(key *planner.Key, certificate *certmanagerv1.Certificate
 }
 
 // readInternalIssuer fills in what the internal issuer of a key says, and what came
-// back through it.
+// back through it. That of a key from elsewhere names somebody else's Secret.
 func (w *world) readInternalIssuer(key *planner.Key, issuer *certmanagerv1.Issuer) {
 	key.HasIssuer, key.SecretSeen, key.SecretGone = true, secretSeen(issuer), secretGone(issuer)
 	read := w.readIssuer(issuer)
+	if read.SecretName != planner.KeyObjectName(key.Authority.Name, key.Name) {
+		key.SecretName = read.SecretName
+	}
 	key.Generation, key.Canary, key.Proof = read.Generation, read.Canary, read.Proof
 }
 
@@ -213,8 +219,8 @@ const reasonNoKeyPair = "ErrGetKeyPair"
 
 // secretSeen reports whether an internal issuer says, of its present spec, that it can
 // sign with its Secret.
-func secretSeen(issuer *certmanagerv1.Issuer) bool {
-	return readyAs(issuer, func(c certmanagerv1.IssuerCondition) bool { return c.Status == certmanagermeta.ConditionTrue })
+func secretSeen(issuer certmanagerv1.GenericIssuer) bool {
+	return readyAs(issuer, isTrue)
 }
 
 // secretGone reports whether an internal issuer says, of its present spec, that its
@@ -231,8 +237,10 @@ func secretGone(issuer *certmanagerv1.Issuer) bool {
 
 // readyAs reports whether an issuer's Ready condition speaks of its present spec, and
 // says so.
-func readyAs(issuer *certmanagerv1.Issuer, says func(certmanagerv1.IssuerCondition) bool) bool {
-	return slices.ContainsFunc(issuer.Status.Conditions, func(c certmanagerv1.IssuerCondition) bool {
-		return c.Type == certmanagerv1.IssuerConditionReady && c.ObservedGeneration == issuer.Generation && says(c)
+func readyAs(issuer certmanagerv1.GenericIssuer, says func(certmanagerv1.IssuerCondition) bool) bool {
+	return slices.ContainsFunc(issuer.GetStatus().Conditions, func(c certmanagerv1.IssuerCondition) bool {
+		return c.Type == certmanagerv1.IssuerConditionReady && c.ObservedGeneration == issuer.GetGeneration() && says(c)
 	})
 }
+
+func isTrue(c certmanagerv1.IssuerCondition) bool { return c.Status == certmanagermeta.ConditionTrue }

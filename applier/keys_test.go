@@ -257,3 +257,34 @@ func TestSignedBy(t *testing.T) {
 		})
 	}
 }
+
+// The internal issuer of a key from elsewhere names a Secret that somebody else makes.
+func TestKeysFromElsewhere(t *testing.T) {
+	root := newRoot(t, "Root")
+	given := authority("cert-manager", "plant", "", "2026")
+	given.Spec.Keys[0].Certificate, given.Spec.Keys[0].Secret = string(root.PEM()), &v1alpha1.SecretReference{Name: "plant-ca"}
+	below := authority("cert-manager", "line", "plant", "a")
+	below.Spec.Keys[0].Certificate, below.Spec.Keys[0].Secret = string(root.PEM()), &v1alpha1.SecretReference{Name: "line-ca"}
+	issuer := func(name, secret, reason, message string) *certmanagerv1.Issuer {
+		made := internalIssuer(planner.Ref{Namespace: "cert-manager", Name: name})
+		made.Spec, made.Status = issuerSpec(secret), issuerStatus(1, reason, message)
+		return made
+	}
+	seen := issuer("line-a.2026", "line-ca", "KeyPairVerified", "Signing CA verified")
+	seen.Status.Conditions[0].Status = "True"
+	made, request := caOf(planner.Ref{Namespace: "cert-manager", Name: "root-2025"}, planner.Ref{}, root.Certificate)
+	got := observe(t, planner.Desired{Authorities: []v1alpha1.Authority{given, below, authority("cert-manager", "root", "", "2025")}}, nil,
+		issuer("plant-2026", "plant-ca", "ErrGetKeyPair", `Error getting keypair for CA issuer: secrets "plant-ca" not found`), seen,
+		made, request, issuer("root-2025", "moved-by-somebody", "ErrGetKeyPair", "x")).Keys
+	for i := range got {
+		got[i].Spec, got[i].Generation = planner.CASpec{}, 0
+	}
+	want := []planner.Key{
+		{Authority: planner.Ref{Namespace: "cert-manager", Name: "line"}, Name: "a.2026", SecretName: "line-ca", HasIssuer: true, SecretSeen: true},
+		{Authority: planner.Ref{Namespace: "cert-manager", Name: "plant"}, Name: "2026", SecretName: "plant-ca", HasIssuer: true, SecretGone: true},
+		{Authority: planner.Ref{Namespace: "cert-manager", Name: "root"}, Name: "2025", HasCertificate: true, HasIssuer: true, Issued: true, Certificate: root.Certificate},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("keys %+v\nwant %+v", got, want)
+	}
+}

@@ -3,6 +3,7 @@ package applier
 import (
 	"reflect"
 	"testing"
+	"time"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -111,5 +112,22 @@ func TestAForeignCAIsALeaf(t *testing.T) {
 	}
 	if len(observed.Keys) != 1 || observed.Keys[0].Name != "2026" {
 		t.Fatalf("a foreign CA is taken for a key: %+v", observed.Keys)
+	}
+}
+
+// What ACME signs comes as a leaf with its intermediate, and without a CA beside it.
+func TestALeafOfAnExternalIssuer(t *testing.T) {
+	root := newRoot(t, "Public root")
+	issuing := root.intermediate("R3")
+	leaf := issuing.leaf(2, 1)
+	certificate := certificateOf(planner.Ref{Namespace: "plant", Name: "portal"}, "fleet", 1, leaf)
+	request := requestOf(certificate, "portal-1", 1, leaf, issuing.Certificate)
+	request.Status.CA = nil
+	got := observe(t, desiredFleet(), nil, certificate, request).Leaves
+	if len(got) != 1 || got[0].Unknown != "" || len(got[0].Chain) != 2 || !got[0].Chain[0].Equal(leaf) || !got[0].Chain[1].Equal(issuing.Certificate) {
+		t.Fatalf("leaves %+v", got)
+	}
+	if err := pki.Verify(got[0].Chain, pki.NewAnchors(root.Certificate), epoch.Add(2*time.Hour)); err != nil {
+		t.Error(err)
 	}
 }

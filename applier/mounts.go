@@ -134,20 +134,20 @@ func seeEnvironment(seen sighting, container corev1.Container) {
 	}
 }
 
-// mounts are what a pod's template gets of the bundles and Secrets of interest.
-func (r runner) mounts(interesting interests) (bundles, secrets []planner.Mount) {
+// mounts are what a pod's template gets of the bundles and leaves of interest. A Secret of
+// a bundle is what to verify with: its ca.crt is nobody's own.
+func (r runner) mounts(interesting interests) (bundles, leaves []planner.Mount) {
 	for u, shown := range uses(r.spec) {
-		mount := planner.Mount{Name: u.name, Kind: u.kind, OwnCA: shown}
 		switch {
-		case u.secret && interesting.secrets[planner.Ref{Namespace: r.ref.Namespace, Name: u.name}]:
-			secrets = append(secrets, mount)
-		case !u.secret && interesting.bundles[u.name]:
-			bundles = append(bundles, mount)
+		case interesting.isLeaf(r.ref.Namespace, u.source):
+			leaves = append(leaves, planner.Mount{Name: u.name, Kind: u.kind, OwnCA: shown})
+		case interesting.isBundle(u.source):
+			bundles = append(bundles, planner.Mount{Name: u.name, Kind: u.kind, OwnCA: planner.OwnCAHidden})
 		}
 	}
 	slices.SortFunc(bundles, compareMounts)
-	slices.SortFunc(secrets, compareMounts)
-	return bundles, secrets
+	slices.SortFunc(leaves, compareMounts)
+	return slices.Compact(bundles), leaves
 }
 
 func compareMounts(a, b planner.Mount) int {

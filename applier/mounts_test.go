@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
 )
 
@@ -108,7 +109,7 @@ func TestOwnCA(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			r := runner{ref: planner.Ref{Namespace: "plant", Name: "broker"}, spec: decode[corev1.PodSpec](t, "{"+c.spec+"}")}
-			bundles, mounts := r.mounts(interests{bundles: map[string]bool{"trust": true}, secrets: secrets})
+			bundles, mounts := r.mounts(interests{bundles: map[string]bool{"trust": true}, leaves: secrets})
 			var got []string
 			for _, mount := range mounts {
 				got = append(got, fmt.Sprintf("%s %s", mount.Kind, mount.OwnCA))
@@ -176,5 +177,48 @@ func TestOwnCAUnused(t *testing.T) {
 				t.Fatalf("workloads %+v", got)
 			}
 		})
+	}
+}
+
+// A Secret that a bundle is copied to is what a workload verifies with, not what it
+// presents; unless it is a leaf's Secret that happens to have the name.
+func TestBundlesInSecretsAreMounted(t *testing.T) {
+	const spec = `{containers: [{name: c, volumeMounts: [{name: v, mountPath: /v}, {name: v, mountPath: /w, subPath: ca.crt}, {name: p, mountPath: /p}],
+	    env: [{name: CA, valueFrom: {secretKeyRef: {name: trust, key: ca.crt}}}]}],
+	  volumes: [{name: v, secret: {secretName: trust, items: [{key: trust.jks, path: t}]}}, {name: p, projected: {sources: [{secret: {name: trust}}, {configMap: {name: trust}}]}}]}`
+	whole := []planner.Mount{{Name: "trust", Kind: planner.MountEnv}, {Name: "trust", Kind: planner.MountSubPath}, {Name: "trust", Kind: planner.MountVolume}}
+	ofConfigMap := whole[2:]
+	for name, c := range map[string]struct {
+		interesting     interests
+		bundles, leaves []planner.Mount
+	}{
+		"a bundle in ConfigMaps and Secrets": {interests{bundles: map[string]bool{"trust": true}, bundleSecrets: map[string]bool{"trust": true}}, whole, nil},
+		"a bundle in ConfigMaps":             {interests{bundles: map[string]bool{"trust": true}}, ofConfigMap, nil},
+		"a leaf of that name": {interests{
+			bundles: map[string]bool{"trust": true}, bundleSecrets: map[string]bool{"trust": true}, leaves: map[planner.Ref]bool{{Namespace: "plant", Name: "trust"}: true},
+		}, ofConfigMap, []planner.Mount{
+			{Name: "trust", Kind: planner.MountEnv, OwnCA: planner.OwnCANamed}, {Name: "trust", Kind: planner.MountSubPath}, {Name: "trust", Kind: planner.MountVolume, OwnCA: planner.OwnCAVisible},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runner{ref: planner.Ref{Namespace: "plant", Name: "broker"}, spec: decode[corev1.PodSpec](t, spec)}
+			bundles, leaves := r.mounts(c.interesting)
+			if !slices.Equal(bundles, c.bundles) || !slices.Equal(leaves, c.leaves) {
+				t.Errorf("bundles %+v, leaves %+v\nwant %+v and %+v", bundles, leaves, c.bundles, c.leaves)
+			}
+		})
+	}
+}
+
+// A workload that mounts nothing but a bundle's Secret is found in the cluster.
+func TestVerifierWithASecret(t *testing.T) {
+	verifier := pod(t, "verifier", "", "", nil)
+	verifier.Spec.Volumes[0].VolumeSource = corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "trust"}}
+	got := observe(t, via(v1alpha1.ViaBundle, inSecrets), nil, namespace("a", "fleet"), verifier).Workloads
+	if len(got) != 1 || len(got[0].Secrets) != 0 || !slices.Equal(got[0].Bundles, []planner.Mount{{Name: "trust", Kind: planner.MountVolume}}) {
+		t.Errorf("workloads %+v", got)
+	}
+	if got := observe(t, desiredFleet(), nil, namespace("a", "fleet"), verifier).Workloads; len(got) != 0 {
+		t.Errorf("without a Secret as target: %+v", got)
 	}
 }

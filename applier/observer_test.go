@@ -212,7 +212,8 @@ func TestIssuersAndTheirCanaries(t *testing.T) {
 	}
 	left := &certmanagerv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: "left", Labels: map[string]string{
 		v1alpha1.LabelDomainName: "fleet", v1alpha1.LabelDomainNamespace: "reanchor-system", v1alpha1.LabelBinding: "left",
-	}}}
+	}}, Spec: issuerSpec("left"), Status: issuerStatus(0, "KeyPairVerified", "Signing CA verified")}
+	left.Status.Conditions[0].Status = certmanagermeta.ConditionTrue
 	unrelated := &certmanagerv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: "unrelated"}}
 	newest := canary("canary-clusterissuer-fleet-3-9", 5, "now", "3", condition("Ready", "True", "Issued"))
 	newest.Status.Certificate, newest.Status.CA = root.leaf(2, 1).PEM(), root.PEM()
@@ -228,8 +229,8 @@ func TestIssuersAndTheirCanaries(t *testing.T) {
 		Name: newest.Name, At: epoch.Add(5 * time.Second), Generation: 3, State: planner.CanarySigned, Certificate: signed[0], CA: root.Certificate,
 	}
 	want := []planner.Issuer{
-		{Ref: planner.Ref{Name: "fleet"}, Exists: true, SecretName: "root-2026", Generation: 3, Canary: proof, Proof: proof},
-		{Ref: planner.Ref{Namespace: "plant", Name: "left"}, Exists: true, Ours: true},
+		{Ref: planner.Ref{Name: "fleet"}, Exists: true, SecretName: "root-2026", Problem: "cert-manager has not looked at it yet", Generation: 3, Canary: proof, Proof: proof},
+		{Ref: planner.Ref{Namespace: "plant", Name: "left"}, Exists: true, Ours: true, SecretName: "left", Ready: true},
 		{Ref: planner.Ref{Namespace: "plant", Name: "missing"}},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -635,7 +636,7 @@ func TestBundleThatIsReadInPartIsUnknown(t *testing.T) {
 		"half PEM":                {map[string]any{"inLine": string(root.PEM()) + "-----BEGIN CERTIFICATE-----\nrubble"}, "source 3: PEM block 2 is malformed"},
 		"a Secret":                {map[string]any{"secret": map[string]any{"name": "ca", "key": "tls.crt"}}, "source 3: secret: what it adds"},
 		"a ConfigMap":             {map[string]any{"configMap": map[string]any{"name": "ca", "includeAllKeys": true}}, "source 3: configMap: what it adds"},
-		"the system's":            {map[string]any{"useDefaultCAs": true}, "source 3: useDefaultCAs: what it adds"},
+		"public CAs, or what":     {map[string]any{"useDefaultCAs": "yes"}, "source 3: useDefaultCAs: what it adds"},
 		"inline and more":         {map[string]any{"inLine": string(root.PEM()), "secret": map[string]any{"name": "ca"}}, "source 3: secret: what it adds"},
 		"of a kind still to come": {map[string]any{"vault": "pki"}, "source 3: vault: what it adds"},
 		"no source at all":        {"rubble", "it is not understood"},

@@ -7,6 +7,7 @@ import (
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,8 +24,7 @@ const DefaultClusterResourceNamespace = "cert-manager"
 var bundleKind = schema.GroupVersionKind{Group: "trust.cert-manager.io", Version: "v1alpha1", Kind: "Bundle"}
 
 // LabelBundleCopy is the label that trust-manager sets on every copy of a bundle;
-// its value is the bundle's name. Copies are found by it, so a cache of ConfigMaps
-// need hold no others.
+// its value is the bundle's name.
 const LabelBundleCopy = "trust.cert-manager.io/bundle"
 
 // AddToScheme adds the types that the package reads and writes to a scheme.
@@ -46,13 +46,13 @@ func domainLabels(domain planner.Ref) client.MatchingLabels {
 }
 
 // belongs reports whether an object carries the domain's labels.
-func belongs(object client.Object, domain planner.Ref) bool {
+func belongs(object metav1.Object, domain planner.Ref) bool {
 	labels := object.GetLabels()
 	return labels[v1alpha1.LabelDomainName] == domain.Name &&
 		labels[v1alpha1.LabelDomainNamespace] == domain.Namespace
 }
 
-func refOf(object client.Object) planner.Ref {
+func refOf(object metav1.Object) planner.Ref {
 	return planner.Ref{Namespace: object.GetNamespace(), Name: object.GetName()}
 }
 

@@ -41,7 +41,11 @@ type survey struct {
 // or the list forbidden. Everything else, such as a server that is busy, is an error:
 // the next turn may see more.
 func (s *survey) list(ctx context.Context, what schema.GroupResource, into client.ObjectList, options ...client.ListOption) (bool, error) {
-	err := s.reader.List(ctx, into, append(options, client.UnsafeDisableDeepCopy)...)
+	return s.heard(what, s.reader.List(ctx, into, append(options, client.UnsafeDisableDeepCopy)...))
+}
+
+// heard is what a list came to, by its error.
+func (s *survey) heard(what schema.GroupResource, err error) (bool, error) {
 	if err == nil {
 		return true, nil
 	}

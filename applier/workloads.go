@@ -25,9 +25,8 @@ const (
 )
 
 // workloads are those that verify with a bundle or present a leaf.
-func (w *world) workloads(ctx context.Context, bundles map[string]bool, leaves []planner.Leaf) ([]planner.Workload, error) {
-	interesting := interestsIn(bundles, leaves)
-	if len(bundles)+len(leaves) == 0 {
+func (w *world) workloads(ctx context.Context, interesting interests) ([]planner.Workload, error) {
+	if interesting.none() {
 		return nil, nil
 	}
 	all, err := w.runners(ctx)
@@ -48,20 +47,36 @@ func (w *world) workloads(ctx context.Context, bundles map[string]bool, leaves [
 
 // interests are the ConfigMaps and Secrets to look for.
 type interests struct {
-	// bundles by name, in every namespace: one that has lost the label by which it
-	// gets a copy holds verifiers that still run with it.
-	bundles map[string]bool
-	secrets map[planner.Ref]bool
+	// bundles by name, in ConfigMaps and in Secrets, in every namespace: one that has lost
+	// the label by which it gets a copy holds verifiers that still run with it.
+	bundles, bundleSecrets map[string]bool
+	// leaves are the Secrets of the leaves.
+	leaves map[planner.Ref]bool
 }
 
-func interestsIn(bundles map[string]bool, leaves []planner.Leaf) interests {
-	found := interests{bundles: bundles, secrets: map[planner.Ref]bool{}}
+func interestsIn(bundles, bundleSecrets map[string]bool, leaves []planner.Leaf) interests {
+	found := interests{bundles: bundles, bundleSecrets: bundleSecrets, leaves: map[planner.Ref]bool{}}
 	for _, leaf := range leaves {
 		if leaf.SecretName != "" {
-			found.secrets[planner.Ref{Namespace: leaf.Ref.Namespace, Name: leaf.SecretName}] = true
+			found.leaves[planner.Ref{Namespace: leaf.Ref.Namespace, Name: leaf.SecretName}] = true
 		}
 	}
 	return found
+}
+
+func (i interests) none() bool { return len(i.bundles)+len(i.leaves) == 0 }
+
+// isLeaf reports whether a source of a namespace is a leaf's Secret.
+func (i interests) isLeaf(namespace string, from source) bool {
+	return from.secret && i.leaves[planner.Ref{Namespace: namespace, Name: from.name}]
+}
+
+// isBundle reports whether a source that is no leaf's Secret is a bundle's copy.
+func (i interests) isBundle(from source) bool {
+	if from.secret {
+		return i.bundleSecrets[from.name]
+	}
+	return i.bundles[from.name]
 }
 
 // A runner is something that runs pods of one template.

@@ -1,9 +1,11 @@
 package reconciler
 
 import (
+	"maps"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/selection"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -12,16 +14,12 @@ import (
 )
 
 // CacheOptions are those of the manager's cache: TrustDomains that the selector
-// picks (nil: all), ConfigMaps that are a bundle's copies, and pods without what no
-// turn reads.
+// picks (nil: all), and pods and ConfigMaps without what no turn reads. Whose ConfigMap is
+// a bundle's copy only Git knows, by its name, so all of them are watched.
 func CacheOptions(domains labels.Selector) (cache.Options, error) {
-	copied, err := labels.NewRequirement(applier.LabelBundleCopy, selection.Exists, nil)
-	if err != nil {
-		return cache.Options{}, err
-	}
 	return cache.Options{ByObject: map[client.Object]cache.ByObject{
 		&v1alpha1.TrustDomain{}: {Label: domains},
-		&corev1.ConfigMap{}:     {Label: labels.NewSelector().Add(*copied)},
+		&corev1.ConfigMap{}:     {Transform: trimConfigMap},
 		&corev1.Pod{}:           {Transform: trimPod},
 	}}, nil
 }
@@ -53,4 +51,34 @@ func whatRuns(statuses []corev1.ContainerStatus) []corev1.ContainerStatus {
 		running = append(running, corev1.ContainerStatus{Name: status.Name, State: corev1.ContainerState{Running: status.State.Running}})
 	}
 	return running
+}
+
+// trimConfigMap keeps what a copy of a bundle is known by: its labels, our annotations,
+// and, if there is a certificate in any text of it, the texts with one and the keystores
+// beside. Everything else, which is most of what a cluster's ConfigMaps hold, is dropped;
+// what reanchor applies is not read from the cache (see ClientOptions).
+func trimConfigMap(object any) (any, error) {
+	configMap, ok := object.(*corev1.ConfigMap)
+	if !ok {
+		return object, nil
+	}
+	configMap.ManagedFields = nil
+	maps.DeleteFunc(configMap.Annotations, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.GroupVersion.Group+"/") })
+	if isCopy(configMap) {
+		return configMap, nil
+	}
+	maps.DeleteFunc(configMap.Data, func(_, text string) bool { return !strings.Contains(text, beginCertificate) })
+	if len(configMap.Data) == 0 {
+		configMap.Data, configMap.BinaryData = nil, nil
+	}
+	return configMap, nil
+}
+
+const beginCertificate = "-----BEGIN CERTIFICATE-----"
+
+// isCopy reports whether a ConfigMap is known to be a copy without looking into it: one
+// that holds no certificate is told for what it is.
+func isCopy(configMap *corev1.ConfigMap) bool {
+	labels := configMap.Labels
+	return labels[v1alpha1.LabelBundle] == configMap.Name || labels[applier.LabelBundleCopy] == configMap.Name
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	certmanager "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
-	"github.com/fluxcd/pkg/runtime/predicates"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -25,8 +24,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/applier"
 )
 
 // settling is how long the controller waits after something moved, so that what
@@ -56,7 +57,7 @@ func watches() []watch {
 		{&certmanager.Issuer{}, itsDomain, always},
 		{&certmanager.ClusterIssuer{}, itsDomain, always},
 		{bundleKind(), itsDomain, always},
-		{&corev1.ConfigMap{}, everyDomain, always},
+		{&corev1.ConfigMap{}, whoseBundle, always},
 		{&corev1.Namespace{}, everyDomain, predicate.LabelChangedPredicate{}},
 		{&appsv1.Deployment{}, domainsThere, always},
 		{&appsv1.StatefulSet{}, domainsThere, always},
@@ -80,6 +81,12 @@ func everyDomain(client.Object, types.NamespacedName, *memory) bool { return tru
 func itsDomain(object client.Object, domain types.NamespacedName, _ *memory) bool {
 	name, labelled := object.GetLabels()[v1alpha1.LabelDomainName]
 	return !labelled || name == domain.Name && object.GetLabels()[v1alpha1.LabelDomainNamespace] == domain.Namespace
+}
+
+// whoseBundle is affected: the domain that has a bundle of the ConfigMap's name, whoever
+// writes its copies. Other ConfigMaps are none of its business, however often they change.
+func whoseBundle(object client.Object, _ types.NamespacedName, remembered *memory) bool {
+	return remembered.distributes(object.GetName())
 }
 
 // domainsThere are affected: those that have anything in the object's namespace.
@@ -112,15 +119,22 @@ func podReady(pod *corev1.Pod) bool {
 // Setup adds the controller to a manager that was made with CacheOptions and
 // ClientOptions.
 func (r *Reconciler) Setup(mgr ctrl.Manager) error {
-	if err := served(mgr.GetScheme(), mgr.GetRESTMapper()); err != nil {
+	kinds, err := served(mgr.GetScheme(), mgr.GetRESTMapper())
+	if err != nil {
 		return err
 	}
-	asked := predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicates.ReconcileRequestedPredicate{})
+	if len(kinds) < len(watches()) {
+		mgr.GetLogger().Info("the cluster serves no Bundle: only bundles via ConfigMap or Observed can be declared; install trust-manager, then start the controller again, for others")
+	}
+	if err := applier.IndexCopies(context.Background(), mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
 	build := ctrl.NewControllerManagedBy(mgr).
 		Named("trustdomain").
-		For(&v1alpha1.TrustDomain{}, builder.WithPredicates(asked)).
+		For(&v1alpha1.TrustDomain{}, builder.WithPredicates(asks())).
+		WatchesRawSource(source.Func(r.asking.listen)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: max(1, r.Options.Concurrent)})
-	for _, w := range watches() {
+	for _, w := range kinds {
 		build = build.Watches(w.kind, r.marks(w.affects), builder.WithPredicates(w.changed))
 	}
 	if err := build.Complete(r); err != nil {
@@ -129,21 +143,34 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	return nil
 }
 
-// served checks that the cluster knows every kind that is watched: a watch on a
-// kind that is not there would hold up all others.
-func served(scheme *runtime.Scheme, mapper meta.RESTMapper) error {
-	kinds := []client.Object{&v1alpha1.TrustDomain{}}
-	for _, w := range watches() {
-		kinds = append(kinds, w.kind)
+// served are the watches on kinds that the cluster knows: a watch on one that is not there
+// would hold up all others. All must be, but for trust-manager's: bundles need not be its.
+func served(scheme *runtime.Scheme, mapper meta.RESTMapper) ([]watch, error) {
+	if err := serves(scheme, mapper, &v1alpha1.TrustDomain{}); err != nil {
+		return nil, err
 	}
-	for _, object := range kinds {
-		kind, err := apiutil.GVKForObject(object, scheme)
+	var known []watch
+	for _, w := range watches() {
+		err := serves(scheme, mapper, w.kind)
+		if isBundle := w.kind.GetObjectKind().GroupVersionKind() == bundleKind().GroupVersionKind(); isBundle && meta.IsNoMatchError(err) {
+			continue
+		}
 		if err != nil {
-			return fmt.Errorf("name the kind of a watch: %w", err)
+			return nil, err
 		}
-		if _, err := mapper.RESTMapping(kind.GroupKind(), kind.Version); err != nil {
-			return fmt.Errorf("the cluster does not serve %s: install the custom resource definitions of %s, then start again: %w", KindName(kind), makerOf(kind.Group), err)
-		}
+		known = append(known, w)
+	}
+	return known, nil
+}
+
+// serves fails, with what to do, if the cluster does not know an object's kind.
+func serves(scheme *runtime.Scheme, mapper meta.RESTMapper, object client.Object) error {
+	kind, err := apiutil.GVKForObject(object, scheme)
+	if err != nil {
+		return fmt.Errorf("name the kind of a watch: %w", err)
+	}
+	if _, err := mapper.RESTMapping(kind.GroupKind(), kind.Version); err != nil {
+		return fmt.Errorf("the cluster does not serve %s: install the custom resource definitions of %s, then start again: %w", KindName(kind), makerOf(kind.Group), err)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package renderer
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -62,7 +61,7 @@ type Loaded struct {
 func Load(fsys fs.FS, folder string, options Options) (*Loaded, error) {
 	loaded, err := load(fsys, folder, options)
 	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", cmp.Or(folder, "the repository"), err)
+		return nil, fmt.Errorf("load %s: %w", nameOf(folder), err)
 	}
 	return loaded, nil
 }

@@ -61,3 +61,11 @@ func domainFolder(folder string) (string, error) {
 	}
 	return name, nil
 }
+
+// nameOf is what a person calls a folder of the repository.
+func nameOf(folder string) string {
+	if folder == "" || folder == "." {
+		return "the repository"
+	}
+	return folder
+}

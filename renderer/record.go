@@ -33,7 +33,7 @@ var besideAnchors = []string{"README.md", ".gitkeep"}
 func LoadRecord(fsys fs.FS, folder string, limits Limits) (planner.Record, error) {
 	record, err := loadRecord(fsys, folder, limits.withDefaults())
 	if err != nil {
-		return planner.Record{}, fmt.Errorf("load the record of %s: %w", cmp.Or(folder, "the repository"), err)
+		return planner.Record{}, fmt.Errorf("load the record of %s: %w", nameOf(folder), err)
 	}
 	return record, nil
 }
