@@ -55,7 +55,7 @@ golden: ## write the golden files anew; read the difference before you commit it
 test: deps check e2e ## everything: the quick checks, then end to end on a real control plane
 
 e2e: build
-	go test -tags e2e -count=1 -p 1 -timeout 40m $(E2E)
+	go test -tags e2e -count=1 -p 2 -timeout 40m $(E2E)
 
 demo: deps build ## roll a root over before your eyes; KEEP=1 leaves it running
 	@go run ./fixtures/demo $(if $(KEEP),-keep)

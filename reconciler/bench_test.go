@@ -87,7 +87,7 @@ func newBench(b *testing.B) *bench {
 	kube := &inMemory{domain: newDomain()}
 	w.reconciler = &Reconciler{
 		Client: kube, APIReader: kube, Events: &record.FakeRecorder{}, Now: func() time.Time { return w.now },
-		Parts: Parts{Source: w, LoadRecord: w.loadRecord, Load: loadForBench, Observe: w.observe, Plan: planner.Next, CheckFile: policies.CheckFile, Check: policies.Check, Cluster: w},
+		Parts: Parts{Source: w, LoadRecord: w.loadRecord, Load: loadForBench, Observe: w.observe, Plan: planner.Next, CheckFile: policies.CheckFile, Check: policies.Check, Cluster: w.as},
 	}
 	w.commit(0)
 	w.take(b)

@@ -79,6 +79,21 @@
 // snapshot; then nothing is written until there is one. A head that loads but whose
 // target does not render, or is denied by a policy, writes nothing at all.
 //
+// # Which commits are read
+//
+// A head must come after the one that was read last: the last turn's, or, after a restart,
+// status.lastAttemptedRevision. Whoever moves the branch back, or puts another history in
+// its place, would else bring keys back to life that were retired. Such a head is not read;
+// the turn fails with HistoryRewritten, and the message names both revisions. A person
+// accepts exactly that head by the annotation reanchor.dev/accept-revision. Another
+// spec.source.url or branch begins anew and is no rewrite. A record on a branch of its own
+// is followed in the same way, but from the memory alone.
+//
+// With spec.source.verify a commit that is not signed by one of those in the Secret is not
+// read either. Who is trusted is read from the Secret at every turn, and status.signer
+// tells whose commit lastAttemptedRevision is. The record's own branch, if it has one, is
+// not verified.
+//
 // # When the cluster cannot be seen whole
 //
 // What cannot be read looks as if it were not there. A plan that was made so is
@@ -92,29 +107,72 @@
 //	applied, with holds     True ReconciliationSucceeded     –                     –
 //	a rollover under way    True ReconciliationSucceeded     True Progressing      –
 //	applied, trust at risk  False TrustAtRisk                as without the risk   –
-//	a turn failed           False with the reason (Reason…)  True ProgressingWithRetry –
-//	the spec is invalid     False InvalidSpec                –                     True InvalidSpec
+//	a turn failed           False with the reason            True ProgressingWithRetry –
+//	no retry heals it       False with the reason            –                     True with the reason
 //
 // As with Flux's kustomize-controller, a commit that does not load is no stall: the
 // next pull may bring the commit that heals it, with nobody touching the
-// TrustDomain. Only a spec that must be changed stalls. kstatus reads the six rows
-// as Current, Current, InProgress, InProgress, InProgress and Failed.
+// TrustDomain. What needs a person to change the TrustDomain, or to say whether a server's
+// word is to be trusted, stalls. But for an invalid spec it is tried again all the same:
+// what heals it may happen elsewhere. kstatus reads the seven rows as Current, Current,
+// InProgress, InProgress, InProgress, InProgress and Failed.
 //
 // Trust is at risk while the plan has a hold that is an alarm: a key that was changed
 // without a plan, which cert-manager signs with already, say. Each is told as a warning
-// when it is new. The reasons of a failed turn are
+// when it is new. The reasons of Ready=False are
 //
-//	InvalidSpec         the spec must be changed
-//	GitOperationFailed  a branch could not be pulled
-//	BuildFailed         the record, or the documents, cannot be read or rendered
-//	ObserveFailed       the cluster could not be seen whole
-//	PolicyViolation     the snapshot, the plan or the manifests hold what must never be
-//	ApplyFailed         a write to the cluster failed, or somebody else owns a field
-//	WriteBackFailed     the record could not be pushed
+//	                      stalls
+//	InvalidSpec           yes  the spec must be changed
+//	CredentialsInvalid    –    a Secret that the spec names is missing, may not be read, or
+//	                           holds what is of no use
+//	BranchNotFound        –    the repository has no such branch, or no commit
+//	HistoryRewritten      yes  the head does not come after the one that was read last
+//	RemoteUnreachable     –    the server, or the proxy, did not answer, or failed
+//	AuthenticationFailed  –    the server, or the proxy, wants other credentials
+//	HostKeyMismatch       yes  the SSH server shows a key that known_hosts does not hold
+//	TLSFailed             –    the server's certificate could not be verified
+//	NotARepository        –    what is at the URL is no Git repository
+//	Redirected            yes  the server sends to another address
+//	RepositoryTooLarge    –    the repository exceeds what is taken from one
+//	CommitNotVerified     –    the head is not signed by one of those that are trusted
+//	GitOperationFailed    –    a branch could not be pulled for another reason
+//	BuildFailed           –    the record, or the documents, cannot be read or rendered
+//	ObserveFailed         –    the cluster could not be seen whole
+//	PolicyViolation       –    the snapshot, the plan or the manifests hold what must never be
+//	OwnedByAnother        –    something that is declared belongs to another TrustDomain,
+//	                           or was made by somebody else
+//	Forbidden             –    the account that is written as lacks a permission
+//	ApplyFailed           –    a write to the cluster failed, or somebody else owns a field
+//	WriteBackFailed       –    the record could not be pushed
+//	TrustAtRisk           –    all was applied, and a key was changed without a plan, say
+//
+// The first twelve, and GitOperationFailed, are failures of the repository (see above):
+// the last good snapshot stays in force. An event tells of a failure when it is new, not
+// at each turn.
 //
 // The status is patched only when something in it changed, in one request, under
 // the resource version that the turn has read. A turn that finds nothing to do
 // writes nothing.
+//
+// # Whose writes
+//
+// With spec.serviceAccountName the manifests and the actions of a domain are written as
+// that service account of its namespace; without it, as the controller. What is read, the
+// status and the events are the controller's own. If the API server refuses a write for
+// want of a permission, the reason is Forbidden, and the message begins with what is to be
+// granted to whom.
+//
+// Several domains may share a cluster, if no two of them declare the same issuer, bundle
+// or authority. A domain that names one of another's writes nothing at all; the one that
+// came first is not touched. A native object of another's is left alone by itself.
+//
+// # What brings a turn
+//
+//	its interval, or the time that its plan says to look again
+//	a change of its spec, or of the annotations by which a person asks for a turn
+//	what moves in the cluster: what it is planned from, and whatever it has applied, native
+//	kinds included (see drift.go)
+//	a push, told by a webhook of the repository's server (see Ask)
 //
 // # Deletion
 //
@@ -123,7 +181,8 @@
 //
 // # Secrets
 //
-// The credentials named by spec.source are read by name in the TrustDomain's own
-// namespace, at the API server: the controller needs get on those Secrets alone,
-// and no informer for Secrets is ever started (see ClientOptions).
+// The credentials named by a TrustDomain are read by name in its own namespace, at the API
+// server: the controller needs get on those Secrets alone, and no informer for Secrets is
+// ever started (see ClientOptions). Each must hold what its field wants, and no key that
+// has no meaning there; no value is ever told.
 package reconciler

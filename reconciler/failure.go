@@ -3,14 +3,41 @@ package reconciler
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// The reasons of a Ready condition that is False.
+// The reasons of a Ready condition that is False. The package's comment has them in
+// one table.
 const (
 	// ReasonInvalidSpec: the TrustDomain's spec must be changed.
 	ReasonInvalidSpec = "InvalidSpec"
-	// ReasonGitOperationFailed: a branch could not be pulled.
+	// ReasonCredentialsInvalid: a Secret that the spec names is missing, may not be read,
+	// or holds what is of no use.
+	ReasonCredentialsInvalid = "CredentialsInvalid"
+	// ReasonBranchNotFound: the repository has no such branch, or no commit.
+	ReasonBranchNotFound = "BranchNotFound"
+	// ReasonHistoryRewritten: the branch's head is no descendant of the last one that was
+	// read.
+	ReasonHistoryRewritten = "HistoryRewritten"
+	// ReasonRemoteUnreachable: the server did not answer, or not in time, or failed.
+	ReasonRemoteUnreachable = "RemoteUnreachable"
+	// ReasonAuthenticationFailed: the server, or the proxy, wants other credentials.
+	ReasonAuthenticationFailed = "AuthenticationFailed"
+	// ReasonHostKeyMismatch: the SSH server shows a key that known_hosts does not hold.
+	ReasonHostKeyMismatch = "HostKeyMismatch"
+	// ReasonTLSFailed: the server's certificate could not be verified.
+	ReasonTLSFailed = "TLSFailed"
+	// ReasonNotARepository: what is at the URL is no Git repository.
+	ReasonNotARepository = "NotARepository"
+	// ReasonRedirected: the server sends to another address.
+	ReasonRedirected = "Redirected"
+	// ReasonRepositoryTooLarge: the repository exceeds what is taken from one.
+	ReasonRepositoryTooLarge = "RepositoryTooLarge"
+	// ReasonCommitNotVerified: the commit is not signed by one of those in
+	// spec.source.verify.
+	ReasonCommitNotVerified = "CommitNotVerified"
+	// ReasonGitOperationFailed: a branch could not be pulled for another reason.
 	ReasonGitOperationFailed = "GitOperationFailed"
 	// ReasonBuildFailed: the record cannot be read, the documents do not load, or
 	// their target does not render.
@@ -20,6 +47,12 @@ const (
 	// ReasonPolicyViolation: the snapshot, the plan or its manifests hold what
 	// must never be.
 	ReasonPolicyViolation = "PolicyViolation"
+	// ReasonOwnedByAnother: something that the repository declares belongs to another
+	// TrustDomain, or was made by somebody else.
+	ReasonOwnedByAnother = "OwnedByAnother"
+	// ReasonForbidden: the API server refused a write to the account that the domain is
+	// written as.
+	ReasonForbidden = "Forbidden"
 	// ReasonApplyFailed: a write failed, or somebody else owns a field.
 	ReasonApplyFailed = "ApplyFailed"
 	// ReasonWriteBackFailed: the record could not be written to Git.
@@ -29,6 +62,17 @@ const (
 	// of the event as well.
 	ReasonTrustAtRisk = "TrustAtRisk"
 )
+
+// stalling are the reasons that no retry heals: a person must change the TrustDomain, or
+// decide whether to trust what the server shows.
+var stalling = []string{ReasonInvalidSpec, ReasonHistoryRewritten, ReasonHostKeyMismatch, ReasonRedirected}
+
+// stalls reports whether a turn that failed for a reason is not healed by the next.
+func stalls(reason string) bool { return slices.Contains(stalling, reason) }
+
+// wordy are the reasons whose words are the network's: they tell ports and times, and so
+// differ from turn to turn though nothing else does.
+var wordy = []string{ReasonRemoteUnreachable, ReasonTLSFailed}
 
 // failure is why a turn did not come to its end.
 type failure struct {

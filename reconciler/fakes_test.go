@@ -51,6 +51,11 @@ type world struct {
 	changed    []string
 	pullErr    error
 	pulledWith []Credentials
+	// after is what the last pulls were told, by their branches.
+	after  map[string]After
+	signer string
+	// written as these accounts.
+	accounts []planner.Ref
 	// anchors is the record's own branch, where the domain names one.
 	anchors struct {
 		revision string
@@ -65,6 +70,7 @@ type world struct {
 	loadErr    error
 	observeErr error
 	observed   planner.Observed
+	foreign    []string
 	since      []planner.Gate
 	plan       planner.Plan
 	renderErr  error
@@ -126,7 +132,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	w.reconciler = &Reconciler{
 		Client: w.client, APIReader: uncached{w.client}, Events: w.events, Metrics: metrics,
 		Now:   func() time.Time { return w.now },
-		Parts: Parts{Source: w, LoadRecord: w.loadRecord, Load: w.load, Observe: w.observe, Plan: w.next, CheckFile: w.checkFile, Check: w.check, Cluster: w},
+		Parts: Parts{Source: w, LoadRecord: w.loadRecord, Load: w.load, Observe: w.observe, Plan: w.next, CheckFile: w.checkFile, Check: w.check, Cluster: w.as},
 	}
 	return w
 }
@@ -163,14 +169,24 @@ func (w *world) note(format string, args ...any) {
 
 // The parts.
 
-func (w *world) Pull(_ context.Context, from Branch) (Snapshot, error) {
+func (w *world) Pull(_ context.Context, from Branch, after After) (Snapshot, error) {
 	w.pulledWith = append(w.pulledWith, from.Credentials)
+	if w.after == nil {
+		w.after = map[string]After{}
+	}
+	w.after[from.Name] = after
 	if from.Record {
 		w.note("pull %s", from.Name)
 		return &snapshot{revision: w.anchors.revision, files: maps.Clone(w.anchors.files)}, w.anchors.pullErr
 	}
 	w.note("pull")
-	return &snapshot{revision: w.revision, files: maps.Clone(w.files), changed: w.changed}, w.pullErr
+	return &snapshot{revision: w.revision, signer: w.signer, files: maps.Clone(w.files), changed: w.changed}, w.pullErr
+}
+
+// as notes the account that is written as.
+func (w *world) as(account planner.Ref) (Cluster, error) {
+	w.accounts = append(w.accounts, account)
+	return w, nil
 }
 
 // Push lands at once, unless pushErr is set.
@@ -234,11 +250,11 @@ func (w *world) Warnings() []string { return w.warnings }
 
 func (w *world) Desired() planner.Desired { return planner.Desired{} }
 
-func (w *world) observe(_ context.Context, reader client.Reader, _ planner.Ref, _ planner.Desired, since []planner.Gate) (planner.Observed, error) {
+func (w *world) observe(_ context.Context, reader client.Reader, _ planner.Ref, _ planner.Desired, since []planner.Gate) (Observation, error) {
 	_, live := reader.(uncached)
 	w.note("observe %s", map[bool]string{true: "uncached", false: "cached"}[live])
 	w.since = since
-	return w.observed, w.observeErr
+	return Observation{Observed: w.observed, Foreign: w.foreign}, w.observeErr
 }
 
 func (w *world) next(_ planner.Desired, observed planner.Observed, _ time.Time) planner.Plan {
@@ -281,7 +297,7 @@ func (w *world) Apply(_ context.Context, _ planner.Ref, manifests []*unstructure
 
 // trial is what a dry run says: what result will, before anybody refuses a write.
 func (w *world) trial() Result {
-	would := Result{Applied: slices.Concat(w.result.Applied, w.result.Conflicts), Pruned: w.result.Pruned, Kinds: w.result.Kinds}
+	would := Result{Applied: slices.Concat(w.result.Applied, w.result.Conflicts, w.result.Taken), Pruned: w.result.Pruned, Kinds: w.result.Kinds}
 	if w.applyErr != nil {
 		would.Applied = append(would.Applied, "what cannot be written")
 	}
@@ -299,11 +315,13 @@ func (w *world) Act(_ context.Context, _ planner.Ref, actions []planner.Action, 
 
 type snapshot struct {
 	revision string
+	signer   string
 	files    fstest.MapFS
 	changed  []string
 }
 
 func (s *snapshot) Revision() string { return s.revision }
+func (s *snapshot) Signer() string   { return s.signer }
 func (s *snapshot) FS() fs.FS        { return s.files }
 func (s *snapshot) Changed(since Snapshot) ([]string, error) {
 	switch {

@@ -135,11 +135,12 @@ func written(t *turn) string {
 	return strings.Join(parts, ", ")
 }
 
-// fails tells of a failure, unless the status already says the same.
+// fails tells of a failure, unless the status already says the same. Of a network that
+// fails the reason is enough: its words differ from turn to turn.
 func fails(before v1alpha1.TrustDomainStatus, t *turn, err error) []happening {
 	reason, message := reasonOf(err), failureMessage(t, err)
 	ready := apimeta.FindStatusCondition(before.Conditions, meta.ReadyCondition)
-	if ready != nil && ready.Reason == reason && ready.Message == cut(message, maxMessage) {
+	if ready != nil && ready.Reason == reason && (ready.Message == cut(message, maxMessage) || slices.Contains(wordy, reason)) {
 		return nil
 	}
 	if len(t.result.Conflicts) > 0 {

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
@@ -14,19 +15,23 @@ import (
 // memory is what the last turn of a domain left behind, to save the next one
 // work. Losing it costs time only.
 //
-// The two atomic fields are shared with the watches; the rest belongs to the
+// The atomic fields are shared with the watches; the rest belongs to the
 // domain's turns, of which there is one at a time.
 type memory struct {
 	// moved is set by a watch when something of the domain's changed.
 	moved atomic.Bool
 	// namespaces in which the domain has anything; nil before the first look.
 	namespaces atomic.Pointer[map[string]bool]
+	// bundles of the domain, by name; nil before the first look.
+	bundles atomic.Pointer[map[string]bool]
 
 	// uid, source and recordBranch that the rest speaks of.
 	uid          types.UID
 	source       v1alpha1.Source
 	recordBranch string
 	known
+	// lineage outlives known: other credentials make no other history.
+	lineage lineage
 
 	// succeeded reports that the last turn came to its end, at revision and with the
 	// record at recordRevision, for generation; its next is due at due.
@@ -71,24 +76,13 @@ func (k *known) loadedRevision() string { return k.loadedFrom.Revision() }
 // settle readies the memory for a turn of domain: what was remembered of another
 // object or another source is dropped.
 func (m *memory) settle(domain *v1alpha1.TrustDomain) {
+	m.lineage.follow(domain)
 	branch := recordBranchOf(domain.Spec)
-	if m.uid == domain.UID && sameSource(m.source, domain.Spec.Source) && m.recordBranch == branch {
+	if m.uid == domain.UID && equality.Semantic.DeepEqual(m.source, domain.Spec.Source) && m.recordBranch == branch {
 		return
 	}
 	m.uid, m.source, m.recordBranch = domain.UID, *domain.Spec.Source.DeepCopy(), branch
 	m.known, m.succeeded = known{}, false
-}
-
-func sameSource(a, b v1alpha1.Source) bool {
-	return a.URL == b.URL && a.Ref == b.Ref && a.Path == b.Path &&
-		nameOf(a.SecretRef) == nameOf(b.SecretRef) && nameOf(a.CertSecretRef) == nameOf(b.CertSecretRef)
-}
-
-func nameOf(reference *v1alpha1.LocalReference) string {
-	if reference == nil {
-		return ""
-	}
-	return reference.Name
 }
 
 // sees remembers the namespaces of what was observed.
@@ -107,6 +101,26 @@ func (m *memory) sees(observed planner.Observed) {
 		namespaces[workload.Ref.Namespace] = true
 	}
 	m.namespaces.Store(&namespaces)
+	m.seesBundles(observed)
+}
+
+// seesBundles remembers the names of the bundles that stand or have a place for a copy.
+func (m *memory) seesBundles(observed planner.Observed) {
+	bundles := map[string]bool{}
+	for _, bundle := range observed.Bundles {
+		bundles[bundle.Name] = true
+	}
+	for _, copied := range observed.Copies {
+		bundles[copied.Bundle] = true
+	}
+	m.bundles.Store(&bundles)
+}
+
+// distributes reports whether the domain has a bundle of that name, as far as its last
+// turn saw; before that, everything matters.
+func (m *memory) distributes(bundle string) bool {
+	bundles := m.bundles.Load()
+	return bundles == nil || (*bundles)[bundle]
 }
 
 // cares reports whether the domain has anything in a namespace, as far as its

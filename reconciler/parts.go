@@ -28,7 +28,7 @@ type Parts struct {
 	// Observe looks at the cluster through reader. What cannot be seen is told in
 	// Observed.Unknown; an error means that nothing was seen. Observed.Record is left
 	// zero.
-	Observe func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (planner.Observed, error)
+	Observe func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (Observation, error)
 	// Plan finds the next safe step; planner.Next.
 	Plan func(desired planner.Desired, observed planner.Observed, now time.Time) planner.Plan
 	// CheckFile looks at one file of a snapshot; policies.CheckFile.
@@ -36,16 +36,26 @@ type Parts struct {
 	// Check looks at a plan and the manifests that it was rendered to;
 	// policies.Check.
 	Check func(plan planner.Plan, manifests []*unstructured.Unstructured) []policies.Violation
-	// Cluster writes.
-	Cluster Cluster
+	// Cluster is the hand that writes as a service account; the zero Ref: as the
+	// controller itself.
+	Cluster func(account planner.Ref) (Cluster, error)
+}
+
+// Observation is what the cluster holds.
+type Observation struct {
+	planner.Observed
+	// Foreign says of each object that the repository declares and that belongs to another
+	// TrustDomain whose it is, and what to do. While there is one, nothing is written.
+	Foreign []string
 }
 
 // Source is where the repositories come from. Its errors say what to do and hold no
 // credentials.
 type Source interface {
 	// Pull returns the head of a branch. If that has not moved since the last pull or
-	// push, it costs one listing of refs.
-	Pull(ctx context.Context, from Branch) (Snapshot, error)
+	// push, it costs one listing of refs. A head that does not come after what it must
+	// is a *RewrittenError; other failures that have a name are a *SourceError.
+	Pull(ctx context.Context, from Branch, after After) (Snapshot, error)
 	// Push adds a commit to a branch and returns its new head: the old one if the
 	// commit changes nothing. A file that was changed since base, the snapshot that
 	// the commit was decided on, is not overwritten: the error is then ErrConflict.
@@ -78,6 +88,8 @@ type Commit struct {
 type Snapshot interface {
 	// Revision as Flux writes it: main@sha1:….
 	Revision() string
+	// Signer of the commit, where the branch was pulled with Credentials.Verify.
+	Signer() string
 	// FS holds the repository's files.
 	FS() fs.FS
 	// Changed lists the files that were added, modified or deleted since an earlier
@@ -96,7 +108,7 @@ type Loaded interface {
 }
 
 // Cluster writes manifests and carries out actions. Doing either twice does no
-// harm.
+// harm. Its errors are the API server's, wrapped.
 type Cluster interface {
 	// Apply writes what differs and, if told so, prunes what is gone; a dry run only
 	// says what it would.
@@ -121,8 +133,9 @@ type ApplyOptions struct {
 type Result struct {
 	// Applied and Pruned objects.
 	Applied, Pruned []string
-	// Conflicts are fields that somebody else owns; they were left alone.
-	Conflicts []string
+	// Conflicts are fields that somebody else owns, and Taken whole objects; they were left
+	// alone. Each says what to do.
+	Conflicts, Taken []string
 	// Kinds in which the domain has objects now, as group/version/Kind.
 	Kinds []string
 }

@@ -11,7 +11,9 @@ import (
 	"github.com/fluxcd/pkg/runtime/controller"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -29,6 +31,10 @@ type Reconciler struct {
 	Client client.Client
 	// APIReader reads at the API server itself.
 	APIReader client.Reader
+	// Metadata watches the kinds that were applied, which Mapper finds; nil: their drift
+	// is mended at whole turns only.
+	Metadata metadata.Interface
+	Mapper   apimeta.RESTMapper
 	// Events tells what happened. It must not be nil.
 	Events record.EventRecorder
 	// Conditions are the gotk_ metrics; the zero value records none.
@@ -43,6 +49,8 @@ type Reconciler struct {
 	Options Options
 
 	memories memories
+	asking   asking
+	drift    drift
 }
 
 // Options of the controller.
@@ -98,6 +106,7 @@ func (r *Reconciler) reconcile(ctx context.Context, domain *v1alpha1.TrustDomain
 		return ctrl.Result{}, err
 	}
 	t.remember(err)
+	r.watchKinds(t.kinds)
 	return t.next(err), nil
 }
 
@@ -196,6 +205,7 @@ func (t *turn) patchStatus(ctx context.Context, status v1alpha1.TrustDomainStatu
 // forget a domain that is gone. Nothing else is removed from the cluster.
 func (r *Reconciler) forget(ctx context.Context, request ctrl.Request) {
 	r.memories.forget(request.NamespacedName)
+	r.asking.forget(request.NamespacedName)
 	r.Metrics.forget(request.Namespace, request.Name)
 	gone := &v1alpha1.TrustDomain{ObjectMeta: metav1.ObjectMeta{
 		Namespace: request.Namespace, Name: request.Name,

@@ -45,6 +45,9 @@ func (t *turn) recordBranch(credentials Credentials) Branch {
 	branch := t.sourceBranch(credentials)
 	name := recordBranchOf(t.domain.Spec)
 	branch.Record, branch.Name = name != branch.Name, name
+	if branch.Record {
+		branch.Credentials = credentials.ofTheRecord()
+	}
 	return branch
 }
 
@@ -57,9 +60,9 @@ func (t *turn) pullRecord(ctx context.Context, source Snapshot, credentials Cred
 	case !branch.Record:
 		return source, nil
 	}
-	snapshot, err := t.Parts.Source.Pull(ctx, branch)
+	snapshot, err := t.pullBranch(ctx, branch)
 	if err != nil {
-		return nil, failed(ReasonGitOperationFailed, fmt.Errorf("the record, on the branch in spec.writeBack.branch: %w", err))
+		return nil, fmt.Errorf("the record, on the branch in spec.writeBack.branch: %w", err)
 	}
 	return snapshot, nil
 }

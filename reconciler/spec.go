@@ -33,35 +33,92 @@ const (
 // validateSpec refuses what no retry heals. The CRD's own rules refuse most of it
 // before it gets here.
 func validateSpec(spec v1alpha1.TrustDomainSpec) error {
-	location, err := url.Parse(spec.Source.URL)
+	if err := validateURL(spec.Source); err != nil {
+		return err
+	}
 	switch {
-	case err != nil:
-		return fmt.Errorf("spec.source.url is not a URL: give one that starts with https:// or file://")
-	case location.Scheme != "https" && location.Scheme != "file":
-		return fmt.Errorf("spec.source.url has the scheme %q: give a URL that starts with https:// or file://", location.Scheme)
-	case location.User != nil:
-		return fmt.Errorf("spec.source.url holds credentials: put them into a Secret and name it in spec.source.secretRef")
 	case !fs.ValidPath(folderOf(spec)):
 		return fmt.Errorf("spec.source.path %q leaves the repository: give a relative path inside it", spec.Source.Path)
 	case spec.Source.Ref.Branch == "":
 		return fmt.Errorf("spec.source.ref.branch is empty: name the branch, main say")
-	case strings.HasPrefix(spec.Source.Ref.Branch, "refs/"):
-		return fmt.Errorf("spec.source.ref.branch is %q: give the name alone: main, not refs/heads/main", spec.Source.Ref.Branch)
+	case !isBranch(spec.Source.Ref.Branch):
+		return fmt.Errorf("spec.source.ref.branch is %q: give the name alone: main, not refs/heads/main (git check-ref-format says what a name may hold)", spec.Source.Ref.Branch)
 	}
-	return validateWriteBack(spec.WriteBack)
+	if err := validateWriteBack(spec.WriteBack); err != nil {
+		return err
+	}
+	return validateSignatures(spec)
 }
+
+// schemes are those of the URLs that a repository may have.
+var schemes = []string{"https", "ssh", "file"}
+
+// validateURL refuses a URL of no repository, and Secrets that it has no use for.
+func validateURL(source v1alpha1.Source) error {
+	location, err := url.Parse(source.URL)
+	if err != nil {
+		return fmt.Errorf("spec.source.url is not a URL: give one that starts with https://, ssh:// or file://")
+	}
+	_, password := location.User.Password()
+	switch {
+	case !slices.Contains(schemes, location.Scheme):
+		return fmt.Errorf("spec.source.url has the scheme %q: give a URL that starts with https://, ssh:// or file://", location.Scheme)
+	case password || location.User != nil && location.Scheme != "ssh":
+		return fmt.Errorf("spec.source.url holds credentials: put them into a Secret and name it in spec.source.secretRef")
+	case location.RawQuery != "" || location.Fragment != "" || location.Scheme != "file" && location.Host == "":
+		return fmt.Errorf("spec.source.url is not that of a repository: write it as https://host/path, ssh://host/path or file:///path, without ? and #")
+	case location.Scheme == "ssh" && source.SecretRef == nil:
+		return fmt.Errorf("spec.source.url is reached by SSH: name in spec.source.secretRef a Secret with %s and %s", secretIdentity, secretKnownHosts)
+	case location.Scheme == "ssh" && source.CertSecretRef != nil:
+		return fmt.Errorf("spec.source.certSecretRef has no use for an ssh:// URL: remove it, and put the server's keys into %s of spec.source.secretRef", secretKnownHosts)
+	case location.Scheme == "file" && (source.SecretRef != nil || source.CertSecretRef != nil || source.ProxySecretRef != nil):
+		return fmt.Errorf("spec.source.secretRef, certSecretRef and proxySecretRef have no use for a file:// URL: remove them")
+	}
+	return nil
+}
+
+// validateSignatures refuses a domain whose own commits would be the first that do not
+// verify.
+func validateSignatures(spec v1alpha1.TrustDomainSpec) error {
+	verify := spec.Source.Verify
+	switch {
+	case verify == nil:
+		return nil
+	case verify.Mode != "" && verify.Mode != verifyHead:
+		return fmt.Errorf("spec.source.verify.mode is %q: set it to %s", verify.Mode, verifyHead)
+	case recordBranchOf(spec) == spec.Source.Ref.Branch && spec.WriteBack.SigningKey == nil:
+		return fmt.Errorf("spec.source.verify asks for signed commits on %s, and the record would be written there unsigned: name a key in spec.writeBack.signingKey, another branch in spec.writeBack.branch, or set spec.writeBack.mode to Disabled", spec.Source.Ref.Branch)
+	}
+	return nil
+}
+
+// verifyHead is the one way to verify: the commit at the branch's head.
+const verifyHead = "HEAD"
 
 func validateWriteBack(writeBack v1alpha1.WriteBack) error {
 	modes := []v1alpha1.WriteBackMode{"", v1alpha1.WriteBackEnabled, v1alpha1.WriteBackDisabled}
 	switch author := writeBack.Author; {
 	case !slices.Contains(modes, writeBack.Mode):
 		return fmt.Errorf("spec.writeBack.mode is %q: set it to %s or %s", writeBack.Mode, v1alpha1.WriteBackEnabled, v1alpha1.WriteBackDisabled)
-	case strings.HasPrefix(writeBack.Branch, "refs/"):
-		return fmt.Errorf("spec.writeBack.branch is %q: give the name alone: main, not refs/heads/main", writeBack.Branch)
+	case writeBack.Branch != "" && !isBranch(writeBack.Branch):
+		return fmt.Errorf("spec.writeBack.branch is %q: give the name alone: main, not refs/heads/main (git check-ref-format says what a name may hold)", writeBack.Branch)
 	case strings.ContainsAny(author.Name+author.Email, "<>\n\r\x00"):
 		return fmt.Errorf("spec.writeBack.author is %q, %q: leave out <, > and line breaks", author.Name, author.Email)
 	}
 	return nil
+}
+
+// isBranch reports whether a name is one that a branch may have, by the rules of
+// git-check-ref-format(1).
+func isBranch(name string) bool {
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || strings.HasPrefix(part, ".") || strings.HasSuffix(part, ".lock") {
+			return false
+		}
+	}
+	return !strings.HasPrefix(name, "refs/") && !strings.HasPrefix(name, "-") && !strings.HasSuffix(name, ".") && name != "@" &&
+		!strings.Contains(name, "..") && !strings.Contains(name, "@{") &&
+		!strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == 0x7f || strings.ContainsRune(`~^:?*[\`, c) })
 }
 
 // recordBranchOf a domain is the branch that its record is kept on; empty if none is

@@ -28,8 +28,9 @@ func statusAfter(t *turn, err error) v1alpha1.TrustDomainStatus {
 	if requestedAt, asked := meta.ReconcileAnnotationValue(t.domain.Annotations); asked {
 		status.LastHandledReconcileAt = requestedAt
 	}
+	status.LastAttemptedRevision = t.memory.lineage.heads[t.domain.Spec.Source.Ref.Branch]
 	if t.revision != "" {
-		status.LastAttemptedRevision = t.revision
+		status.Signer = t.signer
 	}
 	if err == nil {
 		status.LastAppliedRevision = t.applied
@@ -68,7 +69,7 @@ func conditionsAfter(t *turn, err error) []metav1.Condition {
 	}
 	reason, message := reasonOf(err), failureMessage(t, err)
 	ready := metav1.Condition{Type: meta.ReadyCondition, Status: metav1.ConditionFalse, Reason: reason, Message: message}
-	if reason == ReasonInvalidSpec {
+	if stalls(reason) {
 		return []metav1.Condition{ready, {Type: meta.StalledCondition, Status: metav1.ConditionTrue, Reason: reason, Message: message}}
 	}
 	return []metav1.Condition{ready, {

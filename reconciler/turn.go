@@ -28,14 +28,16 @@ type turn struct {
 	// end. Unless Git says otherwise, there is nothing to do.
 	calm bool
 
-	// revision that was pulled; empty if the pull failed.
-	revision string
+	// revision that was pulled, and its signer; empty if the pull failed.
+	revision, signer string
 	// heads of the branches, if all of them were pulled.
 	heads heads
 	// applied is the revision whose target was applied; empty if none was.
 	applied string
 	// standing is the last good revision that stays in force in a failed one's place.
 	standing string
+	// foreign is what was last seen to belong to another TrustDomain.
+	foreign []string
 	// quiet: there was nothing to do.
 	quiet bool
 	// plan that was made, if there is one.
@@ -141,9 +143,10 @@ func (t *turn) keep(ctx context.Context, loaded Loaded) error {
 }
 
 // pull brings the heads of the branches. A calm turn tries the credentials of the last
-// pull first, which saves reading the Secrets.
+// pull first, which saves reading the Secrets; not those that say whose commits to
+// trust, for a key may just have been taken away.
 func (t *turn) pull(ctx context.Context) error {
-	if remembered := t.memory.credentials; remembered != nil && t.calm {
+	if remembered := t.memory.credentials; remembered != nil && t.calm && remembered.Verify == nil {
 		if err := t.pullWith(ctx, *remembered); err == nil {
 			return nil
 		}
@@ -151,23 +154,34 @@ func (t *turn) pull(ctx context.Context) error {
 	t.memory.credentials = nil
 	credentials, err := readCredentials(ctx, t.APIReader, t.domain)
 	if err != nil {
-		return failed(ReasonGitOperationFailed, err)
+		return err
 	}
 	return t.pullWith(ctx, credentials)
 }
 
 func (t *turn) pullWith(ctx context.Context, credentials Credentials) error {
-	source, err := t.Parts.Source.Pull(ctx, t.sourceBranch(credentials))
+	source, err := t.pullBranch(ctx, t.sourceBranch(credentials))
 	if err != nil {
-		return failed(ReasonGitOperationFailed, err)
+		return err
 	}
-	t.revision = source.Revision()
+	t.revision, t.signer = source.Revision(), source.Signer()
 	record, err := t.pullRecord(ctx, source, credentials)
 	if err != nil {
 		return err
 	}
 	t.memory.credentials, t.heads = &credentials, heads{source: source, record: record}
 	return nil
+}
+
+// pullBranch brings the head of a branch, which must come after the one that was read
+// last.
+func (t *turn) pullBranch(ctx context.Context, branch Branch) (Snapshot, error) {
+	snapshot, err := t.Parts.Source.Pull(ctx, branch, t.after(branch.Name))
+	if err != nil {
+		return nil, t.notPulled(err)
+	}
+	t.memory.lineage.read(snapshot.Revision())
+	return snapshot, nil
 }
 
 // read takes in what the branches hold: the record, and the documents beside it.
@@ -259,15 +273,19 @@ func (t *turn) asks(plan planner.Plan) bool {
 }
 
 // inForce reports whether the cluster holds what a plan's target is rendered to, as
-// the cache knows it: then nothing is to be written. What cannot be rendered, is denied
-// or cannot be compared is not in force either: the cache may be at fault, and only
-// what is planned again fails the turn.
+// the cache knows it: then nothing is to be written. What cannot be rendered, is denied,
+// belongs to another TrustDomain or cannot be compared is not in force either: the cache
+// may be at fault, and only what is planned again fails the turn.
 func (t *turn) inForce(ctx context.Context, loaded Loaded, plan planner.Plan, prune bool) bool {
 	manifests, err := t.rendered(loaded, plan)
+	if err != nil || len(t.foreign) > 0 {
+		return false
+	}
+	cluster, err := t.cluster()
 	if err != nil {
 		return false
 	}
-	result, err := t.Parts.Cluster.Apply(ctx, t.ref(), manifests, ApplyOptions{Prune: prune, Kinds: withKindsOf(t.domain.Status.Kinds, manifests), DryRun: true})
+	result, err := cluster.Apply(ctx, t.ref(), manifests, ApplyOptions{Prune: prune, Kinds: withKindsOf(t.domain.Status.Kinds, manifests), DryRun: true})
 	if err != nil || len(result.Applied)+len(result.Pruned) > 0 {
 		return false
 	}
@@ -282,7 +300,11 @@ func (t *turn) plannedAgain(ctx context.Context, desired planner.Desired) (plann
 	if err := t.upToDate(ctx); err != nil {
 		return planner.Plan{}, err
 	}
-	return t.planned(ctx, t.APIReader, desired)
+	plan, err := t.planned(ctx, t.APIReader, desired)
+	if err == nil && len(t.foreign) > 0 {
+		return plan, failed(ReasonOwnedByAnother, fmt.Errorf("nothing is written, for one TrustDomain would undo what the other does: %s", list(t.foreign)))
+	}
+	return plan, err
 }
 
 // errOutdated ends a turn whose TrustDomain is not the API server's: its gates may
@@ -317,10 +339,12 @@ func blind(plan planner.Plan) error {
 // planned observes the cluster through reader and plans the next step from it. It
 // fails if the plan is blind.
 func (t *turn) planned(ctx context.Context, reader client.Reader, desired planner.Desired) (planner.Plan, error) {
-	observed, err := t.Parts.Observe(ctx, reader, t.ref(), desired, gatesOf(t.domain.Status))
+	seen, err := t.Parts.Observe(ctx, reader, t.ref(), desired, gatesOf(t.domain.Status))
 	if err != nil {
 		return planner.Plan{}, failed(ReasonObserveFailed, err)
 	}
+	observed := seen.Observed
+	t.foreign = seen.Foreign
 	t.memory.sees(observed)
 	observed.Record = t.memory.observedRecord()
 	plan := t.Parts.Plan(desired, observed, t.now)
@@ -363,15 +387,19 @@ func judge(violations []policies.Violation) (warnings []string, err error) {
 // kind is written, so that a crash between the two leaves nothing that prune does
 // not find.
 func (t *turn) apply(ctx context.Context, manifests []*unstructured.Unstructured, prune bool) error {
+	cluster, err := t.cluster()
+	if err != nil {
+		return err
+	}
 	status := *t.domain.Status.DeepCopy()
 	status.Kinds = withKindsOf(status.Kinds, manifests)
 	if err := t.patchStatus(ctx, status); err != nil {
 		return failed(ReasonApplyFailed, err)
 	}
-	result, err := t.Parts.Cluster.Apply(ctx, t.ref(), manifests, ApplyOptions{Prune: prune, Kinds: status.Kinds})
+	result, err := cluster.Apply(ctx, t.ref(), manifests, ApplyOptions{Prune: prune, Kinds: status.Kinds})
 	if err != nil {
 		t.result = result
-		return failed(ReasonApplyFailed, err)
+		return t.notWritten(err)
 	}
 	t.wasApplied(result, manifests)
 	return nil
@@ -386,19 +414,26 @@ func (t *turn) act(ctx context.Context, plan planner.Plan) error {
 	if len(plan.Actions) == 0 {
 		return nil
 	}
-	var err error
-	if t.acted, err = t.Parts.Cluster.Act(ctx, t.ref(), plan.Actions, t.now); err != nil {
-		return failed(ReasonApplyFailed, err)
+	cluster, err := t.cluster()
+	if err != nil {
+		return err
+	}
+	if t.acted, err = cluster.Act(ctx, t.ref(), plan.Actions, t.now); err != nil {
+		return t.notWritten(err)
 	}
 	return nil
 }
 
-// refused is the failure of a turn that had to leave fields to others.
+// refused is the failure of a turn that had to leave fields or objects to others.
 func (t *turn) refused() error {
-	if len(t.result.Conflicts) == 0 {
-		return nil
+	var taken error
+	if len(t.result.Taken) > 0 {
+		taken = failed(ReasonOwnedByAnother, fmt.Errorf("left as it is, though the repository declares it: %s", list(t.result.Taken)))
 	}
-	return failed(ReasonApplyFailed, fmt.Errorf("somebody else owns what the repository declares: %s: let the other manager go of the field, or take it out of the repository", list(t.result.Conflicts)))
+	if len(t.result.Conflicts) == 0 {
+		return taken
+	}
+	return both(taken, failed(ReasonApplyFailed, fmt.Errorf("somebody else owns what the repository declares: %s", list(t.result.Conflicts))))
 }
 
 // ref names the domain.

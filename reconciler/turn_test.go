@@ -122,7 +122,7 @@ func TestAStaleViewFailsNoTurn(t *testing.T) {
 			w.violations = []policies.Violation{unwise}
 			spoil(w)
 			observe := w.reconciler.Parts.Observe
-			w.reconciler.Parts.Observe = func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (planner.Observed, error) {
+			w.reconciler.Parts.Observe = func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (Observation, error) {
 				if _, live := reader.(uncached); live {
 					w.violations, w.renderErr, w.trialErr = []policies.Violation{unwise}, nil, nil
 				}
@@ -371,6 +371,7 @@ func TestFailures(t *testing.T) {
 		"apply":      {func(w *world) { w.applyErr = broken }, ReasonApplyFailed, "apply prune=true", "broken"},
 		"act":        {func(w *world) { w.plan.Actions = []planner.Action{{}}; w.actErr = broken }, ReasonApplyFailed, "act 1", "broken"},
 		"conflict":   {func(w *world) { w.result.Conflicts = []string{"Issuer plant/x: spec.ca is kubectl's"} }, ReasonApplyFailed, "apply prune=true", "spec.ca is kubectl's"},
+		"taken":      {func(w *world) { w.result.Taken = []string{"Service plant/x belongs to TrustDomain pki/a"} }, ReasonOwnedByAnother, "apply prune=true", "left as it is, though the repository declares it: Service plant/x belongs to TrustDomain pki/a"},
 		"deep error": {func(w *world) { w.applyErr = fmt.Errorf("apply: %w", broken) }, ReasonApplyFailed, "apply prune=true", "apply: broken"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -41,6 +43,7 @@ type controllerFlags struct {
 	kubeconfig               string
 	metricsAddress           string
 	healthAddress            string
+	webhookAddress           string
 	eventsAddress            string
 	leaderElect              bool
 	leaderElectionNamespace  string
@@ -61,7 +64,10 @@ observe, plan, render, check, apply, record, report.
 
 cert-manager and trust-manager must be installed. The record of the keys that came to
 be is pushed to Git, unless spec.writeBack.mode is Disabled. A copy of each repository
-is kept under --storage-path; losing it costs a clone.`,
+is kept under --storage-path; losing it costs a clone.
+
+With --webhook-addr the servers of the repositories may ask for a turn when somebody has
+pushed: see spec.webhook of TrustDomain. Let TLS end in front of it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runController(cmd.Context(), flags) },
 	}
@@ -79,6 +85,7 @@ func (f *controllerFlags) bind(command *cobra.Command) {
 	set.IntVar(&f.options.Concurrent, "concurrent", 4, "how many TrustDomains have their turns at once")
 	set.StringVar(&f.metricsAddress, "metrics-addr", ":8080", "address that metrics are served at; 0 serves none")
 	set.StringVar(&f.healthAddress, "health-addr", ":9440", "address that /healthz and /readyz are served at; 0 serves none")
+	set.StringVar(&f.webhookAddress, "webhook-addr", "", "address that push webhooks are received at, ':9292' say, as POST /hook/<namespace>/<name> over plain HTTP (default: none are)")
 	set.StringVar(&f.eventsAddress, "events-addr", "", "URL of notification-controller, which events are sent to as well")
 	set.BoolVar(&f.leaderElect, "leader-elect", false, "turn only while holding the lease, so that several replicas may run")
 	set.StringVar(&f.leaderElectionNamespace, "leader-election-namespace", "", "namespace of the lease (default: the pod's)")
@@ -99,6 +106,9 @@ func (f *controllerFlags) validate() error {
 		return fmt.Errorf("--log-encoding %q: give one of %v", f.log.LogEncoding, encodings)
 	case f.options.Concurrent < 1:
 		return fmt.Errorf("--concurrent %d: give 1 or more", f.options.Concurrent)
+	}
+	if _, _, err := net.SplitHostPort(f.webhookAddress); f.webhookAddress != "" && err != nil {
+		return fmt.Errorf("--webhook-addr %q: give an address and a port, ':9292' say", f.webhookAddress)
 	}
 	return nil
 }
@@ -187,10 +197,17 @@ func addController(ctx context.Context, mgr ctrl.Manager, flags controllerFlags)
 		APIReader:  mgr.GetAPIReader(),
 		Events:     recorder,
 		Conditions: fluxcontroller.NewMetrics(mgr, fluxmetrics.MustMakeRecorder()),
+		Mapper:     mgr.GetRESTMapper(),
 		Metrics:    own,
 		Now:        time.Now,
-		Parts:      parts(mgr.GetClient(), flags),
+		Parts:      parts(mgr, flags),
 		Options:    flags.options,
 	}
-	return controller.Setup(mgr)
+	if controller.Metadata, err = metadata.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient()); err != nil {
+		return fmt.Errorf("make a client for metadata: %w", err)
+	}
+	if err := controller.Setup(mgr); err != nil {
+		return err
+	}
+	return addReceiver(mgr, controller, flags.webhookAddress)
 }

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/reanchor/reanchor/planner"
+)
+
+// Each account writes as itself, through one client, and the controller as nobody else.
+func TestAccountsAreImpersonated(t *testing.T) {
+	var mu sync.Mutex
+	var users []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		users = append(users, r.Header.Get("Impersonate-User"))
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Success"}`))
+	}))
+	t.Cleanup(server.Close)
+	config := &rest.Config{Host: server.URL}
+	mapper := meta.NewDefaultRESTMapper(nil)
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
+	own, err := client.New(config, client.Options{Scheme: scheme.Scheme, Mapper: mapper})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hands{config: config, own: own}
+	for _, account := range []planner.Ref{{}, {Namespace: "plant", Name: "writer"}, {Namespace: "mill", Name: "writer"}, {Namespace: "plant", Name: "writer"}} {
+		cluster, err := h.as(account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writer := cluster.(hand).Writer
+		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "x"}}
+		if err := writer.Delete(t.Context(), namespace); err != nil {
+			t.Fatal(err)
+		}
+		if cluster.(hand).Reader != client.Reader(own) {
+			t.Errorf("%s reads as itself", account)
+		}
+	}
+	want := []string{"", "system:serviceaccount:plant:writer", "system:serviceaccount:mill:writer", "system:serviceaccount:plant:writer"}
+	if !slices.Equal(users, want) {
+		t.Errorf("written as %q, want %q", users, want)
+	}
+	if len(h.writers) != 2 || config.Impersonate.UserName != "" {
+		t.Errorf("%d clients for two accounts; the controller's own is %q", len(h.writers), config.Impersonate.UserName)
+	}
+}
