@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+
+	"github.com/go-git/go-git/v5/plumbing"
 )
 
 func TestFS(t *testing.T) {
@@ -253,7 +255,7 @@ func TestChangedOverThousandsOfFiles(t *testing.T) {
 		t.Errorf("changed %q (%v), want %q", changed, err, want)
 	}
 	// The roots, devices, group, 07 and 08 of both, and new.
-	if read := len(after.store.folders.folders); read != 2*5+1+1 {
+	if read := len(after.store.folders.young); read != 2*5+1+1 {
 		t.Errorf("it read %d folders", read)
 	}
 }
@@ -366,5 +368,42 @@ func TestOpenFileSeeks(t *testing.T) {
 	}
 	if rest, err := io.ReadAll(f); err != nil || string(rest) != "789" {
 		t.Errorf("read %q (%v)", rest, err)
+	}
+}
+
+// A folder that is wider than the whole cache is not read again for each of its files, and
+// neither is the one above it.
+func TestWideFoldersStayCached(t *testing.T) {
+	folders := map[string][]entry{"wide": make([]entry, 3*maxCachedEntries), "above": make([]entry, 2)}
+	for i := range 100 {
+		folders[fmt.Sprintf("once-%d", i)] = make([]entry, maxCachedEntries/50)
+	}
+	var cache folderCache
+	reads := map[string]int{}
+	read := func(name string) {
+		hash := plumbing.ComputeHash(plumbing.TreeObject, []byte(name))
+		if _, found := cache.get(hash); !found {
+			reads[name]++
+			cache.put(hash, folders[name])
+		}
+	}
+	for i := range 1000 {
+		read("above")
+		read("wide")
+		if i%10 == 0 {
+			read(fmt.Sprintf("once-%d", i/10))
+		}
+	}
+	if reads["above"] > 1 || reads["wide"] > 1 {
+		t.Errorf("the wide folder was read %d times, the one above it %d times", reads["wide"], reads["above"])
+	}
+	held := 0
+	for _, generation := range []map[plumbing.Hash][]entry{cache.young, cache.old} {
+		for _, entries := range generation {
+			held += len(entries)
+		}
+	}
+	if most := 2 * (len(folders["wide"]) + 2*maxCachedEntries); held > most {
+		t.Errorf("the cache holds %d entries, more than %d", held, most)
 	}
 }

@@ -318,24 +318,31 @@ func find(entries []entry, name string) (entry, bool) {
 	return entries[i], true
 }
 
-// folderCache keeps folders that were read, up to a total of entries, and then
-// starts over: what is needed again is in use again soon.
+// folderCache keeps folders that were read, in two generations: what was used since the
+// older one was full outlives it. A folder that is wider than a whole generation is kept as
+// long as it is in use, so that a walk through it does not read it again for each file.
 type folderCache struct {
-	folders map[plumbing.Hash][]entry
-	entries int
+	young, old map[plumbing.Hash][]entry
+	entries    int // of the young
 }
 
-const maxCachedEntries = 1 << 16
+const maxCachedEntries = 1 << 15
 
 func (c *folderCache) get(hash plumbing.Hash) ([]entry, bool) {
-	entries, found := c.folders[hash]
+	if entries, found := c.young[hash]; found {
+		return entries, true
+	}
+	entries, found := c.old[hash]
+	if found {
+		c.put(hash, entries)
+	}
 	return entries, found
 }
 
 func (c *folderCache) put(hash plumbing.Hash, entries []entry) {
-	if c.folders == nil || c.entries+len(entries) > maxCachedEntries {
-		c.folders, c.entries = map[plumbing.Hash][]entry{}, 0
+	if c.young == nil || c.entries > maxCachedEntries {
+		c.young, c.old, c.entries = map[plumbing.Hash][]entry{}, c.young, 0
 	}
-	c.folders[hash] = entries
+	c.young[hash] = entries
 	c.entries += len(entries) + 1
 }
