@@ -6,7 +6,7 @@ ROOT   := $(CURDIR)
 BIN    := $(ROOT)/.bin
 TOOL   := go tool -modfile=$(ROOT)/tools/go.mod
 # Tests that need the control plane and TLS clients carry the build tag e2e.
-E2E    := ./applier ./fixtures/...
+E2E    := ./applier ./gitsource ./fixtures/...
 # Where generated files lie.
 GENERATED := api config docs/reference
 PACKAGES := mosquitto mosquitto-clients openssl git bind9 strace
@@ -30,7 +30,7 @@ build: ## build .bin/reanchor
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o $(BIN)/reanchor ./cmd/reanchor
 
 check: lint generated ## the quick checks: linters, generated files, unit tests and simulation
-	go test ./...
+	go test -short ./...
 
 lint:
 	@unformatted=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go' | grep -v zz_generated)); \

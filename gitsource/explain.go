@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -128,6 +129,8 @@ func (s *smart) explainConnection(err error) error {
 		return proxyRefuses("the proxy does not accept the credentials")
 	case strings.Contains(detail, "redirect"):
 		return &failure{kind: ErrRedirect, detail: detail, hint: "check the URL, and the server's settings"}
+	case errors.Is(err, os.ErrDeadlineExceeded): // the connection's deadline is the context's, and may be seen first
+		return stopped(context.DeadlineExceeded)
 	case isTLS(err):
 		return &failure{kind: ErrTLS, detail: detail, hint: "check the host in the URL, and that the CA is the one that issued the server's certificate"}
 	case isNetwork(err):

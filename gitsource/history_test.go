@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"slices"
@@ -209,5 +210,38 @@ func TestRevisions(t *testing.T) {
 	}
 	if hash, err := commitOf(good); err != nil || hash != plumbing.NewHash(strings.Repeat("0a", 20)) {
 		t.Errorf("%s is %s (%v)", good, hash, err)
+	}
+}
+
+// A file that is too large, and that was taken out again, is no part of what a branch has to
+// follow: it holds nobody up for good.
+func TestHistoryPastAHugeFile(t *testing.T) {
+	for _, scheme := range []string{"https", "ssh"} {
+		t.Run(scheme, func(t *testing.T) {
+			server := newServer(t)
+			origin := server.repository(t, "pki.git", site)
+			remote := server.remote("pki.git")
+			if scheme == "ssh" {
+				remote = server.overSSH(t)("pki.git")
+			}
+			remote.Limits.Object = 1 << 16
+			repository := open(t, remote)
+			accepted := pull(t, repository)
+			noise := make([]byte, 1<<17)
+			rand.NewChaCha8([32]byte{}).Read(noise)
+			origin.commit(t, map[string]string{"huge": string(noise)})
+			after := After{Revision: accepted.Revision()}
+			if _, err := repository.PullAfter(t.Context(), after); !errors.Is(err, ErrTooLarge) {
+				t.Fatalf("got %v", err)
+			}
+			good := origin.commit(t, map[string]string{"huge": "-"})
+			if got := pullAfter(t, repository, after); got.Revision() != "main@sha1:"+good {
+				t.Errorf("pulled %s, not %s", got.Revision(), good)
+			}
+			origin.git(t, "update-ref", "refs/heads/main", origin.commitTo(t, "side", "", map[string]string{"a": "1"}))
+			if _, err := repository.PullAfter(t.Context(), After{Revision: "main@sha1:" + good}); !errors.Is(err, ErrRewritten) {
+				t.Errorf("a rewritten history: %v", err)
+			}
+		})
 	}
 }

@@ -117,7 +117,11 @@ func (u *uploading) ask(ctx context.Context, into *store, want extent) error {
 	if err := into.addBoundaries(response.Shallows); err != nil {
 		return err
 	}
-	return into.addPack(u.remote.Limits, func(w io.Writer) error {
+	add := into.addPack
+	if want.commits {
+		add = into.addCommits
+	}
+	return add(u.remote.Limits, func(w io.Writer) error {
 		_, err := io.Copy(w, demultiplex(request.Capabilities, response, nil))
 		return err
 	})
