@@ -119,28 +119,47 @@ func (w *world) declaredVia(name string) v1alpha1.BundleVia {
 }
 
 // gatherOurs sorts out the copies that reanchor wrote for the domain, by their bundles.
-// Those of a bundle that Git has reanchor write may bear the domain's former name.
+// Those that bear a former name of the domain are written anew, and tell nothing.
 func (w *world) gatherOurs() {
 	for at, h := range w.holders {
-		if isOurCopy(&h) && (belongs(&h, w.domain) || w.declaredVia(at.bundle) == v1alpha1.ViaConfigMap) {
+		if isOurCopy(&h) && belongs(&h, w.domain) {
 			w.ours[at.bundle] = append(w.ours[at.bundle], h)
 		}
 	}
 }
 
 // ourBundle is what the copies tell of a bundle that reanchor writes itself; false if
-// there are none. Its selector stands in Git alone.
+// there are none. Its selector stands in Git alone. Whoever may write a ConfigMap may forge
+// a copy: one where Git selects none tells nothing, and what an annotation says counts only
+// where every copy that holds the certificate says it.
 func (w *world) ourBundle(name string) (planner.Bundle, bool) {
-	ours, target := w.ours[name], w.declared[name].Target
+	ours, target := w.selected(name), w.declared[name].Target
 	bundle := planner.Bundle{Name: name, Via: v1alpha1.ViaConfigMap, Seen: true}
+	var listed, unlisted pki.Anchors
 	for _, h := range ours {
 		held := w.anchorsIn(h)
 		bundle.Anchors = bundle.Anchors.Union(held)
-		bundle.Certificates = bundle.Certificates.Union(listedIn(&h, held))
+		listed = listed.Union(listedIn(&h, held))
+		unlisted = unlisted.Union(held.Minus(listedIn(&h, held)))
 	}
+	bundle.Certificates = listed.Minus(unlisted)
 	bundle.Target.ConfigMap.Key = commonKey(ours, target.ConfigMap.Key)
 	bundle.Target.NamespaceSelector = target.NamespaceSelector
 	return bundle, len(ours) > 0
+}
+
+// selected are our copies of a bundle in the namespaces that Git selects; all, if Git no
+// longer declares it.
+func (w *world) selected(name string) []holder {
+	ours := w.ours[name]
+	if w.declaredVia(name) == "" {
+		return ours
+	}
+	places := w.places(nil)
+	return slices.DeleteFunc(slices.Clone(ours), func(h holder) bool {
+		_, picked := places[place{bundle: name, namespace: h.GetNamespace()}]
+		return !picked
+	})
 }
 
 // observedBundle is what somebody else has written of a bundle; false if nothing.
@@ -171,19 +190,24 @@ func (w *world) anchorsIn(h holder) pki.Anchors {
 	return held
 }
 
-// commonKey is the key under which copies hold their anchors: the one that Git names if
-// all have it, else the first that one without it has.
+// commonKey is the key under which copies hold their anchors: the one that Git names if one
+// of them has it, else the one that all of them have. A copy alone moves nothing.
 func commonKey(copies []holder, named string) string {
-	var others []string
+	count := map[string]int{}
 	for _, h := range copies {
-		if _, has := h.texts[named]; !has {
-			others = append(others, slices.Collect(maps.Keys(h.texts))...)
+		for key := range h.texts {
+			count[key]++
 		}
 	}
-	if len(others) == 0 {
+	if count[named] > 0 {
 		return named
 	}
-	return slices.Min(others)
+	for _, key := range slices.Sorted(maps.Keys(count)) {
+		if count[key] == len(copies) {
+			return key
+		}
+	}
+	return named
 }
 
 // listedIn are those of the anchors that an annotation of ours says came from the

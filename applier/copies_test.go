@@ -112,7 +112,7 @@ func TestCopiesThatReanchorWrites(t *testing.T) {
 	standing := []planner.Bundle{
 		{
 			Name: "trust", Via: v1alpha1.ViaConfigMap, Seen: true, Target: desiredFleet().Bundles[0].Spec.Target,
-			Anchors: pki.NewAnchors(root.Certificate, next.Certificate, site.Certificate), Certificates: pki.NewAnchors(site.Certificate),
+			Anchors: pki.NewAnchors(root.Certificate, site.Certificate), Certificates: pki.NewAnchors(site.Certificate),
 		},
 		{
 			Name: "undeclared", Via: v1alpha1.ViaConfigMap, Seen: true, Target: v1alpha1.BundleTarget{ConfigMap: v1alpha1.ConfigMapTarget{Key: "ca.crt"}},
@@ -131,9 +131,10 @@ func TestTheKeyOfCopies(t *testing.T) {
 		copies []map[string]string
 		want   string
 	}{
-		"the declared one":        {[]map[string]string{{"ca.crt": root}, {"ca.crt": root, "old.crt": root}}, "ca.crt"},
-		"another one":             {[]map[string]string{{"old.crt": root}, {"old.crt": root}}, "old.crt"},
-		"half of them are behind": {[]map[string]string{{"ca.crt": root}, {"old.crt": root}}, "old.crt"},
+		"the declared one": {[]map[string]string{{"ca.crt": root}, {"ca.crt": root, "old.crt": root}}, "ca.crt"},
+		"another one":      {[]map[string]string{{"old.crt": root}, {"old.crt": root}}, "old.crt"},
+		"one has another":  {[]map[string]string{{"ca.crt": root}, {"old.crt": root}}, "ca.crt"},
+		"they differ":      {[]map[string]string{{"one.crt": root}, {"old.crt": root}}, "ca.crt"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			objects := []client.Object{namespace("n0", "fleet"), namespace("n1", "fleet")}

@@ -126,6 +126,7 @@ func requestOf(certificate *certmanagerv1.Certificate, name string, revision int
 	}
 	for _, c := range chain {
 		request.Status.Certificate = append(request.Status.Certificate, c.PEM()...)
+		request.Status.CA = c.PEM()
 	}
 	return request
 }

@@ -101,6 +101,7 @@ func (w *world) readLeaf(certificate *certmanagerv1.Certificate) planner.Leaf {
 		FailedAt:   failedAt(certificate),
 	}
 	leaf.Chain, leaf.Unknown = w.requests.chain(certificate)
+	leaf.WithoutCA = len(leaf.Chain) > 0 && w.requests.withoutCA(certificate)
 	if !leaf.FailedAt.IsZero() {
 		leaf.Problem = conditionMessage(certificate)
 	}

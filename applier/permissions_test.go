@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
@@ -104,6 +105,52 @@ func TestNoRoleGrantsItselfMore(t *testing.T) {
 func isImpersonation(role rbacv1.ClusterRole, rule rbacv1.PolicyRule) bool {
 	return role.Kind == "Role" && role.Name == "reanchor-impersonation" && len(rule.ResourceNames) > 0 &&
 		slices.Equal(rule.Resources, []string{"serviceaccounts"}) && slices.Equal(rule.Verbs, []string{"impersonate"})
+}
+
+// TestTrustDomainsAreOnlyRead: what a TrustDomain says is its owner's.
+func TestTrustDomainsAreOnlyRead(t *testing.T) {
+	for name, role := range roles(t) {
+		for _, rule := range role.Rules {
+			for _, resource := range rule.Resources {
+				allowed := map[string][]string{"trustdomains": {"get", "list", "watch"}, "trustdomains/status": {"patch"}}[resource]
+				if strings.HasPrefix(resource, "trustdomains") && !slices.Equal(rule.Verbs, allowed) {
+					t.Errorf("%s: %v on %s", name, rule.Verbs, resource)
+				}
+			}
+		}
+	}
+}
+
+// TestPoliciesTakeBackWhatRolesCannotSay: each of them is installed, bound, and refuses when
+// it cannot tell.
+func TestPoliciesTakeBackWhatRolesCannotSay(t *testing.T) {
+	installed, err := os.ReadFile("../config/rbac/kustomization.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, resources := range map[string][]string{
+		"config_map_policy.yaml": {"configmaps"},
+		"workload_policy.yaml":   {"deployments", "statefulsets", "daemonsets"},
+		"secret_policy.yaml":     {"secrets"},
+	} {
+		content, err := os.ReadFile(filepath.Join("../config/rbac", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var policy admissionv1.ValidatingAdmissionPolicy
+		var binding admissionv1.ValidatingAdmissionPolicyBinding
+		documents := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(content), 4096)
+		if err := errors.Join(documents.Decode(&policy), documents.Decode(&binding)); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if !bytes.Contains(installed, []byte("\n- "+file+"\n")) || binding.Spec.PolicyName != policy.Name ||
+			!slices.Equal(binding.Spec.ValidationActions, []admissionv1.ValidationAction{admissionv1.Deny}) || binding.Spec.MatchResources != nil {
+			t.Errorf("%s is not installed, or not for everything: %+v", file, binding.Spec)
+		}
+		if rule := policy.Spec.MatchConstraints.ResourceRules[0]; *policy.Spec.FailurePolicy != admissionv1.Fail || !slices.Equal(rule.Resources, resources) {
+			t.Errorf("%s: %+v", file, policy.Spec)
+		}
+	}
 }
 
 // TestWhatIsAddedIsNotInstalled: what reads Secrets or acts as others is a component that

@@ -55,6 +55,13 @@ func isCertificate(owner metav1.OwnerReference) bool {
 	return owner.Kind == certmanagerv1.CertificateKind && strings.HasPrefix(owner.APIVersion, certmanagerv1.SchemeGroupVersion.Group+"/")
 }
 
+// withoutCA reports whether none of a Certificate's requests that are there came back with
+// the CA that signed it: then cert-manager writes no ca.crt into its Secret, as with ACME.
+func (r requests) withoutCA(certificate *certmanagerv1.Certificate) bool {
+	owned := r.owned[certificate.UID]
+	return len(owned) > 0 && !slices.ContainsFunc(owned, func(request *certmanagerv1.CertificateRequest) bool { return len(request.Status.CA) > 0 })
+}
+
 // chain is what a Certificate was issued last, the leaf first, or why that is not
 // known. Neither means that nothing has been issued.
 func (r requests) chain(certificate *certmanagerv1.Certificate) ([]pki.Certificate, string) {

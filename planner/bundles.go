@@ -29,8 +29,11 @@ func (t *turn) allBundles() []string {
 // that somebody else writes it is what we ask for, whatever else he puts in: nobody asks him
 // to add an anchor that is to go.
 func (t *turn) bundleAnchors(name string) pki.Anchors {
-	standing, _ := t.standing(name)
-	anchors, ours := t.further(name), standing.Via != v1alpha1.ViaObserved && !t.isObserved(name)
+	standing, stands := t.standing(name)
+	anchors, ours := t.further(name), !t.isObserved(name)
+	if stands {
+		ours = standing.Via != v1alpha1.ViaObserved // what stands is kept, whoever Git says is to write it
+	}
 	if ours {
 		anchors = anchors.Union(standing.Anchors.Minus(t.leaving(standing)))
 	}
@@ -73,8 +76,9 @@ func (t *turn) standing(name string) (Bundle, bool) {
 	return t.observed.Bundles[found], true
 }
 
-// distrustCopies takes out of the bundles that reanchor writes itself what one copy alone
-// holds and nothing vouches for: somebody has put it there, and it shall not spread.
+// distrustCopies takes out of the bundles that reanchor writes itself what nothing vouches
+// for: somebody has put it there, and it shall not spread. What most copies hold and a leaf
+// needs, or may need, stays: a key of which nothing is known any more, say.
 func (t *turn) distrustCopies() {
 	t.observed.Bundles = slices.Clone(t.observed.Bundles)
 	for i, bundle := range t.observed.Bundles {
@@ -82,18 +86,32 @@ func (t *turn) distrustCopies() {
 			continue
 		}
 		bundle.Anchors = slices.DeleteFunc(slices.Clone(bundle.Anchors), func(anchor pki.Certificate) bool {
-			return !t.vouched.Has(anchor) && !t.inEveryCopy(bundle.Name, anchor)
+			return !t.vouched.Has(anchor) && !(t.inMostCopies(bundle.Name, anchor) && t.mayBeNeeded(bundle, anchor))
 		})
 		bundle.Certificates = bundle.Certificates.Common(bundle.Anchors)
 		t.observed.Bundles[i] = bundle
 	}
 }
 
-// inEveryCopy reports whether every copy that is there holds the anchor.
-func (t *turn) inEveryCopy(bundle string, anchor pki.Certificate) bool {
-	return !slices.ContainsFunc(t.observed.Copies, func(c Copy) bool {
-		return c.Bundle == bundle && !c.Missing && !c.Anchors.Has(anchor)
-	})
+// mayBeNeeded reports whether a live leaf verifies with the anchor alone, or whether it is not
+// known what some leaf chains to.
+func (t *turn) mayBeNeeded(standing Bundle, anchor pki.Certificate) bool {
+	_, needed := t.needing(standing, anchor)
+	return needed || slices.ContainsFunc(t.observed.Leaves, func(leaf Leaf) bool { return leaf.Unknown != "" })
+}
+
+// inMostCopies reports whether more than half of the copies that can be read hold the anchor.
+func (t *turn) inMostCopies(bundle string, anchor pki.Certificate) bool {
+	holding, readable := 0, 0
+	for _, c := range t.observed.Copies {
+		if c.Bundle != bundle || c.Missing || c.Unselected || c.Problem != "" {
+			continue
+		}
+		if readable++; c.Anchors.Has(anchor) {
+			holding++
+		}
+	}
+	return holding > readable/2
 }
 
 // gatherVouched collects what is known to be a key's certificate, now or by the record, and
@@ -210,7 +228,7 @@ func (t *turn) holdTarget(standing Bundle, target *TargetBundle) {
 	switch {
 	case via(standing.Via) != via(target.Via):
 		t.holdBundle(target.Name, fmt.Sprintf("its copies were written via %s, and Git says via %s; the old ones would go before the new ones are there%s", via(standing.Via), via(target.Via), remedy))
-		target.Via, target.Target = standing.Via, standing.Target
+		target.Via, target.Target, target.UseDefaultCAs = standing.Via, standing.Target, standing.UseDefaultCAs
 	case target.Via == v1alpha1.ViaObserved:
 	case !grows(standing, target.Target):
 		t.holdBundle(target.Name, "its target was changed in Git; the old copies would be removed before the new ones are there"+remedy)
@@ -246,13 +264,8 @@ func (t *turn) namespacesOf(name string) []string {
 
 // mounting is a workload that mounts the copy.
 func (t *turn) mounting(bundleCopy Copy) (user Workload, mounted bool) {
-	found := slices.IndexFunc(t.observed.Workloads, func(w Workload) bool {
-		return w.Ref.Namespace == bundleCopy.Namespace && slices.Contains(bundleNames(w), bundleCopy.Bundle)
-	})
-	if found < 0 {
-		return Workload{}, false
-	}
-	return t.observed.Workloads[found], true
+	user, mounted = t.mounted[Ref{Namespace: bundleCopy.Namespace, Name: bundleCopy.Bundle}]
+	return user, mounted
 }
 
 // abandoned reports a copy of ours that nobody selects or mounts: it goes, whatever it holds.

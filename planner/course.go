@@ -34,6 +34,8 @@ type course struct {
 	familySeen    map[leafID]bool
 	// bundles that distribute the authority; none of an intermediate.
 	bundles []v1alpha1.TrustBundle
+	// strangerAsked reports that a leaf that a stranger signed is asked for in this turn.
+	strangerAsked bool
 	// advanced reports that nothing is left to do but to retire keys.
 	advanced bool
 	current  step
@@ -319,7 +321,7 @@ func (t *turn) pairs() []Key {
 	var pairs []Key
 	for _, c := range t.courses {
 		for _, k := range c.keys {
-			if k.present() || k.given != nil && c.hasSigned(k) {
+			if k.given == nil && k.present() || k.given != nil && (c.hasSigned(k) || k.going() && k.present()) {
 				pairs = append(pairs, k.seen)
 			}
 		}
@@ -438,12 +440,14 @@ func (c *course) keyOf(issuer Issuer) *key {
 	case issuer.SecretName == "":
 		return c.keyBehind(issuer)
 	}
+	var named *key
 	for _, k := range c.keys {
-		if issuer.SecretName == c.secretName(k) && (issuer.Ref.Namespace == "" || issuer.Ref.Namespace == c.ref.Namespace) {
-			return k
+		names := issuer.SecretName == c.secretName(k) && (issuer.Ref.Namespace == "" || issuer.Ref.Namespace == c.ref.Namespace)
+		if names && (named == nil || k.given != nil) {
+			named = k // what Git says of a Secret counts before what was made here once
 		}
 	}
-	return nil
+	return named
 }
 
 func (c *course) keyObject(k *key) Ref {

@@ -19,7 +19,7 @@ func (c *course) distribute(k *key) step {
 	holding, lacking := c.copiesOf(k)
 	s.progress = fmt.Sprintf("%d of %s %s", len(holding), counted(len(holding)+len(lacking), "copy holds", "copies hold"), k.name)
 	if s.holds = slices.Concat(c.bundleHolds(k), c.lackingHolds(k, lacking), c.leftBehind(k)); len(s.holds) > 0 {
-		s.holds = append(s.holds, c.ownCAHolds(k)...)
+		s.holds = append(s.holds, c.aheadHolds(k)...)
 		return s
 	}
 	if c.inUse(k) {
@@ -30,12 +30,26 @@ func (c *course) distribute(k *key) step {
 	}
 	if reloads := c.reloadGate(k); len(reloads.holds) > 0 {
 		s.progress += "; " + reloads.progress("verifiers have")
-		s.holds, s.actions = append(reloads.holds, c.ownCAHolds(k)...), reloads.actions
+		s.holds, s.actions = append(reloads.holds, c.aheadHolds(k)...), reloads.actions
 		return s
 	}
-	s = c.soakGate(k, s)
-	s.holds = append(s.holds, c.ownCAHolds(k)...)
+	if s = c.soakGate(k, s); !s.done() {
+		s.holds = append(s.holds, c.aheadHolds(k)...)
+		return s
+	}
+	s.holds = c.ownCAHolds(k)
 	return s
+}
+
+// aheadHolds say early what will hold the switch, and what people must mend.
+func (c *course) aheadHolds(k *key) []Hold {
+	holds := c.ownCAHolds(k)
+	for _, issuer := range c.issuers {
+		if foreign := c.foreignHold(issuer); foreign != nil && k == c.to {
+			holds = append(holds, *foreign)
+		}
+	}
+	return holds
 }
 
 // inUse reports that trust in the key is proved by use: it is what signs, by an issuer
@@ -276,7 +290,7 @@ func (c *course) trustsOwnCA(w Workload) string {
 		v1alpha1.AnnotationOwnCA + ": " + v1alpha1.OwnCAUnused
 	bundled := slices.ContainsFunc(w.Bundles, func(m Mount) bool { return c.distributes(m.Name) })
 	for _, mount := range w.Secrets {
-		switch mine := c.familySecrets[Ref{Namespace: w.Ref.Namespace, Name: mount.Name}]; {
+		switch mine := c.givesCA(Ref{Namespace: w.Ref.Namespace, Name: mount.Name}); {
 		case mine && mount.OwnCA == OwnCANamed:
 			return fmt.Sprintf("its pod template names the ca.crt of the Secret %s; %s", mount.Name, remedy)
 		case mine && mount.OwnCA == OwnCAVisible && !bundled:
@@ -284,6 +298,20 @@ func (c *course) trustsOwnCA(w Workload) string {
 		}
 	}
 	return ""
+}
+
+// givesCA reports whether a leaf of the family is in the Secret, with its CA beside it: one
+// that an issuer which is none of ours is asked for is not counted, unless ours signed it.
+func (c *course) givesCA(secret Ref) bool {
+	return c.familySecrets[secret] && slices.ContainsFunc(c.turn.bySecret[secret], func(leaf Leaf) bool {
+		return !leaf.WithoutCA && (c.turn.isOurs(leaf) || !c.turn.asksForeign(leaf))
+	})
+}
+
+// asksForeign reports whether a leaf refers to an issuer that is there and signs with none
+// of our keys.
+func (t *turn) asksForeign(leaf Leaf) bool {
+	return slices.ContainsFunc(t.observed.Issuers, func(i Issuer) bool { return i.Ref == leaf.Issuer && i.Exists && t.courseOf(i) == nil })
 }
 
 // isFirst reports that nothing is signed by another key of the authority and

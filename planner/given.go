@@ -287,6 +287,8 @@ func (c *course) targetIssuer(issuer Issuer, k *key) TargetIssuer {
 		target.Secret = issuer.SecretName
 	case c.otherOrigin(k) != nil && c.keyOf(issuer) == k:
 		target.Spec = issuer.Spec
+	case k.staysOutside() && c.spec.Rollover.Paused && issuer.Exists && issuer.SecretName == "" && c.keyBehind(issuer) == k:
+		target.Spec = issuer.Spec // a pause stops this too
 	case k.staysOutside():
 		target.Spec = k.given.issuer
 	case k.hasForeignSecret():

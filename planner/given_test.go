@@ -495,3 +495,96 @@ func authorityTemplate(name string) *x509.Certificate {
 	template.NotAfter = noon.Add(8760 * time.Hour)
 	return &template
 }
+
+// What a hostile or a damaged copy shows, and a change of hands in the middle, take nothing
+// away that somebody needs.
+func TestNothingIsTakenAway(t *testing.T) {
+	further := newRoot("needed", "Another Needed Site")
+	own := func(s *site) {
+		s.desired.Bundles[0].Spec.Via, s.observed.Bundles[0].Via = v1alpha1.ViaConfigMap, v1alpha1.ViaConfigMap
+		s.observed.Copies = append(s.observed.Copies, s.observed.Copies[0], s.observed.Copies[0])
+		s.observed.Copies[2].Namespace, s.observed.Copies[3].Namespace = "press", "store"
+	}
+	bundleOf := func(plan planner.Plan) string {
+		for _, line := range targets(plan) {
+			if len(line) > 6 && line[:6] == "bundle" {
+				return line
+			}
+		}
+		return "none"
+	}
+	for name, c := range map[string]struct {
+		site   *site
+		change func(*site)
+		want   string
+	}{
+		"a certificate that a leaf needs, and a copy is damaged": {settled(), func(s *site) {
+			s.distribute(key2025, further)
+			own(s)
+			s.second(further)
+			s.observed.Copies[3].Anchors, s.observed.Copies[3].Problem = nil, "not PEM"
+		}, "bundle fleet-trust 2025 needed"},
+		"a certificate that nobody needs, in all copies": {settled(), func(s *site) {
+			s.distribute(key2025, further)
+			own(s)
+		}, "bundle fleet-trust 2025"},
+		"a certificate in one copy, and a leaf is not known": {settled(), func(s *site) {
+			own(s)
+			s.observed.Bundles[0].Anchors = anchorsOf(key2025, further)
+			s.observed.Copies[0].Anchors = anchorsOf(key2025, further)
+			s.leaf().Chain, s.leaf().Unknown = nil, "its request is gone"
+		}, "bundle fleet-trust 2025"},
+		"a retired key of the record in one copy": {settled(), func(s *site) {
+			own(s)
+			s.observed.Record = planner.Record{Enabled: true, Keys: []planner.RecordedKey{
+				{Authority: "fleet-root", Name: "2025", Certificate: key2025.Certificate},
+				{Authority: "fleet-root", Name: "2024", Certificate: further.Certificate, Retired: true},
+			}}
+			s.observed.Bundles[0].Anchors = anchorsOf(key2025, further)
+			s.observed.Copies[0].Anchors = anchorsOf(key2025, further)
+		}, "bundle fleet-trust 2025"},
+		"somebody else is to write it in the middle": {reissued(), func(s *site) {
+			s.desired.Bundles[0].Spec.Via = v1alpha1.ViaObserved
+		}, "bundle fleet-trust 2025 2026"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.change(c.site)
+			if got := bundleOf(c.site.next()); got != c.want {
+				t.Errorf("planned %q, not %q", got, c.want)
+			}
+		})
+	}
+}
+
+// A Secret that somebody else's key is in as well is not deleted with the key that was made
+// here.
+func TestSecretOfTwoKeysStays(t *testing.T) {
+	s := released()
+	s.has("2025", key2025).HasCertificate = false
+	s.key("2025").Certificate = pki.Certificate{}
+	s.commit("1999 Signing")
+	s.give("1999", key2025, inSecret("fleet-root-2025"))
+	s.pointTo("2025", key2025)
+	for _, action := range s.next().Actions {
+		if action.Kind == planner.ActionDeleteSecret {
+			t.Errorf("planned: %s", action)
+		}
+	}
+}
+
+// A leaf that an issuer which is none of ours has signed a moment ago, with a key of ours, is
+// not asked for again at once.
+func TestLeafOfAForeignIssuerIsNotAskedForAgainAtOnce(t *testing.T) {
+	s := switched()
+	s.leaf().Issuer = planner.Ref{Namespace: "plant", Name: "theirs"}
+	s.leaf().Chain = []pki.Certificate{newLeaf("broker of theirs", key2025, lives(s.now.Add(-time.Minute), s.now.Add(time.Hour))).Certificate}
+	for _, action := range s.next().Actions {
+		if action.Kind == planner.ActionReissue {
+			t.Errorf("planned: %s", action)
+		}
+	}
+	s.now = s.now.Add(10 * time.Minute)
+	if !slices.ContainsFunc(s.next().Actions, func(a planner.Action) bool { return a.Kind == planner.ActionReissue }) {
+		t.Error("it is never asked for again")
+	}
+}

@@ -295,10 +295,12 @@ func (c *course) planKeys() {
 }
 
 // wantsIssuer reports whether a key from elsewhere has an internal issuer, by which it is
-// proved and intermediates are signed.
+// proved and intermediates are signed. An intermediate's is made before its parent is ready
+// for it: a Secret that is missing or wrong is to be known early.
 func (c *course) wantsIssuer(k *key) bool {
 	introduced := c.current.phase == Introduce && c.current.key == k.name && !c.spec.Rollover.Paused
-	return k.hasForeignSecret() && (k.seen.HasIssuer || introduced && c.mustNotBeMade(k) == nil)
+	unfit := holdsOf(k, []func(*key) *Hold{c.spentName, c.leftGit, c.otherOrigin, c.signedElsewhere})
+	return k.hasForeignSecret() && (k.seen.HasIssuer || introduced && len(unfit) == 0)
 }
 
 // servesElsewhere reports whether the key signs intermediates in other namespaces, or is

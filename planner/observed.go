@@ -189,6 +189,9 @@ type Leaf struct {
 	Chain []pki.Certificate `json:"chain,omitempty"`
 	// Unknown says why the chain is not known; empty when it is.
 	Unknown string `json:"unknown,omitempty"`
+	// WithoutCA reports that it came without the CA that signed it, as from an ACME
+	// server: there is no ca.crt in its Secret.
+	WithoutCA bool `json:"withoutCA,omitempty"`
 	// Foreign reports that the repository does not declare it: ingress-shim, an operator
 	// or a person made it.
 	Foreign bool `json:"foreign,omitempty"`

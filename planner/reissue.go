@@ -10,6 +10,7 @@ import (
 func (c *course) reissue(k *key) step {
 	s := step{phase: Reissue, key: k.name}
 	moved, issued := 0, c.issued()
+	c.rememberStranger(k, issued)
 	for _, leaf := range issued {
 		if c.turn.signed(k, leaf) && !leaf.Issuing {
 			moved++
@@ -99,6 +100,11 @@ func (c *course) reissueLeaf(k *key, leaf Leaf) (Hold, *Action) {
 		hold.Why = fmt.Sprintf("failed at %s%s; asked for again at %s", instant(leaf.FailedAt), because(leaf.Problem), instant(leaf.FailedAt.Add(reissueRetry)))
 	default:
 		hold.Why = fmt.Sprintf("chains to %s, not to %s", c.signerOfLeaf(leaf), k.name)
+		if again, lately := c.answeredLately(leaf); lately {
+			c.turn.lookAt(again)
+			hold.Why += fmt.Sprintf("; it came so from %s a short while ago, which is none of ours: point it at a binding's issuer; asked for again at %s", leaf.Issuer, instant(again))
+			return hold, nil
+		}
 		return hold, &Action{Kind: ActionReissue, Subject: leaf.Ref, Why: hold.Why}
 	}
 	return hold, nil
@@ -115,18 +121,33 @@ func (c *course) askOutside(k *key, leaf Leaf, hold Hold, action *Action) (Hold,
 		}
 		return hold, action
 	}
-	gate := fmt.Sprintf("strange %s %s", c.ref, k.name)
+	gate := c.strangeGate(k)
 	again := c.turn.memory.was[gate].Add(strangeLeafRetry)
-	if !c.turn.memory.remembers(gate) || !c.turn.now.Before(again) {
+	if _, asked := c.turn.memory.held[gate]; !asked || c.turn.memory.remembers(gate) && !c.turn.now.Before(again) && !c.strangerAsked {
 		c.turn.memory.begin(gate)
+		c.strangerAsked = true
 		return hold, action
 	}
-	c.turn.memory.hold(gate)
+	if c.strangerAsked {
+		hold.Why += "; waits for another that came back signed by a stranger"
+		return hold, nil
+	}
 	c.turn.lookAt(again)
 	hold.Alarm = true
 	hold.Why = fmt.Sprintf("came back signed by %s, not by %s: everyone who does not trust that refuses it; put the certificate of %s or its issuer in Git right; asked for again at %s",
 		c.signerOfLeaf(leaf), k.seen.Certificate, k.name, instant(again))
 	return hold, nil
+}
+
+// strangeGate remembers when a leaf that a stranger had signed was asked for again.
+func (c *course) strangeGate(k *key) string { return fmt.Sprintf("strange %s %s", c.ref, k.name) }
+
+// rememberStranger keeps that in memory while such a leaf is there, or on its way.
+func (c *course) rememberStranger(k *key, issued []Leaf) {
+	gate := c.strangeGate(k)
+	if c.turn.memory.remembers(gate) && slices.ContainsFunc(issued, func(leaf Leaf) bool { return leaf.Issuing || c.isStrange(leaf) }) {
+		c.turn.memory.hold(gate)
+	}
 }
 
 // strangeLeafRetry is how long a leaf that an external issuer had signed by a stranger is
@@ -144,7 +165,8 @@ func (c *course) firstOutside(k *key) Ref {
 		switch {
 		case c.turn.signed(k, leaf) && !leaf.Issuing:
 			return Ref{}
-		case leaf.SecretName == "" || leaf.Unknown != "":
+		case leaf.SecretName == "" || leaf.Unknown != "" || c.asksElsewhere(k, leaf) != "":
+		case c.turn.now.Before(leaf.FailedAt.Add(reissueRetry)):
 		case first == Ref{} || leaf.Issuing:
 			first = leaf.Ref
 		}
@@ -166,6 +188,18 @@ func (c *course) asksElsewhere(k *key, leaf Leaf) string {
 		}
 	}
 	return ""
+}
+
+// answeredLately tells of a leaf of an issuer that is none of ours when it may be asked for
+// again: what came back a moment ago, and is no better, would come back so again and again.
+func (c *course) answeredLately(leaf Leaf) (again time.Time, lately bool) {
+	ours := slices.ContainsFunc(slices.Concat(c.issuers, c.turn.observed.Issuers), func(i Issuer) bool { return i.Ref == leaf.Issuer }) ||
+		slices.ContainsFunc(c.keys, func(k *key) bool { return c.issuesAs(k, leaf.Issuer) })
+	if ours || len(leaf.Chain) == 0 {
+		return time.Time{}, false
+	}
+	again = leaf.Chain[0].NotBefore().Add(reissueRetry)
+	return again, c.turn.now.Before(again)
 }
 
 func (c *course) signerOfLeaf(leaf Leaf) string {

@@ -196,7 +196,7 @@ func (t *turn) noteRestartsUnderWay() {
 func (t *turn) copiesDigest(w Workload) (digest, stale string) {
 	var copies []Copy
 	for _, name := range bundleNames(w) {
-		there := t.copiesIn(w.Ref.Namespace, name)
+		there := t.copiesAt[Ref{Namespace: w.Ref.Namespace, Name: name}]
 		if len(there) == 0 {
 			return "", fmt.Sprintf("mounts %s, of which its namespace gets no copy: label the namespace", name)
 		}
@@ -211,11 +211,6 @@ func (t *turn) copiesDigest(w Workload) (digest, stale string) {
 		copies = append(copies, there...)
 	}
 	return CopiesDigest(copies, t.observed.Bundles), ""
-}
-
-// copiesIn are the copies of a bundle in a namespace: a ConfigMap, a Secret, or both.
-func (t *turn) copiesIn(namespace, bundle string) []Copy {
-	return slices.DeleteFunc(slices.Clone(t.observed.Copies), func(c Copy) bool { return c.Bundle != bundle || c.Namespace != namespace })
 }
 
 func bundleNames(w Workload) []string {

@@ -44,6 +44,9 @@ func (c *course) retire(k *key) step {
 	case !c.secretIsGone(k) && !k.seen.HasIssuer:
 		s.progress = fmt.Sprintf("the Certificate of %s is gone; it is asked whether its Secret is", k.name)
 		s.holds = []Hold{{Gate: "removal", Subject: "Secret " + object, Why: "nobody says that it is gone: the internal issuer is made anew to tell"}}
+	case !c.secretIsGone(k) && c.secretUser(k) != "":
+		s.progress = fmt.Sprintf("the Certificate of %s is gone; its Secret is in use", k.name)
+		s.holds = []Hold{{Gate: "removal", Subject: "Secret " + object, Why: c.secretUser(k) + " names it as well, so it is not deleted: give that another Secret, with a key of its own"}}
 	case !c.secretIsGone(k):
 		s.progress = fmt.Sprintf("the Certificate of %s is gone; its Secret goes", k.name)
 		s.holds = []Hold{{Gate: "removal", Subject: "Secret " + object, Why: "being removed; the internal issuer still finds it"}}
@@ -82,6 +85,23 @@ func (c *course) secretIsGone(k *key) bool {
 		c.turn.memory.hold(gate)
 	}
 	return gone
+}
+
+// secretUser is who else names the Secret of a key that was made here; empty if nobody does.
+func (c *course) secretUser(k *key) string {
+	for _, other := range c.turn.courses {
+		for _, o := range other.keys {
+			if o != k && other.ref.Namespace == c.ref.Namespace && other.secretName(o) == c.secretName(k) {
+				return "key " + o.name + " of Authority " + other.ref.String()
+			}
+		}
+	}
+	for _, issuer := range c.turn.observed.Issuers {
+		if issuer.Exists && issuer.SecretName == c.secretName(k) && (issuer.Ref.Namespace == "" || issuer.Ref.Namespace == c.ref.Namespace) {
+			return issuerName(issuer)
+		}
+	}
+	return ""
 }
 
 // unretired says that the record does not tell yet that the key was retired.

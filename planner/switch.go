@@ -40,12 +40,8 @@ func (c *course) switchOver(k *key) step {
 func (c *course) switchHold(k *key, issuer Issuer) *Hold {
 	at := c.keyOf(issuer)
 	switch {
-	case issuer.Exists && at == nil && c.turn.courseOf(issuer) != nil:
-		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: fmt.Sprintf("it signs with a key of %s, whose verifiers may not know %s: give the binding another name", c.turn.courseOf(issuer).ref, c.ref)}
-	case issuer.Exists && at == nil && issuer.SecretName == "":
-		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: fmt.Sprintf("its spec is that of no key of %s: delete the issuer, or give the binding another name", c.ref)}
-	case issuer.Exists && at == nil:
-		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: fmt.Sprintf("it signs with the Secret %q, which is no key of %s: delete the issuer, or give the binding another name", issuer.SecretName, c.ref)}
+	case c.foreignHold(issuer) != nil:
+		return c.foreignHold(issuer)
 	case c.isEnding(k):
 		return &Hold{Gate: "lifetime", Subject: issuerName(issuer), Why: fmt.Sprintf("taken away, for %s ends at %s and cert-manager would sign with it past that: add a key", k.name, instant(k.seen.Certificate.NotAfter()))}
 	case !issuer.Exists:
@@ -56,6 +52,25 @@ func (c *course) switchHold(k *key, issuer Issuer) *Hold {
 		return c.outsideHold(k, issuer)
 	}
 	return c.canaryHold(k, issuer)
+}
+
+// foreignHold says that an issuer signs with none of the authority's keys; nil if it signs
+// with one, or is not there.
+func (c *course) foreignHold(issuer Issuer) *Hold {
+	if !issuer.Exists || c.keyOf(issuer) != nil {
+		return nil
+	}
+	hold := &Hold{Gate: "issuer", Subject: issuerName(issuer)}
+	const remedy = ": give the binding another name, or, if nobody needs the issuer, delete it"
+	switch other := c.turn.courseOf(issuer); {
+	case other != nil:
+		hold.Why = fmt.Sprintf("it signs with a key of %s, whose verifiers may not know %s: give the binding another name", other.ref, c.ref)
+	case issuer.SecretName == "":
+		hold.Why = fmt.Sprintf("its spec is that of no key of %s%s", c.ref, remedy)
+	default:
+		hold.Why = fmt.Sprintf("it signs with the Secret %q, which is no key of %s%s", issuer.SecretName, c.ref, remedy)
+	}
+	return hold
 }
 
 // canaryHold says why it is not proved that the issuer signs with the key.

@@ -28,6 +28,10 @@ type turn struct {
 	holders map[pki.Fingerprint]holder
 	// bySecret are the leaves by the Secrets that they are written to.
 	bySecret map[Ref][]Leaf
+	// copiesAt are the copies by namespace and bundle, mounted the workloads that mount a
+	// bundle, by the same.
+	copiesAt map[Ref][]Copy
+	mounted  map[Ref]Workload
 	// vouched are the certificates of all keys that are known, and those that bundles list.
 	vouched pki.Anchors
 	// presented are the CA certificates that leaves bring with them.
@@ -45,6 +49,7 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 		anchors:    map[string]pki.Anchors{},
 		restarting: map[string][]string{},
 	}
+	t.indexCopies()
 	t.gatherPresented()
 	t.gatherVouched()
 	t.distrustCopies()
@@ -57,6 +62,20 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 	}
 	t.noteRestartsUnderWay()
 	return t
+}
+
+// indexCopies finds the copies, and who mounts one, by namespace and bundle.
+func (t *turn) indexCopies() {
+	t.copiesAt, t.mounted = map[Ref][]Copy{}, map[Ref]Workload{}
+	for _, c := range t.observed.Copies {
+		at := Ref{Namespace: c.Namespace, Name: c.Bundle}
+		t.copiesAt[at] = append(t.copiesAt[at], c)
+	}
+	for _, w := range slices.Backward(t.observed.Workloads) {
+		for _, name := range bundleNames(w) {
+			t.mounted[Ref{Namespace: w.Ref.Namespace, Name: name}] = w
+		}
+	}
 }
 
 // gatherPresented collects the CA certificates in the chains of live leaves.

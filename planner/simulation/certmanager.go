@@ -71,6 +71,8 @@ type leaf struct {
 	renews  time.Time
 	foreign bool
 	issuing bool
+	// ordered: an external issuer was asked, and takes its time.
+	ordered bool
 	// lost: the request that told what was issued is gone.
 	lost bool
 }
@@ -124,6 +126,11 @@ func (w *World) issueLeaves() {
 		if !leaf.issuing || secret == nil || w.Stuck["Certificate "+ref.String()] || w.lazy() {
 			continue
 		}
+		if isOutside := w.issuers[leaf.issuer].spec != ""; isOutside && !leaf.ordered {
+			leaf.ordered = true
+			continue
+		}
+		leaf.ordered = false
 		signed := w.sign(leaf.ref.String(), w.leafLife, secret)
 		leaf.chain, leaf.root = append([]pki.Certificate{signed}, secret.above...), secret.root
 		leaf.issuing, leaf.lost, leaf.changed = false, false, w.Now

@@ -133,6 +133,9 @@ func (w *World) obeyIn(id copyID, bundle v1alpha1.TrustBundle) {
 	if c := w.copies[id]; c != nil {
 		held = c.anchors
 	}
+	if _, stands := w.bundles[id.bundle]; stands || w.copies[id] != nil && w.copies[id].via != v1alpha1.ViaObserved {
+		return // it is not his yet
+	}
 	next := held.Union(w.listed(bundle))
 	next = slices.DeleteFunc(slices.Clone(next), func(anchor pki.Certificate) bool { return w.isAskedToTake(id, anchor) })
 	if len(next) == 0 || next.Equal(held) {

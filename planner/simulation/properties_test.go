@@ -26,6 +26,9 @@ func stormy(t *rapid.T, ask func(*simulation.World)) (*simulation.World, shape) 
 	world.Disorder, world.Recreate = true, true
 	for range rapid.IntRange(1, 4).Draw(t, "commits") {
 		world.Desired = site.desired(site.drawn(t))
+		if rapid.IntRange(0, 4).Draw(t, "another writer") == 0 {
+			world.Desired.Bundles[0].Spec.Via = rapid.SampledFrom([]v1alpha1.BundleVia{v1alpha1.ViaBundle, v1alpha1.ViaConfigMap, v1alpha1.ViaObserved}).Draw(t, "via")
+		}
 		world.Desired.Authorities[0].Spec.Rollover.Paused = rapid.IntRange(0, 9).Draw(t, "paused") == 0
 		for range rapid.IntRange(0, 60).Draw(t, "turns") {
 			if rapid.IntRange(0, 40).Draw(t, "forget") == 0 {
@@ -42,6 +45,13 @@ func stormy(t *rapid.T, ask func(*simulation.World)) (*simulation.World, shape) 
 func calm(t *rapid.T, world *simulation.World, site shape) {
 	world.Disorder = false
 	world.Desired = site.desired(site.fresh())
+	for i := range world.Desired.Bundles { // whoever writes a bundle goes on writing it
+		for _, standing := range world.Observe().Bundles {
+			if standing.Name == world.Desired.Bundles[i].Metadata.Name && standing.Via != "" {
+				world.Desired.Bundles[i].Spec.Via = standing.Via
+			}
+		}
+	}
 	if log, err := world.Settle(600); err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
