@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -144,8 +145,8 @@ func (o *owners) ask(ctx context.Context, domain planner.Ref) (bool, error) {
 	found := &unstructured.Unstructured{}
 	found.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kindTrustDomain))
 	err := o.reader.Get(ctx, objectKey(domain), found)
-	if isAbsent(err) {
-		return false, nil
+	if apierrors.IsNotFound(err) {
+		return false, nil // that a cluster does not serve TrustDomains at all says nothing of this one
 	}
 	if err != nil {
 		return false, fmt.Errorf("ask whether TrustDomain %s exists, whose labels an object bears: %w; grant get on trustdomains.%s",
