@@ -102,6 +102,7 @@ func (s *story) workloadIsGuarded(kind string) {
 		"a field of the spec":              `{"spec": {"revisionHistoryLimit": 3}}`,
 		"the labels":                       `{"metadata": {"labels": {"app": "mine"}}}`,
 		"an annotation of the object":      `{"metadata": {"annotations": {"reanchor.dev/bundle-sha256": "aa"}}}`,
+		"another's note on the object":     `{"metadata": {"annotations": {"note": null}}}`,
 		"a finalizer":                      `{"metadata": {"finalizers": ["reanchor.dev/mine"]}}`,
 		"an owner":                         `{"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "b"}]}}`,
 		"no labels":                        `{"metadata": {"labels": null}}`,

@@ -40,7 +40,9 @@
 // until a few minutes before it expires. What time it is, GitHub's answers say.
 //
 // Over file:// the hooks of the repository do not run, and a branch that is
-// checked out there is not pushed to.
+// checked out there is not pushed to. Neither a copy that this package keeps nor what
+// lies in [Remote].Storage is reached that way, and a repository that takes its objects
+// from another one is refused.
 //
 // # Pull
 //

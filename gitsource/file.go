@@ -1,6 +1,7 @@
 package gitsource
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,10 +25,15 @@ import (
 type local struct {
 	remote Remote
 	path   string
+	closed []string // folders that hold copies
 }
 
-func newLocal(remote Remote, address *url.URL) *local {
-	return &local{remote: remote, path: filepath.FromSlash(address.Path)}
+func newLocal(remote Remote, address *url.URL, copies string) *local {
+	l := &local{remote: remote, path: filepath.FromSlash(address.Path), closed: []string{copies}}
+	if remote.Storage != "" {
+		l.closed = append(l.closed, remote.Storage)
+	}
+	return l
 }
 
 // close has nothing to do.
@@ -39,19 +45,13 @@ const largeObject = 1 << 20
 
 // open opens the repository: bare, or the .git folder beside a worktree.
 func (l *local) open() (*filesystem.Storage, error) {
-	folder := l.path
-	if info, err := os.Stat(filepath.Join(folder, ".git")); err == nil && info.IsDir() {
-		folder = filepath.Join(folder, ".git")
-	}
-	for _, name := range []string{"HEAD", "objects", "refs"} {
-		if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
-			return nil, notLocal(err)
-		}
+	folder, err := l.locate()
+	if err != nil {
+		return nil, err
 	}
 	git := filesystem.NewStorageWithOptions(osfs.New(folder), cache.NewObjectLRU(objectCacheBytes), filesystem.Options{
 		LargeObjectThreshold: largeObject,
 		KeepDescriptors:      true,
-		AlternatesFS:         osfs.New("/"),
 	})
 	settings, err := git.Config()
 	if err != nil {
@@ -61,6 +61,67 @@ func (l *local) open() (*filesystem.Storage, error) {
 		return nil, &failure{kind: ErrNotRepository, detail: "it names objects by " + format, hint: "use a repository with SHA-1 names: git init --object-format=sha1"}
 	}
 	return git, nil
+}
+
+// locate finds the repository's folder, without symbolic links on the way.
+func (l *local) locate() (string, error) {
+	folder := l.path
+	if info, err := os.Stat(filepath.Join(folder, ".git")); err == nil && info.IsDir() {
+		folder = filepath.Join(folder, ".git")
+	}
+	folder, err := filepath.EvalSymlinks(folder)
+	if err != nil {
+		return "", notLocal(err)
+	}
+	if err := l.checkApart(folder); err != nil {
+		return "", err
+	}
+	for _, name := range []string{"HEAD", "objects", "refs"} {
+		if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
+			return "", notLocal(err)
+		}
+	}
+	return folder, checkOwnObjects(folder)
+}
+
+// checkApart refuses a folder in which copies are kept, or that lies above one: what
+// another user's credentials fetched is not to be had by its path.
+func (l *local) checkApart(folder string) error {
+	for _, name := range l.closed {
+		name, err := filepath.Abs(name)
+		if err == nil {
+			name, err = filepath.EvalSymlinks(name)
+		}
+		if err != nil {
+			return err
+		}
+		if isWithin(folder, name) || isWithin(name, folder) {
+			return &failure{kind: ErrNotRepository, detail: "the path leads to where this program keeps its own copies", hint: "give the URL of the repository itself"}
+		}
+	}
+	return nil
+}
+
+// isWithin reports whether a folder is another one, or lies in it.
+func isWithin(folder, other string) bool {
+	relative, err := filepath.Rel(other, folder)
+	return err == nil && filepath.IsLocal(relative)
+}
+
+// checkOwnObjects refuses a repository that takes its objects from another one (see
+// gitrepository-layout(5), objects/info/alternates): that may be any on this machine.
+func checkOwnObjects(folder string) error {
+	elsewhere, err := os.ReadFile(filepath.Join(folder, "objects", "info", "alternates"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return notLocal(err)
+	}
+	if len(bytes.TrimSpace(elsewhere)) == 0 {
+		return nil
+	}
+	return &failure{kind: ErrNotRepository, detail: "it takes objects from another repository (objects/info/alternates)", hint: "give the URL of that one, or make this one whole: git repack -a -d, and remove the file"}
 }
 
 func notLocal(err error) error {
@@ -195,14 +256,9 @@ func (l *lacking) folder(ctx context.Context, path string, hash plumbing.Hash) e
 	return nil
 }
 
-// checkSize refuses a file that would take too much memory, by its path. go-git does
-// not tell the size of what lies in another repository's store (alternates): the pack
-// is looked through as well.
+// checkSize refuses a file that would take too much memory, by its path.
 func (l *lacking) checkSize(path string, hash plumbing.Hash) error {
 	length, err := l.from.EncodedObjectSize(hash)
-	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		return nil
-	}
 	if err != nil || length <= l.limits.Object {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -65,12 +66,20 @@ type installation struct {
 	spent <-chan time.Time
 }
 
+// The forms of an AppID, client IDs among them (Iv1.0123456789abcdef), and of an
+// InstallationID, which becomes a part of a URL.
+var (
+	appID          = regexp.MustCompile(`^([0-9]{1,20}|Iv[0-9][0-9A-Za-z.]{1,64})$`)
+	installationID = regexp.MustCompile(`^[0-9]{1,20}$`)
+)
+
 // newInstallation checks an App. Its tokens are for repositories at that address.
 func newInstallation(app GitHubApp, repository *url.URL) (*installation, error) {
-	for name, id := range map[string]string{"AppID": app.AppID, "InstallationID": app.InstallationID} {
-		if id == "" || id != url.PathEscape(id) {
-			return nil, fmt.Errorf("the GitHub App's %s is missing or none: GitHub shows it in the App's settings and in the URL of the installation", name)
-		}
+	if !appID.MatchString(app.AppID) {
+		return nil, errors.New("the GitHub App's AppID is missing or none: give the number, or the client ID, that the App's settings show")
+	}
+	if !installationID.MatchString(app.InstallationID) {
+		return nil, errors.New("the GitHub App's InstallationID is missing or none: give the number at the end of the installation's URL")
 	}
 	key, err := appKey(app.PrivateKey)
 	if err != nil {

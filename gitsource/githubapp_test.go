@@ -217,6 +217,31 @@ func TestGitHubAppErrors(t *testing.T) {
 	}
 }
 
+func TestGitHubAppIDs(t *testing.T) {
+	address, err := url.Parse("https://github.com/example/pki")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ app, installation, says string }{
+		{"12", "4711", ""},
+		{"Iv1.8a61f9b3a7aba766", "4711", ""},
+		{"Iv23liABCDEFGHIJKLMN", "4711", ""},
+		{"", "4711", "AppID is missing or none"},
+		{"12/../13", "4711", "AppID is missing or none"},
+		{"12\n", "4711", "AppID is missing or none"},
+		{"twelve", "4711", "AppID is missing or none"},
+		{"12", "", "InstallationID is missing or none"},
+		{"12", "..", "InstallationID is missing or none"},
+		{"12", "..%2f4711", "InstallationID is missing or none"},
+		{"12", "-1", "InstallationID is missing or none"},
+	} {
+		_, err := newInstallation(GitHubApp{AppID: c.app, InstallationID: c.installation, PrivateKey: appPEM(t)}, address)
+		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("App %q, installation %q: got %v, want it to say %q", c.app, c.installation, err, c.says)
+		}
+	}
+}
+
 func TestAPIOf(t *testing.T) {
 	for repository, want := range map[string]string{
 		"https://github.com/o/r.git":     "https://api.github.com",

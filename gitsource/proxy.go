@@ -7,6 +7,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -157,6 +159,9 @@ func (t tunnel) reach(ctx context.Context, network string) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, network, hostAndPort(t.via, "80"))
 }
 
+// maxProxyAnswer is how many bytes a proxy's answer may have.
+const maxProxyAnswer = 64 << 10
+
 // connect asks the proxy for the way to an address.
 func (t tunnel) connect(conn net.Conn, address string) (net.Conn, error) {
 	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: address}, Host: address, Header: http.Header{}}
@@ -167,11 +172,16 @@ func (t tunnel) connect(conn net.Conn, address string) (net.Conn, error) {
 	if err := request.Write(conn); err != nil {
 		return nil, err
 	}
-	reader := bufio.NewReader(conn)
+	answer := &io.LimitedReader{R: conn, N: maxProxyAnswer}
+	reader := bufio.NewReader(answer)
 	response, err := http.ReadResponse(reader, request)
+	if err != nil && answer.N == 0 {
+		return nil, &failure{kind: ErrUnreachable, detail: fmt.Sprintf("the proxy's answer has more than %d bytes", maxProxyAnswer), hint: "check that the URL is that of a proxy"}
+	}
 	if err != nil {
 		return nil, err
 	}
+	answer.N = math.MaxInt64 // what follows is the server's
 	switch response.StatusCode {
 	case http.StatusOK:
 		return tunnelled{Conn: conn, reader: reader}, nil

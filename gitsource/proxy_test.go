@@ -154,6 +154,39 @@ func TestProxies(t *testing.T) {
 	}
 }
 
+// TestProxyThatNeverEnds: the header of an answer is held in memory, and therefore short.
+func TestProxyThatNeverEnds(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	sent := make(chan int, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		total, line := 0, []byte("X-A: "+strings.Repeat("a", 8000)+"\r\n")
+		for _, err = io.WriteString(conn, "HTTP/1.1 200 OK\r\n"); err == nil; {
+			var n int
+			n, err = conn.Write(line)
+			total += n
+		}
+		sent <- total
+	}()
+	remote := newHostile(t, site).ssh
+	remote.Proxy = Proxy{URL: "http://" + listener.Addr().String()}
+	_, err = open(t, remote).Pull(context.Background())
+	if !errors.Is(err, ErrUnreachable) {
+		t.Fatalf("got %v", err)
+	}
+	wantTold(t, err, remote, "the proxy's answer has more than 65536 bytes")
+	if total := <-sent; total > 64<<20 { // what the system buffers is not read
+		t.Errorf("the proxy sent %d bytes", total)
+	}
+}
+
 func TestProxyTrouble(t *testing.T) {
 	h := newHostile(t, site)
 	silentProxy, err := net.Listen("tcp", "127.0.0.1:0")

@@ -558,11 +558,21 @@ func TestFileRemotes(t *testing.T) {
 			t.Errorf("pushing to a branch that is checked out gave %v", err)
 		}
 	})
-	t.Run("packed refs and alternates", func(t *testing.T) {
-		shared := filepath.Join(t.TempDir(), "shared.git")
-		run(t, "", "git", "clone", "--quiet", "--bare", "--shared", origin.folder, shared)
-		run(t, "", "git", "-C", shared, "pack-refs", "--all")
-		repository := open(t, Remote{URL: "file://" + shared, Branch: "main"})
+	shared := filepath.Join(t.TempDir(), "shared.git")
+	run(t, "", "git", "clone", "--quiet", "--bare", "--shared", origin.folder, shared)
+	run(t, "", "git", "-C", shared, "pack-refs", "--all")
+	t.Run("packed refs, and made whole", func(t *testing.T) {
+		remote := Remote{URL: "file://" + shared, Branch: "main"}
+		repository := open(t, remote)
+		_, err := repository.Pull(context.Background())
+		if !errors.Is(err, ErrNotRepository) {
+			t.Fatalf("of a repository that takes its objects from another one: %v", err)
+		}
+		wantTold(t, err, remote, "it takes objects from another repository (objects/info/alternates)")
+		run(t, "", "git", "-C", shared, "repack", "-a", "-d", "--quiet")
+		if err := os.Remove(filepath.Join(shared, "objects", "info", "alternates")); err != nil {
+			t.Fatal(err)
+		}
 		wantContents(t, pull(t, repository), site)
 		push(t, repository, nil, map[string][]byte{"x": []byte("x")})
 		run(t, "", "git", "-C", shared, "fsck", "--strict")
@@ -582,6 +592,59 @@ func TestFileRemotes(t *testing.T) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
 			wantTold(t, err, remote, "")
+		})
+	}
+}
+
+// TestCopiesAreNotReachedByPath: what was fetched with one user's credentials is not
+// there for another one.
+func TestCopiesAreNotReachedByPath(t *testing.T) {
+	storage := t.TempDir()
+	origin := newOriginWith(t, site)
+	pull(t, openIn(t, filepath.Join(storage, "victim", "fleet"), origin.remote()))
+	stores, err := filepath.Glob(filepath.Join(storage, "victim", "fleet", storePrefix+"*"))
+	if err != nil || len(stores) != 1 {
+		t.Fatalf("the copy is in %v, %v", stores, err)
+	}
+	aside := t.TempDir()
+	for link, to := range map[string]string{"store": stores[0], "storage": storage} {
+		if err := os.Symlink(to, filepath.Join(aside, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own := t.TempDir()
+	run(t, "", "git", "clone", "--quiet", "--bare", origin.folder, filepath.Join(own, "mine.git"))
+	worktree := t.TempDir()
+	if err := os.Symlink(stores[0], filepath.Join(worktree, ".git")); err != nil {
+		t.Fatal(err)
+	}
+	linked := filepath.Join(aside, "storage")
+	relative, err := filepath.Rel(stores[0], aside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ path, folder, storage string }{
+		"by its path":                 {stores[0], filepath.Join(storage, "thief", "x"), storage},
+		"by a link":                   {filepath.Join(aside, "store"), filepath.Join(storage, "thief", "x"), storage},
+		"by a link that is .git":      {worktree, filepath.Join(storage, "thief", "x"), storage},
+		"by dots":                     {stores[0] + "/" + relative + "/store", filepath.Join(storage, "thief", "x"), storage},
+		"the storage has a link":      {stores[0], filepath.Join(linked, "thief", "x"), linked},
+		"the storage itself":          {storage, filepath.Join(storage, "thief", "x"), storage},
+		"above the storage":           {filepath.Dir(storage), filepath.Join(storage, "thief", "x"), storage},
+		"beside its own copy":         {filepath.Join(own, "mine.git"), own, ""},
+		"from within, elsewhere kept": {stores[0], t.TempDir(), storage},
+	} {
+		t.Run(name, func(t *testing.T) {
+			remote := Remote{URL: "file://" + c.path, Branch: "main", Storage: c.storage}
+			thief := openIn(t, c.folder, remote)
+			_, err := thief.Pull(context.Background())
+			if !errors.Is(err, ErrNotRepository) {
+				t.Fatalf("a pull gave %v", err)
+			}
+			wantTold(t, err, remote, "where this program keeps its own copies")
+			if _, err := thief.Push(context.Background(), nil, testCommit(map[string][]byte{"x": []byte("x")})); !errors.Is(err, ErrNotRepository) {
+				t.Errorf("a push gave %v", err)
+			}
 		})
 	}
 }

@@ -52,6 +52,11 @@ type Remote struct {
 
 	// Limits on what is taken from the remote.
 	Limits Limits
+	// Storage is the folder below which a program keeps its copies, those of other
+	// remotes and of other users among them: no file:// URL leads into it, by whatever
+	// symbolic links, nor to a folder above it. The folder that is given to [Open] is
+	// closed to them in any case. Empty: that folder alone.
+	Storage string
 
 	// What normalise makes of the fields above.
 	belowHome bool

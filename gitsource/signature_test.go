@@ -13,6 +13,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	"github.com/ProtonMail/go-crypto/openpgp/s2k"
 	gossh "golang.org/x/crypto/ssh"
 )
 
@@ -366,6 +367,73 @@ func TestSigningIsRepeatable(t *testing.T) {
 	}
 	if names[0] != names[1] {
 		t.Errorf("got %q", names)
+	}
+}
+
+// TestProtectionOfTheSigningKey: how much it costs to open a key stands in the key.
+func TestProtectionOfTheSigningKey(t *testing.T) {
+	iterated := func(count int) *packet.Config {
+		return &packet.Config{S2KConfig: &s2k.Config{S2KMode: s2k.IteratedSaltedS2K, S2KCount: count}}
+	}
+	argon := &packet.Config{
+		AEADConfig: &packet.AEADConfig{},
+		S2KConfig:  &s2k.Config{S2KMode: s2k.Argon2S2K, Argon2Config: &s2k.Argon2Config{NumberOfPasses: 1, DegreeOfParallelism: 1, Memory: 1 << 10}},
+	}
+	const most = 65011712 // of what GnuPG writes
+	for name, c := range map[string]struct {
+		config *packet.Config
+		change func([]byte) []byte
+		says   string
+	}{
+		"as GnuPG writes it":      {config: iterated(most)},
+		"Argon2":                  {argon, nil, "encrypted with AEAD, as for Argon2"},
+		"Argon2 with 2 TiB":       {argon, withMemory(31), "encrypted with AEAD, as for Argon2"},
+		"iterated, but with AEAD": {&packet.Config{AEADConfig: &packet.AEADConfig{}}, nil, "export the key with another protection"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := pgpKey(t, "Locked", 0)
+			if err := key.EncryptPrivateKeys([]byte("opens up"), c.config); err != nil {
+				t.Fatal(err)
+			}
+			signing := SigningKey{Passphrase: "opens up", OpenPGP: armoured(t, openpgp.PrivateKeyType, func(w *bytes.Buffer) error {
+				err := key.SerializePrivateWithoutSigning(w, nil)
+				if c.change != nil {
+					changed := c.change(w.Bytes())
+					w.Reset()
+					w.Write(changed)
+				}
+				return err
+			})}
+			_, err := signing.signer()
+			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("got %v, want it to say %q", err, c.says)
+			}
+		})
+	}
+	t.Run("many subkeys", func(t *testing.T) {
+		key := pgpKey(t, "Many", 0)
+		for range maxSigningKeys {
+			if err := key.AddSigningSubkey(&packet.Config{Algorithm: packet.PubKeyAlgoEdDSA}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := (&SigningKey{OpenPGP: privatePGP(t, key)}).signer()
+		if err == nil || !strings.Contains(err.Error(), "private keys, and 16 are allowed: export the one that signs") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// withMemory makes Argon2 of one pass, one lane and 1 MiB one of 2^exponent KiB.
+func withMemory(exponent byte) func([]byte) []byte {
+	return func(key []byte) []byte {
+		changed := bytes.Clone(key)
+		for i := range len(key) - 19 {
+			if key[i] == byte(s2k.Argon2S2K) && bytes.Equal(key[i+17:i+20], []byte{1, 1, 10}) {
+				changed[i+19] = exponent
+			}
+		}
+		return changed
 	}
 }
 

@@ -3,6 +3,8 @@ package gitsource
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -16,8 +18,8 @@ import (
 // SigningKey signs the commits that are pushed, so that they pass where commits are
 // verified. Nothing that prints it shows the key.
 type SigningKey struct {
-	// OpenPGP is a private key, armoured; SSH is one as for [Remote].SSHKey. One of
-	// them is given.
+	// OpenPGP is a private key, armoured and protected as GnuPG exports it, or not at
+	// all; SSH is one as for [Remote].SSHKey. One of them is given.
 	OpenPGP, SSH []byte
 	// Passphrase opens the key, if it is encrypted.
 	Passphrase string
@@ -73,6 +75,9 @@ func (k *SigningKey) pgp() (commitSigner, error) {
 	if err != nil || len(keys) != 1 || keys[0].PrivateKey == nil {
 		return nil, unreadable
 	}
+	if err := checkProtection(keys[0]); err != nil {
+		return nil, err
+	}
 	if err := keys[0].DecryptPrivateKeys([]byte(k.Passphrase)); err != nil {
 		if k.Passphrase == "" {
 			return nil, errors.New("the SigningKey is encrypted: give its passphrase")
@@ -91,6 +96,66 @@ func (k *SigningKey) pgp() (commitSigner, error) {
 		}
 		return armoured.String(), nil
 	}, nil
+}
+
+// maxSigningKeys is how many private keys a SigningKey may hold, the subkeys among them:
+// each may take a third of a second to open.
+const maxSigningKeys = 16
+
+// checkProtection refuses a key that would take whatever memory or time it says to open.
+// What GnuPG writes takes little memory, and hashes 62 MiB at most for each key (RFC 9580,
+// section 3.7.1.3). With AEAD there may be Argon2, which takes up to 2 TiB (section 3.7.1.4).
+func checkProtection(key *openpgp.Entity) error {
+	private := []*packet.PrivateKey{key.PrivateKey}
+	for _, subkey := range key.Subkeys {
+		if subkey.PrivateKey != nil {
+			private = append(private, subkey.PrivateKey)
+		}
+	}
+	if len(private) > maxSigningKeys {
+		return fmt.Errorf("the SigningKey holds %d private keys, and %d are allowed: export the one that signs (gpg --armor --export-secret-subkeys KEY!)", len(private), maxSigningKeys)
+	}
+	for _, one := range private {
+		usage, err := protection(one)
+		if err != nil {
+			return errors.New("the SigningKey's protection cannot be read: export the key again with GnuPG (gpg --armor --export-secret-keys)")
+		}
+		if one.Encrypted && usage != packet.S2KSHA1 && usage != packet.S2KCHECKSUM {
+			return errors.New("the SigningKey is encrypted with AEAD, as for Argon2, which may take any amount of memory to open: export the key with another protection, as GnuPG writes it (gpg --import, then gpg --armor --export-secret-keys)")
+		}
+	}
+	return nil
+}
+
+// protection is the octet of a private key that says how it is encrypted: the one that
+// follows the public key (RFC 9580, section 5.5.3).
+func protection(key *packet.PrivateKey) (packet.S2KType, error) {
+	public, err := body(&key.PublicKey)
+	if err != nil {
+		return 0, err
+	}
+	private, err := body(key)
+	if err != nil {
+		return 0, err
+	}
+	rest, ok := bytes.CutPrefix(private, public)
+	if !ok || len(rest) == 0 {
+		return 0, errors.New("the private key does not begin with its public key")
+	}
+	return packet.S2KType(rest[0]), nil
+}
+
+// body is what a packet holds after its header.
+func body(of interface{ Serialize(io.Writer) error }) ([]byte, error) {
+	var whole bytes.Buffer
+	if err := of.Serialize(&whole); err != nil {
+		return nil, err
+	}
+	opaque, err := packet.NewOpaqueReader(&whole).Next()
+	if err != nil {
+		return nil, err
+	}
+	return opaque.Contents, nil
 }
 
 // sign adds the remote's signature to a commit, if it has a key. Who verifies commits

@@ -62,8 +62,8 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.reason }
 
-// newTransport is the way to a remote. In the folder it may lay a file down for a
-// moment.
+// newTransport is the way to a remote. In the folder, that of the copy, it may lay a file
+// down for a moment.
 func newTransport(remote Remote, folder string) (transport, error) {
 	address, err := url.Parse(remote.URL)
 	if err != nil {
@@ -71,7 +71,7 @@ func newTransport(remote Remote, folder string) (transport, error) {
 	}
 	switch address.Scheme {
 	case "file":
-		return newLocal(remote, address), nil
+		return newLocal(remote, address, folder), nil
 	case "ssh":
 		connect, err := newSSH(remote, address, folder)
 		return &smart{remote: remote, connect: connect}, err

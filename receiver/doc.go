@@ -27,12 +27,16 @@
 // # What a stranger can do
 //
 // Anybody who reaches the address may send. What a request may take of memory and time is
-// bounded (see [NewServer]); a Secret is read once a minute, and once in five seconds while
-// signatures do not match, whatever the number of requests. A request that was sent by
-// someone who knows the token only asks for a turn, as an interval that is over does:
-// nothing of its body is used, but to tell whether it concerns the TrustDomain. Repeated,
-// it asks for another, of which there is one a second at most (the reconciler sees to
-// that). Tokens and signatures stand in no answer, log or metric.
+// bounded (see [NewServer]): headers and body have four seconds, and 32 at once may come
+// from one address, of 128 in all. Behind an Ingress that does not buffer bodies, all have
+// its address; let it buffer. A Secret is read once a minute, and once in five seconds
+// while signatures do not match, whatever the number of requests; one that is read slowly
+// holds up no other TrustDomain's, and one that cannot be read is a line in the log once a
+// minute. A request that was sent by someone who knows the token only asks for a turn, as
+// an interval that is over does: nothing of its body is used, but to tell whether it
+// concerns the TrustDomain. Repeated, it asks for another, of which there is one a second
+// at most (the reconciler sees to that). Tokens and signatures stand in no answer, log or
+// metric.
 //
 // Whoever sends for a GitLab sends the token itself: let TLS end in front of the receiver,
 // at an Ingress say, which speaks plain HTTP.

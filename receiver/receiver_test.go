@@ -338,6 +338,72 @@ func TestASecretThatCannotBeReadIsLogged(t *testing.T) {
 	}
 }
 
+// It is a line in the log, not one for each request.
+func TestTheLogIsNotFlooded(t *testing.T) {
+	d := newDesk(t, v1alpha1.WebhookGeneric)
+	d.err = errors.New("Secret plant/hook does not exist")
+	for second := range 120 {
+		d.now = time.Date(2026, 3, 1, 12, 0, second, 0, time.UTC)
+		d.send("/hook/plant/fleet", nil, "X-Signature: sha256=00")
+	}
+	if len(d.logged) != 2 {
+		t.Errorf("two minutes of requests logged %d lines", len(d.logged))
+	}
+}
+
+// Of a sender that went away there is nothing to tell, and what it waited for is read again.
+func TestASenderThatWentAwayIsNotLogged(t *testing.T) {
+	d := newDesk(t, v1alpha1.WebhookGeneric)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	request := httptest.NewRequestWithContext(ctx, http.MethodPost, "/hook/plant/fleet", http.NoBody)
+	d.handler.ServeHTTP(httptest.NewRecorder(), request)
+	if len(d.logged) > 0 {
+		t.Errorf("logged %q", d.logged)
+	}
+	body := read(t, "generic.json")
+	if status, text := d.send("/hook/plant/fleet", body, headers(v1alpha1.WebhookGeneric, "", body)...); status != http.StatusAccepted {
+		t.Errorf("another was answered %d %q", status, text)
+	}
+}
+
+// While one domain's Secret is being read, another domain's webhooks are taken.
+func TestASlowSecretHoldsUpNoOtherDomain(t *testing.T) {
+	asked, reading, end := make(chan planner.Ref, 1), make(chan struct{}), make(chan struct{})
+	slow := planner.Ref{Namespace: "plant", Name: "slow"}
+	handler := New(Options{
+		Hook: func(context.Context, planner.Ref) (Hook, bool, error) {
+			return Hook{Type: v1alpha1.WebhookGeneric, Branches: []string{"main"}, Secret: "hook"}, true, nil
+		},
+		Token: func(_ context.Context, domain planner.Ref) ([]byte, error) {
+			if domain == slow {
+				close(reading)
+				<-end
+			}
+			return []byte(token), nil
+		},
+		Ask: func(domain planner.Ref) bool { asked <- domain; return true },
+		Now: time.Now, Log: func(error, string, ...any) {},
+	})
+	send := func(domain planner.Ref) {
+		request := httptest.NewRequest(http.MethodPost, "/hook/"+domain.String(), strings.NewReader("{}"))
+		request.Header.Set("X-Signature", "sha256="+sum([]byte("{}")))
+		handler.ServeHTTP(httptest.NewRecorder(), request)
+	}
+	var senders sync.WaitGroup
+	senders.Go(func() { send(slow) })
+	<-reading
+	send(plant)
+	if first := <-asked; first != plant {
+		t.Errorf("the first turn was of %s", first)
+	}
+	close(end)
+	senders.Wait()
+	if second := <-asked; second != slow {
+		t.Errorf("the second turn was of %s", second)
+	}
+}
+
 func TestAReplicaWithoutTurnsSaysSo(t *testing.T) {
 	d := newDesk(t, v1alpha1.WebhookGeneric)
 	d.idle = true
@@ -400,8 +466,8 @@ func TestSlowSendersDoNotPileUp(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	answers := make(chan string, maxOnce)
-	for range maxOnce {
+	answers := make(chan string, maxFromAddress)
+	for range maxFromAddress {
 		connection, err := net.Dial("tcp", listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -415,7 +481,7 @@ func TestSlowSendersDoNotPileUp(t *testing.T) {
 			answers <- string(answer)
 		}()
 	}
-	for range maxOnce {
+	for range maxFromAddress {
 		if answer := <-answers; !strings.HasPrefix(answer, "HTTP/1.1 400 ") && !strings.HasPrefix(answer, "HTTP/1.1 503 ") {
 			t.Errorf("a sender that was too slow was answered %q", answer)
 		}
@@ -430,22 +496,41 @@ func TestSlowSendersDoNotPileUp(t *testing.T) {
 	}
 }
 
+// Slow senders of one address leave room for those of others, up to a bound for all of them.
 func TestTooMuchAtOnceIsTurnedAway(t *testing.T) {
 	d := newDesk(t, v1alpha1.WebhookGeneric)
 	body, end := io.Pipe()
 	var senders sync.WaitGroup
-	arrived := make(chan struct{}, maxOnce)
-	for range maxOnce {
-		senders.Go(func() {
-			request := httptest.NewRequest(http.MethodPost, "/hook/plant/fleet", arriving{body, arrived})
-			d.handler.ServeHTTP(httptest.NewRecorder(), request)
-		})
+	arrived := make(chan struct{}, maxReaders)
+	from := func(address string) {
+		for range maxFromAddress {
+			senders.Go(func() {
+				request := httptest.NewRequest(http.MethodPost, "/hook/plant/fleet", arriving{body, arrived})
+				request.RemoteAddr = address
+				d.handler.ServeHTTP(httptest.NewRecorder(), request)
+			})
+		}
+		for range maxFromAddress {
+			<-arrived
+		}
 	}
-	for range maxOnce {
-		<-arrived
+	turnedAway := func(when string) {
+		t.Helper()
+		if status, text := d.send("/hook/plant/fleet", nil); status != http.StatusServiceUnavailable || !strings.Contains(text, "too many") {
+			t.Errorf("%s, answered %d %q", when, status, text)
+		}
 	}
-	if status, text := d.send("/hook/plant/fleet", nil); status != http.StatusServiceUnavailable || !strings.Contains(text, "too many") {
-		t.Errorf("answered %d %q", status, text)
+	from("192.0.2.2:1")
+	if status, text := d.send("/hook/plant/fleet", nil); status != http.StatusUnauthorized {
+		t.Errorf("while one address sends slowly, another was answered %d %q", status, text)
+	}
+	from("192.0.2.1:1") // that of what is sent by the desk
+	turnedAway("with as many from its own address")
+	from("[2001:db8::1]:1")
+	from("[2001:db8:0:1::1]:1")
+	turnedAway("with as many as there may be")
+	if len(d.logged) > 0 {
+		t.Errorf("logged %q", d.logged)
 	}
 	_ = end.Close()
 	senders.Wait()

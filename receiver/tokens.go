@@ -16,13 +16,23 @@ const (
 	doubtfulTokenFor = 5 * time.Second
 )
 
-// maxReading bounds how long the others wait for one to read.
+// maxReading bounds how long one reads a Secret.
 const maxReading = 5 * time.Second
 
 // tokens keeps those that were read, so that a flood of requests is none at the API server.
 type tokens struct {
 	mu       sync.Mutex
-	byDomain map[planner.Ref]known
+	byDomain map[planner.Ref]*known
+}
+
+// of a TrustDomain.
+func (t *tokens) of(domain planner.Ref) *known {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byDomain[domain] == nil {
+		t.byDomain[domain] = &known{turn: make(chan struct{}, 1)}
+	}
+	return t.byDomain[domain]
 }
 
 // forget the token of a TrustDomain that takes no webhooks any more.
@@ -32,9 +42,10 @@ func (t *tokens) forget(domain planner.Ref) {
 	delete(t.byDomain, domain)
 }
 
-// known is what reading a Secret gave.
+// known is what reading a TrustDomain's Secret gave. It belongs to whoever has the turn.
 type known struct {
-	secret string
+	turn   chan struct{}
+	secret string // empty: it was never read
 	at     time.Time
 	token  []byte
 	err    error
@@ -52,14 +63,18 @@ func (r *receiver) isFromSender(ctx context.Context, domain planner.Ref, hook Ho
 	return signed(hook.Type, token, header, body), nil
 }
 
-// token of a hook, as it was at most that long ago. One request at a time reads: the
-// others find what it has read.
+// token of a hook, as it was at most that long ago. Of the requests for one TrustDomain one
+// at a time reads: the others find what it has read.
 func (r *receiver) token(ctx context.Context, domain planner.Ref, hook Hook, old time.Duration) ([]byte, error) {
-	r.tokens.mu.Lock()
-	defer r.tokens.mu.Unlock()
+	last := r.tokens.of(domain)
+	select {
+	case last.turn <- struct{}{}:
+		defer func() { <-last.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	now := r.Now()
-	last, read := r.tokens.byDomain[domain]
-	if read && last.secret == hook.Secret && now.Sub(last.at) < old {
+	if last.secret == hook.Secret && now.Sub(last.at) < old {
 		return last.token, last.err
 	}
 	reading, cancel := context.WithTimeout(ctx, maxReading)
@@ -68,6 +83,6 @@ func (r *receiver) token(ctx context.Context, domain planner.Ref, hook Hook, old
 	if ctx.Err() != nil {
 		return nil, ctx.Err() // whoever sent it went away: that says nothing of the Secret
 	}
-	r.tokens.byDomain[domain] = known{secret: hook.Secret, at: now, token: token, err: err}
+	last.secret, last.at, last.token, last.err = hook.Secret, now, token, err
 	return token, err
 }

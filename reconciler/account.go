@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -13,10 +14,10 @@ import (
 )
 
 // cluster is the hand that the domain is written with: that of its service account, if
-// it names one.
+// it has one.
 func (t *turn) cluster() (Cluster, error) {
 	account := t.account()
-	cluster, err := t.Parts.Cluster(account)
+	cluster, err := t.Parts.Cluster(t.ref(), account)
 	if err != nil {
 		return nil, failed(ReasonApplyFailed, fmt.Errorf("write as service account %s: %w", account, err))
 	}
@@ -25,7 +26,7 @@ func (t *turn) cluster() (Cluster, error) {
 
 // account that the domain is written as; zero: the controller's own.
 func (t *turn) account() planner.Ref {
-	if name := t.domain.Spec.ServiceAccountName; name != "" {
+	if name := cmp.Or(t.domain.Spec.ServiceAccountName, t.Options.DefaultServiceAccount); name != "" {
 		return planner.Ref{Namespace: t.domain.Namespace, Name: name}
 	}
 	return planner.Ref{}

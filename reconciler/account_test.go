@@ -103,7 +103,7 @@ func TestWhatIsForbiddenIsToldAsAGrant(t *testing.T) {
 
 func TestAnAccountThatCannotBeHadFailsTheTurn(t *testing.T) {
 	w := newWorld(t)
-	w.reconciler.Parts.Cluster = func(planner.Ref) (Cluster, error) { return nil, errors.New("no certificate") }
+	w.reconciler.Parts.Cluster = func(_, _ planner.Ref) (Cluster, error) { return nil, errors.New("no certificate") }
 	w.edit(func(d *v1alpha1.TrustDomain) { d.Spec.ServiceAccountName = "writer" })
 	w.turn()
 	if ready := w.ready(); ready.Reason != ReasonApplyFailed || ready.Message != "write as service account plant/writer: no certificate" {

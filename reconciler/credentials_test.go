@@ -280,8 +280,8 @@ func TestMissingCredentialsAreNamed(t *testing.T) {
 	}
 }
 
-// A calm turn reads no Secret; one whose pull fails reads it and pulls again, so
-// that a changed password heals at once.
+// A calm turn reads no Secret; one that is refused reads it and pulls again, so that a
+// changed password heals at once.
 func TestAChangedPasswordHealsAtOnce(t *testing.T) {
 	s := secret("git", map[string]string{"username": "bot", "password": "old"})
 	w := newWorld(t, s)
@@ -313,7 +313,7 @@ type pickySource struct {
 func (s pickySource) Pull(ctx context.Context, from Branch, after After) (Snapshot, error) {
 	snapshot, err := s.world.Pull(ctx, from, after)
 	if from.Credentials.Password != s.password {
-		return nil, errors.New("authentication required: correct the Secret")
+		return nil, &SourceError{ReasonAuthenticationFailed, errors.New("authentication required: correct the Secret")}
 	}
 	return snapshot, err
 }

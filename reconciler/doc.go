@@ -85,9 +85,11 @@
 // status.lastAttemptedRevision. Whoever moves the branch back, or puts another history in
 // its place, would else bring keys back to life that were retired. Such a head is not read;
 // the turn fails with HistoryRewritten, and the message names both revisions. A person
-// accepts exactly that head by the annotation reanchor.dev/accept-revision. Another
-// spec.source.url or branch begins anew and is no rewrite. A record on a branch of its own
-// is followed in the same way, but from the memory alone.
+// accepts exactly that head by the annotation reanchor.dev/accept-revision, which counts
+// once: status.lastAcceptedRevision tells that it was answered, and no later turn goes by it.
+// Another spec.source.url or branch begins anew and is no rewrite; whether the URL is another
+// than before a restart, status.lastAttemptedSource tells. A record on a branch of its own is
+// followed in the same way, after a restart from status.lastRecordRevision.
 //
 // With spec.source.verify a commit that is not signed by one of those in the Secret is not
 // read either. Who is trusted is read from the Secret at every turn, and status.signer
@@ -148,7 +150,8 @@
 //
 // The first twelve, and GitOperationFailed, are failures of the repository (see above):
 // the last good snapshot stays in force. An event tells of a failure when it is new, not
-// at each turn.
+// at each turn; while a server's words differ in their numbers alone, the status keeps the
+// first.
 //
 // The status is patched only when something in it changed, in one request, under
 // the resource version that the turn has read. A turn that finds nothing to do
@@ -157,7 +160,8 @@
 // # Whose writes
 //
 // With spec.serviceAccountName the manifests and the actions of a domain are written as
-// that service account of its namespace; without it, as the controller. What is read, the
+// that service account of its namespace; without it, as the one that
+// Options.DefaultServiceAccount names there or, without that, as the controller. What is read, the
 // status and the events are the controller's own. If the API server refuses a write for
 // want of a permission, the reason is Forbidden, and the message begins with what is to be
 // granted to whom.
@@ -176,7 +180,8 @@
 //
 // # Deletion
 //
-// Deleting a TrustDomain ends its turns and removes nothing else from the cluster:
+// Deleting a TrustDomain ends its turns, closes and removes the copies of its repository,
+// ends what was watched for it alone, and removes nothing else from the cluster:
 // authorities, issuers and bundles stay as they are. There is no finalizer.
 //
 // # Secrets

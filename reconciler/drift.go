@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/metadata/metadatainformer"
 	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -22,7 +23,7 @@ import (
 
 // Drift of what a repository declares beside reanchor's own documents, a Service say, is
 // seen by a watch on each kind that a domain has applied. It is added after the apply, and
-// taken away once the cluster does not serve the kind any more.
+// taken away once no domain has the kind, or the cluster does not serve it any more.
 //
 // Such a watch asks for the metadata of the objects that bear a domain's labels, and for
 // nothing else: what it holds in memory is the few hundred bytes of each object that
@@ -44,17 +45,24 @@ var watchedElsewhere = []string{
 // drift are the watches that were added.
 type drift struct {
 	mu      sync.Mutex
-	watched map[string]context.CancelFunc // by kind, as in status.kinds
+	watched map[string]*kindWatch // by kind, as in status.kinds
+	kinds   map[types.NamespacedName][]string
 }
 
-// watchKinds watches the kinds that a domain has applied, unless they are watched.
-func (r *Reconciler) watchKinds(kinds []string) {
+// kindWatch is one watch on a kind. A kind that went and came back has another.
+type kindWatch struct{ cancel context.CancelFunc }
+
+// watchKinds watches the kinds that a domain has applied, unless they are watched, and ends
+// the watches on those that no domain has any more. A turn that did not come to its apply
+// has nil, and changes nothing.
+func (r *Reconciler) watchKinds(domain types.NamespacedName, kinds []string) {
 	ctx, queue := r.asking.started()
-	if r.Metadata == nil || queue == nil {
+	if kinds == nil || r.Metadata == nil || queue == nil {
 		return
 	}
 	r.drift.mu.Lock()
 	defer r.drift.mu.Unlock()
+	r.drift.needs(domain, kinds)
 	for _, kind := range kinds {
 		if r.drift.watched[kind] != nil || slices.Contains(watchedElsewhere, kind) {
 			continue
@@ -80,14 +88,15 @@ func (r *Reconciler) watchKind(ctx context.Context, kind string, queue queue) er
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	informer := metadatainformer.NewFilteredMetadataInformer(r.Metadata, mapping.Resource, metav1.NamespaceAll, 0, toolscache.Indexers{}, ofDomains).Informer()
-	if err := r.prepare(ctx, informer, kind, queue); err != nil {
+	watch := &kindWatch{cancel}
+	if err := r.prepare(ctx, informer, queue, func() { r.drift.end(kind, watch) }, kind); err != nil {
 		cancel()
 		return fmt.Errorf("watch %s: %w", kind, err)
 	}
 	if r.drift.watched == nil {
-		r.drift.watched = map[string]context.CancelFunc{}
+		r.drift.watched = map[string]*kindWatch{}
 	}
-	r.drift.watched[kind] = cancel
+	r.drift.watched[kind] = watch
 	go informer.RunWithContext(ctx)
 	return nil
 }
@@ -95,8 +104,9 @@ func (r *Reconciler) watchKind(ctx context.Context, kind string, queue queue) er
 // ofDomains asks for the objects that belong to any domain.
 func ofDomains(options *metav1.ListOptions) { options.LabelSelector = v1alpha1.LabelDomainName }
 
-// prepare says what becomes of a watch's events and errors.
-func (r *Reconciler) prepare(ctx context.Context, informer toolscache.SharedIndexInformer, kind string, queue queue) error {
+// prepare says what becomes of a watch's events and errors: gone is called when the cluster
+// does not serve the kind.
+func (r *Reconciler) prepare(ctx context.Context, informer toolscache.SharedIndexInformer, queue queue, gone func(), kind string) error {
 	if err := informer.SetTransform(withoutManagers); err != nil {
 		return err
 	}
@@ -104,7 +114,7 @@ func (r *Reconciler) prepare(ctx context.Context, informer toolscache.SharedInde
 	if err := informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *toolscache.Reflector, err error) {
 		switch {
 		case apierrors.IsNotFound(err):
-			r.drift.end(kind)
+			gone()
 		case apierrors.IsForbidden(err):
 			told.Do(func() {
 				ctrl.LoggerFrom(ctx).Error(err, "drift is mended at whole turns only: grant list and watch on the kind", "kind", kind)
@@ -149,14 +159,45 @@ func declaredMoved(before, after metav1.Object) bool {
 		after.GetDeletionTimestamp() != nil
 }
 
-// end the watch on a kind that the cluster does not serve any more. The next turn that
-// applies the kind begins another.
-func (d *drift) end(kind string) {
+// end a watch on a kind that the cluster does not serve any more. The next turn that applies
+// the kind begins another, which what the old one says late does not end.
+func (d *drift) end(kind string, watch *kindWatch) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if cancel := d.watched[kind]; cancel != nil {
-		cancel()
+	watch.cancel()
+	if d.watched[kind] == watch {
 		delete(d.watched, kind)
+	}
+}
+
+// forget a domain that is gone: it has no kinds.
+func (d *drift) forget(domain types.NamespacedName) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.needs(domain, nil)
+}
+
+// needs notes the kinds of a domain, and ends the watches on those that none has any more.
+// It needs the mutex.
+func (d *drift) needs(domain types.NamespacedName, kinds []string) {
+	if d.kinds == nil {
+		d.kinds = map[types.NamespacedName][]string{}
+	}
+	d.kinds[domain] = kinds
+	if len(kinds) == 0 {
+		delete(d.kinds, domain)
+	}
+	needed := map[string]bool{}
+	for _, kinds := range d.kinds {
+		for _, kind := range kinds {
+			needed[kind] = true
+		}
+	}
+	for kind, watch := range d.watched {
+		if !needed[kind] {
+			watch.cancel()
+			delete(d.watched, kind)
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/metadata/fake"
 	clienttesting "k8s.io/client-go/testing"
@@ -169,10 +170,46 @@ func TestAKindThatIsGoneIsNotAskedForAgain(t *testing.T) {
 	v.queue.want(t, "the kind is back")
 }
 
+// What no domain has any more is not watched, and a domain that is gone has nothing.
+func TestAKindThatNoDomainHasIsNotWatched(t *testing.T) {
+	v := newWatching(t)
+	other := types.NamespacedName{Namespace: "plant", Name: "other"}
+	watch := func(domain types.NamespacedName, want int, kinds ...string) {
+		t.Helper()
+		v.reconciler.watchKinds(domain, kinds)
+		if got := v.watched(); len(got) != want {
+			t.Errorf("watched %q", got)
+		}
+	}
+	watch(fleet, 1, "example.com/v1/Gadget")
+	watch(other, 1, "example.com/v1/Gadget")
+	watch(fleet, 1, "v1/Secret")
+	watch(other, 1) // its turn failed
+	v.reconciler.drift.forget(other)
+	if got := v.watched(); len(got) > 0 || len(v.reconciler.drift.kinds) != 1 {
+		t.Errorf("watched %q for %v", got, v.reconciler.drift.kinds)
+	}
+	watch(fleet, 1, "example.com/v1/Gadget")
+}
+
+// What a watch says after another took its place does not end that one.
+func TestALateErrorEndsNoOtherWatch(t *testing.T) {
+	v := newWatching(t)
+	const kind = "example.com/v1/Gadget"
+	v.reconciler.watchKinds(fleet, []string{kind})
+	first := v.reconciler.drift.watched[kind]
+	v.reconciler.drift.end(kind, first)
+	v.reconciler.watchKinds(fleet, []string{kind})
+	v.reconciler.drift.end(kind, first)
+	if got := v.watched(); len(got) != 1 {
+		t.Errorf("watched %q", got)
+	}
+}
+
 // Secrets are not watched, nor what is watched anyway, nor what the cluster does not know.
 func TestWhatIsNotWatchedForDrift(t *testing.T) {
 	v := newWatching(t)
-	v.reconciler.watchKinds(append([]string{"example.com/v1/Unknown", "nonsense"}, watchedElsewhere...))
+	v.reconciler.watchKinds(fleet, append([]string{"example.com/v1/Unknown", "nonsense"}, watchedElsewhere...))
 	if kinds := v.watched(); len(kinds) > 0 || len(v.client.Actions()) > 0 {
 		t.Errorf("watched %q", kinds)
 	}
@@ -234,7 +271,7 @@ func TestWatchesEndWithTheController(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
-	v.reconciler.watchKinds([]string{"example.com/v1/Gadget"})
+	v.reconciler.watchKinds(fleet, []string{"example.com/v1/Gadget"})
 	if n := len(v.queue.added); n > 0 {
 		t.Errorf("%d turns after the end", n)
 	}

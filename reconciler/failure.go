@@ -3,6 +3,7 @@ package reconciler
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -70,9 +71,18 @@ var stalling = []string{ReasonInvalidSpec, ReasonHistoryRewritten, ReasonHostKey
 // stalls reports whether a turn that failed for a reason is not healed by the next.
 func stalls(reason string) bool { return slices.Contains(stalling, reason) }
 
-// wordy are the reasons whose words are the network's: they tell ports and times, and so
-// differ from turn to turn though nothing else does.
-var wordy = []string{ReasonRemoteUnreachable, ReasonTLSFailed}
+// wordy are the reasons whose words are the network's or the server's: they tell ports,
+// times and the numbers of requests, and so differ from turn to turn though nothing else
+// does.
+var wordy = []string{ReasonRemoteUnreachable, ReasonTLSFailed, ReasonAuthenticationFailed, ReasonNotARepository, ReasonGitOperationFailed}
+
+// numbered are words that hold a digit: an address, a time, the number of a request.
+var numbered = regexp.MustCompile(`\S*[0-9]\S*`)
+
+// alike reports whether two messages differ in nothing but numbered words.
+func alike(a, b string) bool {
+	return numbered.ReplaceAllLiteralString(a, "0") == numbered.ReplaceAllLiteralString(b, "0")
+}
 
 // failure is why a turn did not come to its end.
 type failure struct {

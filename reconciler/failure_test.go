@@ -139,10 +139,12 @@ func TestAFlappingNetworkIsToldOnce(t *testing.T) {
 		w.pullErr = &SourceError{ReasonRemoteUnreachable, fmt.Errorf("read udp 10.0.0.1:%d->10.0.0.10:53: i/o timeout", 40000+port)}
 		w.turn()
 	}
+	w.pullErr = &SourceError{ReasonRemoteUnreachable, errors.New("connection refused")}
+	w.turn()
 	if told := failuresTold(w); len(told) != 1 {
 		t.Errorf("told %q, want it once", told)
 	}
-	if ready := w.ready(); !strings.Contains(ready.Message, "40002") {
+	if ready := w.ready(); !strings.Contains(ready.Message, "connection refused") {
 		t.Errorf("Ready is %+v, want the latest words", ready)
 	}
 	w.pullErr = nil
@@ -151,6 +153,31 @@ func TestAFlappingNetworkIsToldOnce(t *testing.T) {
 	w.turn()
 	if told := failuresTold(w); len(told) != 1 {
 		t.Errorf("after it had healed, told %q, want it once more", told)
+	}
+}
+
+// A server that numbers its refusals is told of once, and written to the status once.
+func TestANumberedRefusalIsNoNews(t *testing.T) {
+	for _, reason := range wordy {
+		t.Run(reason, func(t *testing.T) {
+			w := newWorld(t)
+			w.turn()
+			w.told()
+			refuse := func(id string) {
+				w.pullErr = &SourceError{reason, fmt.Errorf("the server says: forbidden (request id: %s): mend it", id)}
+				w.turn()
+			}
+			refuse("8f3c:01")
+			told, writes := failuresTold(w), w.writes
+			if len(told) != 1 || !strings.Contains(told[0], "8f3c:01") {
+				t.Errorf("told %q", told)
+			}
+			refuse("9a77:02")
+			refuse("0b12:03")
+			if told := failuresTold(w); len(told) > 0 || w.writes != writes {
+				t.Errorf("two refusals more told %q and wrote the status %d times", told, w.writes-writes)
+			}
+		})
 	}
 }
 

@@ -54,6 +54,8 @@ type world struct {
 	// after is what the last pulls were told, by their branches.
 	after  map[string]After
 	signer string
+	// released are the domains whose record has no branch of its own any more.
+	released []planner.Ref
 	// written as these accounts.
 	accounts []planner.Ref
 	// anchors is the record's own branch, where the domain names one.
@@ -132,7 +134,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	w.reconciler = &Reconciler{
 		Client: w.client, APIReader: uncached{w.client}, Events: w.events, Metrics: metrics,
 		Now:   func() time.Time { return w.now },
-		Parts: Parts{Source: w, LoadRecord: w.loadRecord, Load: w.load, Observe: w.observe, Plan: w.next, CheckFile: w.checkFile, Check: w.check, Cluster: w.as},
+		Parts: Parts{Source: w, LoadRecord: w.loadRecord, Load: w.load, Observe: w.observe, Plan: w.next, CheckFile: w.checkFile, Check: w.check, Cluster: w.as, Dismiss: w.dismiss},
 	}
 	return w
 }
@@ -184,9 +186,21 @@ func (w *world) Pull(_ context.Context, from Branch, after After) (Snapshot, err
 }
 
 // as notes the account that is written as.
-func (w *world) as(account planner.Ref) (Cluster, error) {
+func (w *world) as(_, account planner.Ref) (Cluster, error) {
 	w.accounts = append(w.accounts, account)
 	return w, nil
+}
+
+func (w *world) dismiss(domain planner.Ref) { w.note("dismiss %s", domain) }
+
+func (w *world) Forget(domain planner.Ref) error {
+	w.note("forget %s", domain)
+	return nil
+}
+
+func (w *world) ForgetRecord(domain planner.Ref) error {
+	w.released = append(w.released, domain)
+	return nil
 }
 
 // Push lands at once, unless pushErr is set.

@@ -1,9 +1,13 @@
 package reconciler
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -60,52 +64,97 @@ func (t *turn) notPulled(err error) error {
 // howToAccept says what ends a domain's wait over a rewritten branch.
 func (t *turn) howToAccept(rewritten *RewrittenError) error {
 	other := ""
-	if given := acceptedBy(t.domain); given != "" && given != rewritten.Was {
-		other = fmt.Sprintf(" (it says %s now)", given)
+	switch given := annotated(t.domain); given {
+	case "", rewritten.Was:
+	case rewritten.Is:
+		other = " (that was accepted once already, and counts no more: remove the annotation first)"
+	default:
+		other = fmt.Sprintf(" (it says %s now)", cut(given, maxAccepted))
 	}
 	return fmt.Errorf("%w: put the branch back, or, if whoever may has meant it, accept exactly this head: kubectl annotate --overwrite trustdomain -n %s %s %s=%s%s",
 		rewritten, t.domain.Namespace, t.domain.Name, v1alpha1.AnnotationAcceptRevision, rewritten.Is, other)
 }
 
-// acceptedBy a person, as the domain's annotation tells.
-func acceptedBy(domain *v1alpha1.TrustDomain) string {
+// annotated is what the annotation says by which a person accepts a revision.
+func annotated(domain *v1alpha1.TrustDomain) string {
 	return strings.TrimSpace(domain.Annotations[v1alpha1.AnnotationAcceptRevision])
 }
+
+// maxAccepted bounds what is taken for a revision, in bytes: a branch's name of 255, and a
+// commit's.
+const maxAccepted = 255 + len("@sha1:") + 40
 
 // whole is a revision that names its commit by all 40 digits.
 var whole = regexp.MustCompile(`^\S+@sha1:[0-9a-f]{40}$`)
 
-// after is what the head of a branch must come after. What a person accepts by less than a
-// whole revision, nobody could be sure of.
+// acceptedBy a person is a whole revision: by less, nobody could be sure of it.
+func acceptedBy(domain *v1alpha1.TrustDomain) string {
+	if given := annotated(domain); len(given) <= maxAccepted && whole.MatchString(given) {
+		return given
+	}
+	return ""
+}
+
+// after is what the head of a branch must come after. What was accepted once, and read or
+// not needed, is no permit to go back to it later.
 func (t *turn) after(branch string) After {
 	after := After{Revision: t.memory.lineage.heads[branch]}
-	if accepted := acceptedBy(t.domain); whole.MatchString(accepted) {
+	if accepted := acceptedBy(t.domain); accepted != t.domain.Status.LastAcceptedRevision {
 		after.Accept = accepted
 	}
 	return after
+}
+
+// answered is the accepted revision that counts no more: the turn has read the branch that
+// it is of, or an earlier one has. If the annotation was removed or is another now, what it
+// said before may be accepted anew.
+func (t *turn) answered() string {
+	accepted := acceptedBy(t.domain)
+	branch, _, _ := cutRevision(accepted)
+	if t.heads.source != nil || slices.Contains(t.pulled, branch) || accepted == t.domain.Status.LastAcceptedRevision {
+		return accepted
+	}
+	return ""
 }
 
 // lineage is what was read last of a repository's branches: no head that does not come
 // after it is taken for the next.
 type lineage struct {
 	uid types.UID
-	url string
+	// source of them, as sourceOf has it.
+	source string
 	// heads by their branches, as in main@sha1:….
 	heads map[string]string
 }
 
 // follow readies the lineage for a turn of domain. Another URL begins another lineage.
-// After a restart the source's branch goes on from the status, provided that this speaks
-// of the spec as it is: of an earlier spec's URL nothing is known.
+// After a restart the branches go on from the status, whatever else of the spec was changed
+// meanwhile, provided that this speaks of the same repository. A status that does not say
+// which it speaks of is taken at its word.
 func (l *lineage) follow(domain *v1alpha1.TrustDomain) {
-	if l.uid == domain.UID && l.url == domain.Spec.Source.URL {
+	source, status := sourceOf(domain.Spec), domain.Status
+	if l.uid == domain.UID && l.source == source {
 		return
 	}
 	restarted := l.uid != domain.UID
-	*l = lineage{uid: domain.UID, url: domain.Spec.Source.URL, heads: map[string]string{}}
-	if restarted && domain.Status.ObservedGeneration == domain.Generation {
-		l.read(domain.Status.LastAttemptedRevision)
+	*l = lineage{uid: domain.UID, source: source, heads: map[string]string{}}
+	if restarted && (status.LastAttemptedSource == source || status.LastAttemptedSource == "") {
+		l.read(status.LastAttemptedRevision)
+		l.read(status.LastRecordRevision)
 	}
+}
+
+// sourceOf a domain is its repository: the SHA-256 of the URL, in lower-case hex, without
+// what makes no other repository of it: the case of scheme and host, a slash at the end, or
+// .git.
+func sourceOf(spec v1alpha1.TrustDomainSpec) string {
+	address := spec.Source.URL
+	if parsed, err := url.Parse(address); err == nil {
+		parsed.Scheme, parsed.Host = strings.ToLower(parsed.Scheme), strings.ToLower(parsed.Host)
+		address = parsed.String()
+	}
+	digest := sha256.Sum256([]byte(strings.TrimSuffix(strings.TrimRight(address, "/"), ".git")))
+	return hex.EncodeToString(digest[:])
 }
 
 // read notes a revision that was read.

@@ -50,6 +50,7 @@ func newHistory(t *testing.T) history {
 // Heads that somebody has put in the place of others.
 var (
 	headB    = "main@sha1:" + strings.Repeat("b", 40)
+	headC    = "main@sha1:" + strings.Repeat("c", 40)
 	anchorsB = "anchors@sha1:" + strings.Repeat("b", 40)
 )
 
@@ -105,6 +106,96 @@ func TestARewrittenHistoryIsNotFollowed(t *testing.T) {
 	h.turn()
 	if ready := h.ready(); ready.Reason != ReasonHistoryRewritten || strings.Contains(ready.Message, "it says main@sha1:aaaa") {
 		t.Errorf("a second rewrite after the first was accepted: Ready is %+v", ready)
+	}
+}
+
+// What was accepted counts once: it is no permit to go back to it later, not after a restart
+// either. Whoever removes the annotation may accept the same revision anew.
+func TestAnAcceptedRevisionCountsOnce(t *testing.T) {
+	h := newHistory(t)
+	h.rewrite(headB)
+	h.accept(headB)
+	h.turn()
+	if status := h.domain().Status; status.LastAcceptedRevision != headB || status.LastAttemptedRevision != headB {
+		t.Fatalf("the status tells that %q was accepted and %q read", status.LastAcceptedRevision, status.LastAttemptedRevision)
+	}
+	h.revision, h.commits["main"] = headC, []string{headB, headC}
+	h.turn()
+	back := func(when string) {
+		t.Helper()
+		h.rewrite(headB)
+		h.turn()
+		if ready := h.ready(); ready.Reason != ReasonHistoryRewritten || !strings.Contains(ready.Message, "="+headB+" (that was accepted once already, and counts no more: remove the annotation first)") {
+			t.Errorf("%s, back at what was accepted before, Ready is %+v", when, ready)
+		}
+	}
+	back("running on")
+	h.restart()
+	back("after a restart")
+
+	h.edit(func(d *v1alpha1.TrustDomain) { d.Annotations = nil })
+	h.turn()
+	if status := h.domain().Status; status.LastAcceptedRevision != "" || h.ready().Reason != ReasonHistoryRewritten {
+		t.Errorf("without the annotation the status holds %q, and Ready is %+v", status.LastAcceptedRevision, h.ready())
+	}
+	h.accept(headB)
+	h.turn()
+	if ready := h.ready(); ready.Status != "True" {
+		t.Errorf("accepted anew, Ready is %+v", ready)
+	}
+}
+
+// An acceptance that was not needed is used up as well, by a turn that has else nothing to do.
+func TestAnAcceptanceThatIsNotNeededIsUsedUp(t *testing.T) {
+	h := newHistory(t)
+	h.accept(headB)
+	h.turn()
+	if got := h.domain().Status.LastAcceptedRevision; got != headB {
+		t.Errorf("the status tells that %q was answered", got)
+	}
+	h.rewrite(headB)
+	h.turn()
+	if ready := h.ready(); ready.Reason != ReasonHistoryRewritten {
+		t.Errorf("Ready is %+v", ready)
+	}
+}
+
+// A turn that did not get to read the branch has not answered for it.
+func TestAnAcceptanceWaitsForThePull(t *testing.T) {
+	h := newHistory(t)
+	h.rewrite(headB)
+	h.accept(headB)
+	h.pullErr = errors.New("no route")
+	h.turn()
+	h.pullErr = nil
+	h.turn()
+	if ready := h.ready(); ready.Status != "True" {
+		t.Errorf("Ready is %+v", ready)
+	}
+}
+
+// Whatever else of the spec was changed while the controller was not there, or had no turns,
+// the same repository's branch goes on from where it was read last.
+func TestTheHistoryOutlivesSuspensionAndRestart(t *testing.T) {
+	for name, change := range map[string]func(*v1alpha1.TrustDomain){
+		"suspended":          func(d *v1alpha1.TrustDomain) { d.Spec.Suspend = true },
+		"another interval":   func(d *v1alpha1.TrustDomain) { d.Spec.Interval.Duration *= 2 },
+		"the URL with slash": func(d *v1alpha1.TrustDomain) { d.Spec.Source.URL = "https://GIT.example/fleet/" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHistory(t)
+			h.edit(func(d *v1alpha1.TrustDomain) { change(d); d.Generation++ })
+			if h.domain().Spec.Suspend {
+				h.turn()
+			}
+			h.restart()
+			h.rewrite(headB)
+			h.edit(func(d *v1alpha1.TrustDomain) { d.Spec.Suspend = false; d.Generation++ })
+			h.turn()
+			if ready := h.ready(); ready.Reason != ReasonHistoryRewritten || h.domain().Status.LastAttemptedRevision != "main@sha1:aaaa" {
+				t.Errorf("Ready is %+v", ready)
+			}
+		})
 	}
 }
 
@@ -173,11 +264,21 @@ func TestTheRecordsHistoryIsKept(t *testing.T) {
 	h.reconciler.Parts.Source = h
 	h.turn()
 	h.anchors.revision, h.commits["anchors"] = anchorsB, nil
-	h.turn()
-	ready := h.ready()
-	if ready.Reason != ReasonHistoryRewritten || !strings.HasPrefix(ready.Message, "the record, on the branch in spec.writeBack.branch: the history was rewritten: "+anchorsB+" is no descendant of anchors@sha1:aaaa") {
-		t.Errorf("Ready is %+v", ready)
+	refused := func(when string) {
+		t.Helper()
+		h.turn()
+		if ready := h.ready(); ready.Reason != ReasonHistoryRewritten || !strings.HasPrefix(ready.Message, "the record, on the branch in spec.writeBack.branch: the history was rewritten: "+anchorsB+" is no descendant of anchors@sha1:aaaa") {
+			t.Errorf("%s Ready is %+v", when, ready)
+		}
 	}
+	refused("running on")
+	h.restart()
+	refused("after a restart")
+	h.restart()
+	h.edit(func(d *v1alpha1.TrustDomain) { d.Spec.Interval.Duration *= 2; d.Generation++ })
+	refused("after a restart with another spec")
+	h.accept(headB) // of another branch
+	refused("with another branch's head accepted")
 	h.accept(anchorsB)
 	h.turn()
 	if ready := h.ready(); ready.Status != "True" {

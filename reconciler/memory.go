@@ -74,15 +74,16 @@ func (k *known) observedRecord() planner.Record {
 func (k *known) loadedRevision() string { return k.loadedFrom.Revision() }
 
 // settle readies the memory for a turn of domain: what was remembered of another
-// object or another source is dropped.
-func (m *memory) settle(domain *v1alpha1.TrustDomain) {
+// object or another source is dropped, if anything was. It reports whether that is so.
+func (m *memory) settle(domain *v1alpha1.TrustDomain) (anew bool) {
 	m.lineage.follow(domain)
 	branch := recordBranchOf(domain.Spec)
 	if m.uid == domain.UID && equality.Semantic.DeepEqual(m.source, domain.Spec.Source) && m.recordBranch == branch {
-		return
+		return false
 	}
 	m.uid, m.source, m.recordBranch = domain.UID, *domain.Spec.Source.DeepCopy(), branch
 	m.known, m.succeeded = known{}, false
+	return true
 }
 
 // sees remembers the namespaces of what was observed.

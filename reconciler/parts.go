@@ -36,9 +36,11 @@ type Parts struct {
 	// Check looks at a plan and the manifests that it was rendered to;
 	// policies.Check.
 	Check func(plan planner.Plan, manifests []*unstructured.Unstructured) []policies.Violation
-	// Cluster is the hand that writes as a service account; the zero Ref: as the
+	// Cluster is the hand that writes a domain as a service account; the zero Ref: as the
 	// controller itself.
-	Cluster func(account planner.Ref) (Cluster, error)
+	Cluster func(domain, account planner.Ref) (Cluster, error)
+	// Dismiss lets go of the hand of a domain that is gone.
+	Dismiss func(domain planner.Ref)
 }
 
 // Observation is what the cluster holds.
@@ -60,6 +62,11 @@ type Source interface {
 	// commit changes nothing. A file that was changed since base, the snapshot that
 	// the commit was decided on, is not overwritten: the error is then ErrConflict.
 	Push(ctx context.Context, to Branch, base Snapshot, commit Commit) (Snapshot, error)
+	// Forget lets go of all that is kept of a domain's repository, on the disk too; its
+	// snapshots are of no use any more. To forget what is not known is no error.
+	Forget(domain planner.Ref) error
+	// ForgetRecord does so for the record's own branch alone.
+	ForgetRecord(domain planner.Ref) error
 }
 
 // ErrConflict says that somebody else changed a file that was to be pushed.

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/planner"
 )
 
 // soon is how long a turn waits that lost a race, or whose plan is due at once.
@@ -58,6 +59,9 @@ type Options struct {
 	// Concurrent is how many domains have their turns at once; 1 if it is 0. One
 	// domain never has two.
 	Concurrent int
+	// DefaultServiceAccount, of a TrustDomain's own namespace, as which one is written that
+	// names none; empty: as the controller itself.
+	DefaultServiceAccount string
 	// DisableEarlyExit makes every turn a whole one, for tests.
 	DisableEarlyExit bool
 }
@@ -86,7 +90,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 
 // reconcile takes one turn of a domain and reports it.
 func (r *Reconciler) reconcile(ctx context.Context, domain *v1alpha1.TrustDomain, remembered *memory) (ctrl.Result, error) {
-	t := r.begin(domain, remembered)
+	t := r.begin(ctx, domain, remembered)
 	err := t.runInTime(ctx)
 	if ctx.Err() != nil {
 		return ctrl.Result{}, nil // the program is ending; the next one begins anew
@@ -106,20 +110,23 @@ func (r *Reconciler) reconcile(ctx context.Context, domain *v1alpha1.TrustDomain
 		return ctrl.Result{}, err
 	}
 	t.remember(err)
-	r.watchKinds(t.kinds)
+	r.watchKinds(client.ObjectKeyFromObject(domain), t.kinds)
 	return t.next(err), nil
 }
 
 // begin readies a turn. What moved before it begins is its own to see; what moves
 // later is for the next.
-func (r *Reconciler) begin(domain *v1alpha1.TrustDomain, remembered *memory) *turn {
-	remembered.settle(domain)
+func (r *Reconciler) begin(ctx context.Context, domain *v1alpha1.TrustDomain, remembered *memory) *turn {
+	if remembered.settle(domain) && !hasOwnRecord(domain.Spec) {
+		r.release(ctx, domain.Name, r.Parts.Source.ForgetRecord(planner.Ref{Namespace: domain.Namespace, Name: domain.Name}))
+	}
 	t := &turn{Reconciler: r, domain: domain, memory: remembered, now: r.Now()}
 	requestedAt, asked := meta.ReconcileAnnotationValue(domain.Annotations)
 	moved := remembered.moved.Swap(false)
 	t.calm = !r.Options.DisableEarlyExit && !moved && remembered.succeeded &&
 		remembered.generation == domain.Generation && domain.Status.ObservedGeneration == domain.Generation &&
 		(!asked || requestedAt == domain.Status.LastHandledReconcileAt) &&
+		acceptedBy(domain) == domain.Status.LastAcceptedRevision &&
 		t.now.Before(remembered.due)
 	if asked && requestedAt != domain.Status.LastHandledReconcileAt || remembered.generation != domain.Generation {
 		remembered.pushAgain = time.Time{} // somebody may have mended what kept the record from being written
@@ -202,10 +209,21 @@ func (t *turn) patchStatus(ctx context.Context, status v1alpha1.TrustDomainStatu
 	return nil
 }
 
-// forget a domain that is gone. Nothing else is removed from the cluster.
+// release tells the log what could not be released: it is no reason to stop.
+func (r *Reconciler) release(ctx context.Context, domain string, err error) {
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "a copy of a repository that is not needed any more is still there: remove it", "trustdomain", domain)
+	}
+}
+
+// forget a domain that is gone, and let go of what was kept for it. Nothing else is removed
+// from the cluster.
 func (r *Reconciler) forget(ctx context.Context, request ctrl.Request) {
 	r.memories.forget(request.NamespacedName)
 	r.asking.forget(request.NamespacedName)
+	r.drift.forget(request.NamespacedName)
+	r.Parts.Dismiss(planner.Ref(request.NamespacedName))
+	r.release(ctx, request.Name, r.Parts.Source.Forget(planner.Ref(request.NamespacedName)))
 	r.Metrics.forget(request.Namespace, request.Name)
 	gone := &v1alpha1.TrustDomain{ObjectMeta: metav1.ObjectMeta{
 		Namespace: request.Namespace, Name: request.Name,

@@ -229,7 +229,7 @@ func TestARecordBranchThatCannotBePulled(t *testing.T) {
 	w.anchors.pullErr, w.revision = errors.New("no route"), "main@sha1:bbbb"
 	w.plan.Record, w.result.Applied = []planner.RecordedKey{recordedKey(t, "2026")}, []string{"Bundle trust"}
 	w.turn()
-	expectCalls(t, w, "pull", "pull anchors", "pull", "pull anchors", "observe cached", "plan", "render", "check", "try prune=false",
+	expectCalls(t, w, "pull", "pull anchors", "observe cached", "plan", "render", "check", "try prune=false",
 		"observe uncached", "plan", "render", "check", "apply prune=false")
 	if w.domain().Status.LastAttemptedRevision != "main@sha1:bbbb" || !strings.HasSuffix(w.ready().Message, "revision main@sha1:aaaa stays in force") {
 		t.Errorf("the status is %+v", w.domain().Status)

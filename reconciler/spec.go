@@ -130,6 +130,12 @@ func recordBranchOf(spec v1alpha1.TrustDomainSpec) string {
 	return cmp.Or(spec.WriteBack.Branch, spec.Source.Ref.Branch)
 }
 
+// hasOwnRecord reports whether a domain's record is kept on a branch of its own.
+func hasOwnRecord(spec v1alpha1.TrustDomainSpec) bool {
+	branch := recordBranchOf(spec)
+	return branch != "" && branch != spec.Source.Ref.Branch
+}
+
 // authorOf the commits by which the record is written.
 func authorOf(spec v1alpha1.TrustDomainSpec) v1alpha1.CommitAuthor {
 	author := spec.WriteBack.Author

@@ -28,7 +28,7 @@ func statusAfter(t *turn, err error) v1alpha1.TrustDomainStatus {
 	if requestedAt, asked := meta.ReconcileAnnotationValue(t.domain.Annotations); asked {
 		status.LastHandledReconcileAt = requestedAt
 	}
-	status.LastAttemptedRevision = t.memory.lineage.heads[t.domain.Spec.Source.Ref.Branch]
+	t.setLineage(&status)
 	if t.revision != "" {
 		status.Signer = t.signer
 	}
@@ -45,6 +45,17 @@ func statusAfter(t *turn, err error) v1alpha1.TrustDomainStatus {
 	}
 	setConditions(&status, t, err)
 	return status
+}
+
+// setLineage says which heads were read last, and of what, so that they are followed after a
+// restart too.
+func (t *turn) setLineage(status *v1alpha1.TrustDomainStatus) {
+	branch, record := t.domain.Spec.Source.Ref.Branch, recordBranchOf(t.domain.Spec)
+	status.LastAttemptedRevision, status.LastRecordRevision = t.memory.lineage.heads[branch], ""
+	if record != branch {
+		status.LastRecordRevision = t.memory.lineage.heads[record]
+	}
+	status.LastAttemptedSource, status.LastAcceptedRevision = t.memory.lineage.source, t.answered()
 }
 
 // setConditions says where the domain stands, as the table in the package's
@@ -121,11 +132,16 @@ func holding(holds []planner.Hold) string {
 	return fmt.Sprintf("; %d holds: %s", len(holds), list(words(holds)))
 }
 
-// failureMessage is an error, and what stands in spite of it.
+// failureMessage is an error, and what stands in spite of it. Of a server's words those
+// that the status has stay while the new ones differ in their numbers alone.
 func failureMessage(t *turn, err error) string {
 	message := strings.ReplaceAll(err.Error(), "\n", "; ")
 	if t.standing != "" {
-		return fmt.Sprintf("%s; revision %s stays in force", message, t.standing)
+		message = fmt.Sprintf("%s; revision %s stays in force", message, t.standing)
+	}
+	ready := apimeta.FindStatusCondition(t.domain.Status.Conditions, meta.ReadyCondition)
+	if ready != nil && ready.Reason == reasonOf(err) && slices.Contains(wordy, ready.Reason) && alike(ready.Message, cut(message, maxMessage)) {
+		return ready.Message
 	}
 	return message
 }

@@ -30,8 +30,9 @@ type turn struct {
 
 	// revision that was pulled, and its signer; empty if the pull failed.
 	revision, signer string
-	// heads of the branches, if all of them were pulled.
-	heads heads
+	// heads of the branches, if all of them were pulled, and the names of those that were.
+	heads  heads
+	pulled []string
 	// applied is the revision whose target was applied; empty if none was.
 	applied string
 	// standing is the last good revision that stays in force in a failed one's place.
@@ -142,13 +143,28 @@ func (t *turn) keep(ctx context.Context, loaded Loaded) error {
 	return t.apply(ctx, manifests, prune)
 }
 
-// pull brings the heads of the branches. A calm turn tries the credentials of the last
-// pull first, which saves reading the Secrets; not those that say whose commits to
-// trust, for a key may just have been taken away.
+// pull brings the heads of the branches, in half of the turn's time: a server that does not
+// answer shall leave enough to mend drift.
 func (t *turn) pull(ctx context.Context) error {
+	most := timeoutOf(t.domain.Spec) / 2
+	bounded, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	err := t.pullHeads(bounded)
+	if err != nil && errors.Is(bounded.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("%w: the pull took longer than half of spec.timeout, %s: raise it if this happens again", err, most)
+	}
+	return err
+}
+
+// pullHeads brings the heads of the branches. A calm turn tries the credentials of the last
+// pull first, which saves reading the Secrets; not those that say whose commits to
+// trust, for a key may just have been taken away. They are read anew only if others could
+// help.
+func (t *turn) pullHeads(ctx context.Context) error {
 	if remembered := t.memory.credentials; remembered != nil && t.calm && remembered.Verify == nil {
-		if err := t.pullWith(ctx, *remembered); err == nil {
-			return nil
+		err := t.pullWith(ctx, *remembered)
+		if err == nil || ctx.Err() != nil || !slices.Contains(credentialFailures, reasonOf(err)) {
+			return err
 		}
 	}
 	t.memory.credentials = nil
@@ -158,6 +174,9 @@ func (t *turn) pull(ctx context.Context) error {
 	}
 	return t.pullWith(ctx, credentials)
 }
+
+// credentialFailures are the reasons of a pull that other credentials may heal.
+var credentialFailures = []string{ReasonAuthenticationFailed, ReasonTLSFailed, ReasonHostKeyMismatch, ReasonCredentialsInvalid}
 
 func (t *turn) pullWith(ctx context.Context, credentials Credentials) error {
 	source, err := t.pullBranch(ctx, t.sourceBranch(credentials))
@@ -181,6 +200,7 @@ func (t *turn) pullBranch(ctx context.Context, branch Branch) (Snapshot, error) 
 		return nil, t.notPulled(err)
 	}
 	t.memory.lineage.read(snapshot.Revision())
+	t.pulled = append(t.pulled, branch.Name)
 	return snapshot, nil
 }
 

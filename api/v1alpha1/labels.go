@@ -53,7 +53,9 @@ const (
 	AnnotationCertificates = "reanchor.dev/certificates"
 	// AnnotationAcceptRevision is set by a person on a TrustDomain whose branch was
 	// rewritten: the one revision, "main@sha1:<commit>", that may take the place of what
-	// was read before, though its history does not hold it.
+	// was read before, though its history does not hold it. It counts once: what a turn has
+	// answered stands in status.lastAcceptedRevision. To accept the same revision again,
+	// remove the annotation first, and set it anew.
 	AnnotationAcceptRevision = "reanchor.dev/accept-revision"
 	// AnnotationIssuerGeneration is set on a canary: the issuer's generation that
 	// it was sent through.

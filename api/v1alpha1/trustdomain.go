@@ -50,7 +50,7 @@ type TrustDomainSpec struct {
 	// +kubebuilder:default="1m"
 	// +optional
 	RetryInterval *metav1.Duration `json:"retryInterval,omitempty"`
-	// Timeout of one turn.
+	// Timeout of one turn, half of which its pull may take.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern="^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"
 	// +kubebuilder:default="5m"
@@ -70,7 +70,8 @@ type TrustDomainSpec struct {
 	// +optional
 	Prune bool `json:"prune"`
 	// ServiceAccountName of a service account in the TrustDomain's namespace, as which
-	// everything is written to the cluster; the controller's own when absent.
+	// everything is written to the cluster. When absent: the one that the controller's flag
+	// --default-service-account names, or, without that, the controller's own.
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:Pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 	// +optional
@@ -258,6 +259,19 @@ type TrustDomainStatus struct {
 	// LastAttemptedRevision is the revision of the last turn, as in main@sha1:….
 	// +optional
 	LastAttemptedRevision string `json:"lastAttemptedRevision,omitempty"`
+	// LastAttemptedSource is the repository that LastAttemptedRevision and
+	// LastRecordRevision were read from: the SHA-256 of its URL, in lower-case hex. Of
+	// another repository's branches they say nothing.
+	// +optional
+	LastAttemptedSource string `json:"lastAttemptedSource,omitempty"`
+	// LastRecordRevision is the head of spec.writeBack.branch that was read last, where
+	// that is another branch than the source's.
+	// +optional
+	LastRecordRevision string `json:"lastRecordRevision,omitempty"`
+	// LastAcceptedRevision is the value of the annotation reanchor.dev/accept-revision that
+	// a turn has answered: it accepts nothing any more until it is removed or another.
+	// +optional
+	LastAcceptedRevision string `json:"lastAcceptedRevision,omitempty"`
 	// LastAppliedRevision is the last revision whose target was applied.
 	// +optional
 	LastAppliedRevision string `json:"lastAppliedRevision,omitempty"`

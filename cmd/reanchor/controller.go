@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	kubevalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -82,6 +83,7 @@ func (f *controllerFlags) bind(command *cobra.Command) {
 	set.StringVar(&f.storagePath, "storage-path", "", "folder for copies of the repositories (default: reanchor in the system's temporary folder)")
 	set.StringVar(&f.clusterResourceNamespace, "cluster-resource-namespace", applier.DefaultClusterResourceNamespace, "namespace in which cert-manager looks for the Secrets of ClusterIssuers")
 	set.StringVar(&f.watchLabelSelector, "watch-label-selector", "", "turn only the TrustDomains with these labels, 'sharding.fluxcd.io/key=shard1' say (default: all)")
+	set.StringVar(&f.options.DefaultServiceAccount, "default-service-account", "", "service account, in each TrustDomain's own namespace, that one is written as which names none in spec.serviceAccountName (default: the controller's own permissions)")
 	set.IntVar(&f.options.Concurrent, "concurrent", 4, "how many TrustDomains have their turns at once")
 	set.StringVar(&f.metricsAddress, "metrics-addr", ":8080", "address that metrics are served at; 0 serves none")
 	set.StringVar(&f.healthAddress, "health-addr", ":9440", "address that /healthz and /readyz are served at; 0 serves none")
@@ -106,6 +108,9 @@ func (f *controllerFlags) validate() error {
 		return fmt.Errorf("--log-encoding %q: give one of %v", f.log.LogEncoding, encodings)
 	case f.options.Concurrent < 1:
 		return fmt.Errorf("--concurrent %d: give 1 or more", f.options.Concurrent)
+	}
+	if account := f.options.DefaultServiceAccount; account != "" && len(kubevalidation.IsDNS1123Subdomain(account)) > 0 {
+		return fmt.Errorf("--default-service-account %q: give a service account's name alone, without a namespace: each TrustDomain's own counts", account)
 	}
 	if _, _, err := net.SplitHostPort(f.webhookAddress); f.webhookAddress != "" && err != nil {
 		return fmt.Errorf("--webhook-addr %q: give an address and a port, ':9292' say", f.webhookAddress)

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,26 +25,54 @@ type hands struct {
 	clusterResourceNamespace string
 	claims                   applier.Claims
 
-	mu      sync.Mutex
-	writers map[planner.Ref]client.Client
+	mu       sync.Mutex
+	accounts map[planner.Ref]planner.Ref   // that domains are written as
+	writers  map[planner.Ref]client.Client // of those accounts
 }
 
-// as is the hand of a service account; the zero Ref: the controller's own.
-func (h *hands) as(account planner.Ref) (reconciler.Cluster, error) {
-	writer, err := h.writer(account)
+// as is a domain's hand as a service account; the zero Ref: as the controller itself.
+func (h *hands) as(domain, account planner.Ref) (reconciler.Cluster, error) {
+	writer, err := h.writer(domain, account)
 	if err != nil {
 		return nil, err
 	}
 	return hand{applier.Applier{Reader: h.own, Writer: writer, ClusterResourceNamespace: h.clusterResourceNamespace, Claims: &h.claims}}, nil
 }
 
-// writer is the client of an account, made once.
-func (h *hands) writer(account planner.Ref) (client.Client, error) {
+// dismiss a domain that is gone.
+func (h *hands) dismiss(domain planner.Ref) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.assign(domain, planner.Ref{})
+}
+
+// assign an account to a domain; the zero Ref: none. The client of the one that it had before
+// goes if no other domain has it. It needs the mutex.
+func (h *hands) assign(domain, account planner.Ref) {
+	before, had := h.accounts[domain]
+	if had && before == account {
+		return
+	}
+	delete(h.accounts, domain)
+	if had && !slices.Contains(slices.Collect(maps.Values(h.accounts)), before) {
+		delete(h.writers, before)
+	}
+	if account != (planner.Ref{}) {
+		if h.accounts == nil {
+			h.accounts = map[planner.Ref]planner.Ref{}
+		}
+		h.accounts[domain] = account
+	}
+}
+
+// writer is the client of a domain's account, made once for all domains that have it.
+func (h *hands) writer(domain, account planner.Ref) (client.Client, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.assign(domain, account)
 	if account == (planner.Ref{}) {
 		return h.own, nil
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	if known := h.writers[account]; known != nil {
 		return known, nil
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -38,7 +39,7 @@ func TestAccountsAreImpersonated(t *testing.T) {
 	}
 	h := &hands{config: config, own: own}
 	for _, account := range []planner.Ref{{}, {Namespace: "plant", Name: "writer"}, {Namespace: "mill", Name: "writer"}, {Namespace: "plant", Name: "writer"}} {
-		cluster, err := h.as(account)
+		cluster, err := h.as(planner.Ref{Namespace: account.Namespace, Name: "fleet"}, account)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,5 +58,38 @@ func TestAccountsAreImpersonated(t *testing.T) {
 	}
 	if len(h.writers) != 2 || config.Impersonate.UserName != "" {
 		t.Errorf("%d clients for two accounts; the controller's own is %q", len(h.writers), config.Impersonate.UserName)
+	}
+}
+
+// The client of an account goes with the last domain that is written as it.
+func TestAccountsThatNobodyUsesAreLetGo(t *testing.T) {
+	config := &rest.Config{Host: "https://127.0.0.1:1"}
+	own, err := client.New(config, client.Options{Scheme: scheme.Scheme, Mapper: meta.NewDefaultRESTMapper(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hands{config: config, own: own}
+	a, b := planner.Ref{Namespace: "plant", Name: "a"}, planner.Ref{Namespace: "plant", Name: "b"}
+	writer, other := planner.Ref{Namespace: "plant", Name: "writer"}, planner.Ref{Namespace: "plant", Name: "other"}
+	as := func(domain, account planner.Ref, want ...planner.Ref) {
+		t.Helper()
+		if _, err := h.as(domain, account); err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.SortedFunc(maps.Keys(h.writers), planner.Ref.Compare); !slices.Equal(got, want) {
+			t.Errorf("the accounts are %v, want %v", got, want)
+		}
+	}
+	as(a, writer, writer)
+	as(b, writer, writer)
+	as(a, other, other, writer)
+	as(b, planner.Ref{}, other)
+	as(b, other, other)
+	h.dismiss(a)
+	as(b, other, other)
+	h.dismiss(b)
+	h.dismiss(b)
+	if len(h.writers)+len(h.accounts) > 0 {
+		t.Errorf("kept %v of %v", h.writers, h.accounts)
 	}
 }

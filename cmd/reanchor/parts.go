@@ -36,6 +36,7 @@ func parts(mgr ctrl.Manager, flags controllerFlags) reconciler.Parts {
 		CheckFile: policies.CheckFile,
 		Check:     policies.Check,
 		Cluster:   hands.as,
+		Dismiss:   hands.dismiss,
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
@@ -93,6 +94,69 @@ func TestBranchesOfADomain(t *testing.T) {
 	if text, err := fs.ReadFile(base.FS(), "site/README.md"); err != nil || string(text) != "main" {
 		t.Errorf("the source's branch holds %q (%v)", text, err)
 	}
+}
+
+// A domain that is gone leaves nothing on the disk; a record that moved back to the source's
+// branch takes its own copy alone. Both may come back.
+func TestWhatIsForgottenLeavesTheDisk(t *testing.T) {
+	domain := planner.Ref{Namespace: "plant", Name: "fleet"}
+	documents := reconciler.Branch{Domain: domain, URL: newBare(t), Name: "main"}
+	record, other := documents, documents
+	record.Name, record.Record = "anchors", true
+	other.Domain.Name = "fleet-2"
+	s := &source{folder: t.TempDir()}
+	left := func(want ...string) {
+		t.Helper()
+		entries, err := os.ReadDir(filepath.Join(s.folder, "plant"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, entry := range entries {
+			got = append(got, entry.Name())
+		}
+		if !slices.Equal(got, want) || len(s.copies) != len(want) {
+			t.Errorf("%q are left, and %d copies; want %q", got, len(s.copies), want)
+		}
+	}
+	for range 2 {
+		pull(t, s, documents)
+		pull(t, s, record)
+		pull(t, s, other)
+		left("fleet", "fleet-2", "fleet@record")
+		if err := s.ForgetRecord(domain); err != nil {
+			t.Fatal(err)
+		}
+		left("fleet", "fleet-2")
+		pull(t, s, record)
+		if err := errors.Join(s.Forget(domain), s.Forget(domain)); err != nil {
+			t.Fatal(err)
+		}
+		left("fleet-2")
+	}
+}
+
+// A copy that takes long to open holds up no other, and whoever waits for it does so within
+// the turn's time.
+func TestASlowCopyHoldsUpNoOther(t *testing.T) {
+	slow := reconciler.Branch{Domain: planner.Ref{Namespace: "plant", Name: "slow"}, URL: newBare(t), Name: "main"}
+	other := slow
+	other.Domain.Name = "other"
+	s := &source{folder: t.TempDir()}
+	opening, err := s.enter(t.Context(), s.copyOf(slow.Domain, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pull(t, s, other)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Pull(ctx, slow, reconciler.After{}); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "TrustDomain plant/slow") {
+		t.Errorf("after the turn's time: %v", err)
+	}
+	opening.gone = true // as if it had been removed, and not opened
+	delete(s.copies, s.copyOf(slow.Domain, false))
+	opening.leave()
+	pull(t, s, slow)
 }
 
 // The reconciler tells a conflict from a failure.
