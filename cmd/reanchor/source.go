@@ -94,6 +94,7 @@ func (s *source) Push(ctx context.Context, to reconciler.Branch, base reconciler
 // are others than before.
 func (s *source) open(ctx context.Context, branch reconciler.Branch) (*gitsource.Repository, error) {
 	folder, remote := s.copyOf(branch.Domain, branch.Record), remoteOf(branch)
+	remote.Storage = s.folder // that no file:// URL leads to other copies
 	p, err := s.enter(ctx, folder)
 	if err != nil {
 		return nil, fmt.Errorf("wait for the copy of branch %s of TrustDomain %s: %w", branch.Name, branch.Domain, err)
