@@ -588,3 +588,22 @@ func TestLeafOfAForeignIssuerIsNotAskedForAgainAtOnce(t *testing.T) {
 		t.Error("it is never asked for again")
 	}
 }
+
+// An authority that goes wholly keeps its last key while a copy cannot be read.
+func TestUnreadableCopyHoldsTheLastKey(t *testing.T) {
+	s := settled()
+	s.commit("2025 Retired")
+	s.desired.Bindings, s.observed.Issuers, s.observed.Leaves = nil, nil, nil
+	s.observed.Bundles[0].Anchors = nil
+	for i := range s.observed.Copies {
+		s.observed.Copies[i].Anchors = nil
+	}
+	if plan := s.next(); !slices.ContainsFunc(plan.Rollovers[0].Holds, func(h planner.Hold) bool { return h.Gate == "removal" }) {
+		t.Fatalf("nothing is in the way, and the key does not go: %v", tell(plan, s.now))
+	}
+	s.observed.Copies[0].Problem = "not PEM"
+	plan := s.next()
+	if !slices.ContainsFunc(plan.Rollovers[0].Holds, func(h planner.Hold) bool { return h.Subject == "ConfigMap lab/fleet-trust" }) || len(targets(plan)) == 0 {
+		t.Errorf("the key goes though nobody knows what a copy holds: %v", tell(plan, s.now))
+	}
+}

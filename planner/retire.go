@@ -174,6 +174,7 @@ func (c *course) drainHolds(k *key) []Hold {
 	if k.seen.Issued && !k.known() {
 		holds = append(holds, c.notIssued(k))
 	}
+	holds = append(holds, c.unreadableHolds()...)
 	rests := c.restsWithout(k)
 	for _, leaf := range c.neighbours() {
 		if why := c.needs(leaf, k, rests); why != "" {
@@ -185,6 +186,18 @@ func (c *course) drainHolds(k *key) []Hold {
 	}
 	if c.to != nil {
 		holds = append(holds, c.freshProofHolds()...)
+	}
+	return holds
+}
+
+// unreadableHolds name the copies that are there and cannot be read: nobody knows what they
+// hold. An authority that stays has asked for that when it distributed its key.
+func (c *course) unreadableHolds() []Hold {
+	var holds []Hold
+	for _, bundleCopy := range c.turn.observed.Copies {
+		if c.to == nil && c.distributes(bundleCopy.Bundle) && bundleCopy.Problem != "" && !bundleCopy.Missing && !c.turn.abandoned(bundleCopy) {
+			holds = append(holds, Hold{Gate: "anchors", Subject: bundleCopy.subject(), Why: bundleCopy.Problem})
+		}
 	}
 	return holds
 }
