@@ -85,9 +85,11 @@ func (t *turn) distrustCopies() {
 		if bundle.Via != v1alpha1.ViaConfigMap {
 			continue
 		}
-		bundle.Anchors = slices.DeleteFunc(slices.Clone(bundle.Anchors), func(anchor pki.Certificate) bool {
+		found := bundle.Anchors
+		bundle.Anchors = slices.DeleteFunc(slices.Clone(found), func(anchor pki.Certificate) bool {
 			return !t.vouched.Has(anchor) && !(t.inMostCopies(bundle.Name, anchor) && t.mayBeNeeded(bundle, anchor))
 		})
+		t.distrusted[bundle.Name] = found.Minus(bundle.Anchors)
 		bundle.Certificates = bundle.Certificates.Common(bundle.Anchors)
 		t.observed.Bundles[i] = bundle
 	}
@@ -142,14 +144,10 @@ func (t *turn) gatherVouched() {
 // further are the certificates that Git lists in a bundle beside its authorities' keys.
 func (t *turn) further(name string) pki.Anchors {
 	var listed []pki.Certificate
-	for _, bundle := range t.desired.Bundles {
-		if bundle.Metadata.Name != name {
-			continue
-		}
-		for _, text := range bundle.Spec.Certificates {
-			if certificates, err := pki.ParsePEM([]byte(text)); err == nil {
-				listed = append(listed, certificates...)
-			}
+	bundle, _ := t.declared(name)
+	for _, text := range bundle.Spec.Certificates {
+		if certificates, err := pki.ParsePEM([]byte(text)); err == nil {
+			listed = append(listed, certificates...)
 		}
 	}
 	return pki.NewAnchors(listed...)
@@ -158,7 +156,7 @@ func (t *turn) further(name string) pki.Anchors {
 // leaving are the certificates that Git listed in a bundle and lists no more, that are no
 // key's, and that no leaf which is seen needs.
 func (t *turn) leaving(standing Bundle) pki.Anchors {
-	if !t.declares(standing.Name) {
+	if _, declared := t.declared(standing.Name); !declared {
 		return nil
 	}
 	return slices.DeleteFunc(standing.Certificates.Minus(t.further(standing.Name)), func(anchor pki.Certificate) bool {
@@ -179,19 +177,24 @@ func (t *turn) needing(standing Bundle, anchor pki.Certificate) (Leaf, bool) {
 	return t.observed.Leaves[found], true
 }
 
-func (t *turn) declares(bundle string) bool {
-	return slices.ContainsFunc(t.desired.Bundles, func(b v1alpha1.TrustBundle) bool { return b.Metadata.Name == bundle })
+// declared is the bundle as Git declares it.
+func (t *turn) declared(name string) (v1alpha1.TrustBundle, bool) {
+	found := slices.IndexFunc(t.desired.Bundles, func(b v1alpha1.TrustBundle) bool { return b.Metadata.Name == name })
+	if found < 0 {
+		return v1alpha1.TrustBundle{}, false
+	}
+	return t.desired.Bundles[found], true
 }
 
 // planBundles says which anchors each bundle shall hold, and where.
 func (t *turn) planBundles() {
 	for _, name := range t.allBundles() {
-		declared := slices.IndexFunc(t.desired.Bundles, func(b v1alpha1.TrustBundle) bool { return b.Metadata.Name == name })
-		if declared < 0 {
+		declared, is := t.declared(name)
+		if !is {
 			t.planUndeclared(name)
 			continue
 		}
-		t.planBundle(t.desired.Bundles[declared])
+		t.planBundle(declared)
 	}
 }
 
@@ -213,12 +216,31 @@ func (t *turn) planBundle(bundle v1alpha1.TrustBundle) {
 	if target.Via == v1alpha1.ViaConfigMap {
 		target.Namespaces = t.namespacesOf(name)
 	}
+	if stands && len(target.Anchors) == 0 && !target.UseDefaultCAs {
+		t.keepLast(standing, &target)
+	}
 	if len(standing.Anchors.Minus(target.Anchors)) > 0 || standing.UseDefaultCAs && !target.UseDefaultCAs {
 		t.plan.Decisive = true
 	}
 	if len(target.Anchors) > 0 || target.UseDefaultCAs {
 		t.plan.Target.Bundles = append(t.plan.Target.Bundles, target)
 	}
+}
+
+// keepLast keeps the copies of a bundle that nothing vouches for any more while somebody
+// mounts one: without an anchor they would be deleted, and whoever starts then does not find
+// his. They stay where they are and spread no further.
+func (t *turn) keepLast(standing Bundle, target *TargetBundle) {
+	user := slices.IndexFunc(t.observed.Workloads, func(w Workload) bool { return slices.Contains(bundleNames(w), standing.Name) })
+	kept := slices.DeleteFunc(t.distrusted[standing.Name], func(anchor pki.Certificate) bool { return !t.inMostCopies(standing.Name, anchor) })
+	if user < 0 || len(kept) == 0 {
+		return
+	}
+	target.Anchors = kept
+	target.Namespaces = slices.DeleteFunc(target.Namespaces, func(namespace string) bool {
+		return !slices.ContainsFunc(t.copiesAt[Ref{Namespace: namespace, Name: standing.Name}], func(c Copy) bool { return c.Anchors.Equal(kept) })
+	})
+	t.holdBundle(standing.Name, fmt.Sprintf("no key that Git lists is there yet, and %s mounts it: its copies keep what they hold until one is", t.observed.Workloads[user]))
 }
 
 // holdTarget keeps what stands where Git has changed who writes the copies, or where they

@@ -49,7 +49,9 @@ type key struct {
 	given *given
 	// madeHere reports that Git gives a key that was made here.
 	madeHere bool
-	seen     Key
+	// wasBehind reports that an issuer of ours was given the key's spec.
+	wasBehind bool
+	seen      Key
 	// under are the key pairs of other authorities that stand under this one.
 	under []Key
 	// recorded is what Git remembers of it; zero if it does not.
@@ -226,7 +228,7 @@ func (c *course) gatherKeys() {
 		}
 	}
 	for _, name := range c.keysBehind() {
-		pair(name)
+		pair(name).wasBehind = true
 	}
 	for _, k := range byName {
 		c.joinGiven(k)

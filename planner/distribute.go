@@ -166,16 +166,14 @@ func (c *course) leftBehind(k *key) []Hold {
 
 // isWrittenElsewhere reports whether trust-manager has no part in a bundle of the authority's.
 func (c *course) isWrittenElsewhere(name string) bool {
-	return slices.ContainsFunc(c.bundles, func(b v1alpha1.TrustBundle) bool {
-		return b.Metadata.Name == name && via(b.Spec.Via) != v1alpha1.ViaBundle
-	})
+	declared, _ := c.turn.declared(name)
+	return c.distributes(name) && via(declared.Spec.Via) != v1alpha1.ViaBundle
 }
 
 // isObserved reports whether somebody else writes the copies of a bundle.
 func (t *turn) isObserved(name string) bool {
-	return slices.ContainsFunc(t.desired.Bundles, func(b v1alpha1.TrustBundle) bool {
-		return b.Metadata.Name == name && b.Spec.Via == v1alpha1.ViaObserved
-	})
+	declared, _ := t.declared(name)
+	return declared.Spec.Via == v1alpha1.ViaObserved
 }
 
 // secretLook is how long a Secret that is to change is left before it is looked at again:

@@ -107,7 +107,7 @@ func (c *course) joinGiven(k *key) {
 		k.given, k.madeHere = nil, true
 	case k.given != nil:
 		k.seen.Authority, k.seen.Name, k.seen.Certificate = c.ref, k.name, k.given.certificate
-	case (k.fromElsewhere() || slices.Contains(c.keysBehind(), k.name)) && !k.known() && !k.seen.HasCertificate:
+	case (k.fromElsewhere() || k.wasBehind) && !k.known() && !k.seen.HasCertificate:
 		k.seen.Certificate = k.recorded
 	}
 }

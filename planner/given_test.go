@@ -543,6 +543,12 @@ func TestNothingIsTakenAway(t *testing.T) {
 			s.observed.Bundles[0].Anchors = anchorsOf(key2025, further)
 			s.observed.Copies[0].Anchors = anchorsOf(key2025, further)
 		}, "bundle fleet-trust 2025"},
+		"a certificate that no key is any more, in all copies, and no other is there yet": {settled(), func(s *site) {
+			s.distribute(further)
+			own(s)
+			s.commit("2026 Signing")
+			s.observed.Keys, s.observed.Leaves = nil, nil
+		}, "bundle fleet-trust needed"},
 		"somebody else is to write it in the middle": {reissued(), func(s *site) {
 			s.desired.Bundles[0].Spec.Via = v1alpha1.ViaObserved
 		}, "bundle fleet-trust 2025 2026"},
@@ -553,6 +559,20 @@ func TestNothingIsTakenAway(t *testing.T) {
 				t.Errorf("planned %q, not %q", got, c.want)
 			}
 		})
+	}
+}
+
+// What one copy alone holds, and nothing vouches for, stays in its namespace.
+func TestLastAnchorDoesNotSpread(t *testing.T) {
+	s := settled()
+	s.distribute(newRoot("needed", "Another Needed Site"))
+	s.desired.Bundles[0].Spec.Via, s.observed.Bundles[0].Via = v1alpha1.ViaConfigMap, v1alpha1.ViaConfigMap
+	s.commit("2026 Signing")
+	s.observed.Keys, s.observed.Leaves = nil, nil
+	s.observed.Copies[1].Missing, s.observed.Copies[1].Anchors = true, nil
+	bundles := s.next().Target.Bundles
+	if len(bundles) != 1 || !slices.Equal(bundles[0].Namespaces, []string{s.observed.Copies[0].Namespace}) {
+		t.Errorf("planned %+v", bundles)
 	}
 }
 

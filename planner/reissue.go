@@ -123,14 +123,14 @@ func (c *course) askOutside(k *key, leaf Leaf, hold Hold, action *Action) (Hold,
 	}
 	gate := c.strangeGate(k)
 	again := c.turn.memory.was[gate].Add(strangeLeafRetry)
-	if _, asked := c.turn.memory.held[gate]; !asked || c.turn.memory.remembers(gate) && !c.turn.now.Before(again) && !c.strangerAsked {
+	switch {
+	case c.strangerAsked:
+		hold.Why += "; waits for another that came back signed by a stranger"
+		return hold, nil
+	case !c.turn.memory.remembers(gate) || !c.turn.now.Before(again):
 		c.turn.memory.begin(gate)
 		c.strangerAsked = true
 		return hold, action
-	}
-	if c.strangerAsked {
-		hold.Why += "; waits for another that came back signed by a stranger"
-		return hold, nil
 	}
 	c.turn.lookAt(again)
 	hold.Alarm = true

@@ -34,6 +34,8 @@ type turn struct {
 	mounted  map[Ref]Workload
 	// vouched are the certificates of all keys that are known, and those that bundles list.
 	vouched pki.Anchors
+	// distrusted are the anchors, by bundle, that its copies hold and that nothing vouches for.
+	distrusted map[string]pki.Anchors
 	// presented are the CA certificates that leaves bring with them.
 	presented pki.Anchors
 	// restarting holds by its lane who is being restarted, or is planned to be.
@@ -48,6 +50,7 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 		memory:     newMemory(observed.Since, now),
 		anchors:    map[string]pki.Anchors{},
 		restarting: map[string][]string{},
+		distrusted: map[string]pki.Anchors{},
 	}
 	t.indexCopies()
 	t.gatherPresented()

@@ -16,12 +16,12 @@ import (
 // CacheOptions are those of the manager's cache: TrustDomains that the selector
 // picks (nil: all), and pods and ConfigMaps without what no turn reads. Whose ConfigMap is
 // a bundle's copy only Git knows, by its name, so all of them are watched.
-func CacheOptions(domains labels.Selector) (cache.Options, error) {
+func CacheOptions(domains labels.Selector) cache.Options {
 	return cache.Options{ByObject: map[client.Object]cache.ByObject{
 		&v1alpha1.TrustDomain{}: {Label: domains},
 		&corev1.ConfigMap{}:     {Transform: trimConfigMap},
 		&corev1.Pod{}:           {Transform: trimPod},
-	}}, nil
+	}}
 }
 
 // ClientOptions are those of the manager's client. Secrets are never read through

@@ -10,6 +10,8 @@ import (
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/kustomize/kyaml/openapi"
+
+	"github.com/reanchor/reanchor/renderer/hostile"
 )
 
 // repository is a tree of files written as a txtar archive.
@@ -64,28 +66,4 @@ func wantText(t *testing.T, got string, parts ...string) {
 	}
 }
 
-const fleet = `
--- kustomization.yaml --
-resources: [pki.yaml]
--- pki.yaml --
-apiVersion: reanchor.dev/v1alpha1
-kind: Authority
-metadata: {name: fleet-root, namespace: cert-manager}
-spec:
-  subject: {commonName: Fleet Root}
-  keys:
-  - {name: "2025", state: Trusted}
-  - {name: "2026", state: Signing}
----
-apiVersion: reanchor.dev/v1alpha1
-kind: IssuerBinding
-metadata: {name: fleet}
-spec: {scope: Cluster, authority: fleet-root}
----
-apiVersion: reanchor.dev/v1alpha1
-kind: TrustBundle
-metadata: {name: fleet-trust}
-spec:
-  authorities: [fleet-root]
-  target: {configMap: {key: ca.crt}}
-`
+const fleet = hostile.Fleet

@@ -155,14 +155,10 @@ func newManager(config *rest.Config, flags controllerFlags) (ctrl.Manager, error
 	if err := applier.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("build the scheme: %w", err)
 	}
-	cached, err := reconciler.CacheOptions(domains)
-	if err != nil {
-		return nil, fmt.Errorf("choose what is cached: %w", err)
-	}
 	duration, deadline, retry := leaseDuration, renewDeadline, retryPeriod
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
-		Cache:                         cached,
+		Cache:                         reconciler.CacheOptions(domains),
 		Client:                        reconciler.ClientOptions(),
 		Metrics:                       server.Options{BindAddress: flags.metricsAddress},
 		HealthProbeBindAddress:        flags.healthAddress,

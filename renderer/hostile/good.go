@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// fleet is a root with two keys, an issuer that is bound to it, and a bundle.
-const fleet = `
+// Fleet is a root with two keys, an issuer that is bound to it, and a bundle, as a txtar
+// archive.
+const Fleet = `
 -- kustomization.yaml --
 resources: [pki.yaml]
 -- pki.yaml --

@@ -104,7 +104,7 @@ func files(archive string) fstest.MapFS {
 
 // with is the good fleet, with files added or replaced.
 func with(archive string) fstest.MapFS {
-	tree := files(fleet)
+	tree := files(Fleet)
 	maps.Copy(tree, files(archive))
 	return tree
 }
