@@ -190,7 +190,11 @@ func (d *description) judgeLeaves(a *authority) {
 		if len(strays) > named {
 			more = fmt.Sprintf(" and %d more", len(strays)-named)
 		}
-		a.leave("have them issued anew (cmctl renew), and import again",
+		do := "have them issued anew (cmctl renew), and import again"
+		if a.spec != "" {
+			do = "leave it as it is, if such an issuer signs with whichever of its CAs it likes; else have them issued anew (cmctl renew), and import again"
+		}
+		a.leave(do,
 			"%d of the %d leaves of its issuers chain to another key than %s: %s%s", len(strays), all, a.certificate, strings.Join(strays[:min(named, len(strays))], ", "), more)
 	}
 }
@@ -217,13 +221,23 @@ func (d *description) judgeNeighbours(a *authority) {
 		switch {
 		case other == a || other.certificate.IsZero() || a.certificate.IsZero():
 		case other.certificate.Equal(a.certificate):
-			if other.left == nil {
+			if other.left == nil && d.isBefore(other, a) {
 				a.leave("point its issuers at the other one, or delete them once nobody refers to them", "its certificate %s is also that of %s: a key is taken over once", a.certificate, other.subject())
 			}
 		case string(other.certificate.X509().RawSubject) == string(a.certificate.X509().RawSubject):
 			a.leave("move the leaves of one of the two, delete its issuers, and import again", "its subject %q is also that of %s, and verifiers find a signer by its subject", a.certificate.Subject(), other.subject())
 		}
 	}
+}
+
+// isBefore reports whether the first of two places of one key is the better: where
+// ClusterIssuers find it, or else the first by name.
+func (d *description) isBefore(a, b *authority) bool {
+	everywhere := d.seen.ClusterResourceNamespace
+	if (a.namespace == everywhere) != (b.namespace == everywhere) {
+		return a.namespace == everywhere
+	}
+	return slices.Index(d.authorities, a) < slices.Index(d.authorities, b)
 }
 
 // findParents puts intermediates under the CAs that signed them. One that is not among the
@@ -242,7 +256,7 @@ func (d *description) findParents() {
 		}
 		signer := signerAmong(a.certificate, slices.Concat(d.certificatesOfKeys(), d.cas))
 		if signer.IsZero() {
-			a.leave("put its root into the bundle or the ConfigMap that its clients verify with and import again, or give the root in Git by hand: see keep-the-root-offline.md",
+			a.leave("put its root into the bundle or the ConfigMap that its clients verify with and import again, or give the root in Git by hand: see docs/how-to/keep-the-root-offline.md",
 				"it is an intermediate, signed by %q, whose certificate is nowhere in the cluster", a.certificate.X509().Issuer)
 			continue
 		}

@@ -63,7 +63,7 @@ func (d *description) adoptBundle(object *unstructured.Unstructured, bundle plan
 	d.addBundle(v1alpha1.TrustBundle{Metadata: toAdopt(bundle.Name, ""), Spec: spec})
 	note := ""
 	if n := len(spec.Certificates); n > 0 {
-		note = fmt.Sprintf("%s of it belong to no Authority, and are listed as certificates", counted(n, "anchor", "anchors"))
+		note = counted(n, "anchor of it is no Authority's, and stands under certificates", "anchors of it are no Authority's, and stand under certificates")
 	}
 	d.take("Bundle "+object.GetName(), "TrustBundle "+bundle.Name, note)
 }

@@ -41,6 +41,7 @@ func Describe(seen Seen) (Repository, []Left) {
 	d.findParents()
 	d.nameAll()
 	d.leftAuthorities()
+	d.leftUnused()
 	d.describeAuthorities()
 	d.describeBundles()
 	d.describeConfigMaps()

@@ -110,6 +110,7 @@ var clusters = map[string]func(w *world){
 		w.clusterIssuer("copied", "{ca: {secretName: copied}}")
 		w.issuer("plant", "copied", "{ca: {secretName: copied}}")
 		w.issue("plant", "of-the-copy", certificateIssuer("copied"), copied, copied.leaf(w, "of-the-copy"))
+		w.ca("unused", selfSigned, newCA(w, "Unused", nil))
 		w.ca("twice", selfSigned, newCA(w, "Twice", nil))
 		w.ca("twice-too", selfSigned, newCA(w, "Twice too", nil), func(c *certmanagerv1.Certificate) { c.Spec.SecretName = "twice" })
 		w.clusterIssuer("twice", "{ca: {secretName: twice}}")

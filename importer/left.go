@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/planner"
 )
 
 // Left is something that is not taken over.
@@ -56,6 +57,23 @@ func (d *description) leftAuthorities() {
 			if by.String() != a.left.Object {
 				d.leave(Left{Object: by.String(), Why: "it signs with the key of " + a.left.Object + ", which is not taken over", Do: "see there"})
 			}
+		}
+	}
+}
+
+// leftUnused names the CAs that cert-manager makes and that no issuer signs with.
+func (d *description) leftUnused() {
+	known := map[planner.Ref]bool{}
+	for _, a := range d.authorities {
+		for _, maker := range a.makers {
+			known[planner.Ref{Namespace: maker.Namespace, Name: maker.Name}] = true
+		}
+	}
+	for i := range d.seen.Certificates {
+		certificate := &d.seen.Certificates[i]
+		ref := planner.Ref{Namespace: certificate.Namespace, Name: certificate.Name}
+		if certificate.Spec.IsCA && !known[ref] {
+			d.leave(Left{Object: "Certificate " + ref.String(), Why: "no issuer signs with its Secret", Do: "nothing, if only its certificate is needed; else make an issuer that does, and import again"})
 		}
 	}
 }
