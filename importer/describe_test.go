@@ -314,6 +314,22 @@ func marshal(t *testing.T, desired planner.Desired) string {
 	return string(sorted)
 }
 
+// TestHowToShowsWhatIsWritten: the page shows the files of the cluster "fleet".
+func TestHowToShowsWhatIsWritten(t *testing.T) {
+	page, err := os.ReadFile("../docs/how-to/import-a-cluster.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	fleet(w)
+	repository, _ := Describe(w.seen)
+	for _, file := range repository.Files {
+		if file.Path != FileReport && !bytes.Contains(page, file.Content) {
+			t.Errorf("the page does not show\n%s", file.Content)
+		}
+	}
+}
+
 // TestOrderDoesNotMatter: a cluster that is listed in another order is described alike.
 func TestOrderDoesNotMatter(t *testing.T) {
 	for name, make := range clusters {
