@@ -10,10 +10,11 @@ func (r Repository) report(left []Left) []byte {
 	var page strings.Builder
 	page.WriteString("# What was imported\n\n" +
 		"Written by `reanchor import`, for whoever reviews this repository. Nothing in the cluster was\n" +
-		"changed. Once it is merged and a TrustDomain names it, the first turn puts labels and an\n" +
-		"annotation on the issuers and Bundles below, sends canary CertificateRequests through the\n" +
-		"issuers, and writes nothing else: no certificate is issued anew. What was taken over is never\n" +
-		"deleted by reanchor: a document that leaves the repository takes the labels with it.\n")
+		"changed. Once it is merged and a TrustDomain names it, the first turn puts labels and\n" +
+		"annotations on the issuers and Bundles that are taken over, sends canary CertificateRequests\n" +
+		"through the issuers, and writes nothing else to the cluster: no certificate is issued anew.\n" +
+		"What was taken over is never deleted by reanchor: a document that leaves the repository takes\n" +
+		"the labels with it.\n")
 	section(&page, "Taken over", "Nothing.", "| In the cluster | Here |\n| --- | --- |\n", r.Taken, func(t Taken) string {
 		return fmt.Sprintf("| %s | %s |\n", cell(t.Object), cell(t.As))
 	})
