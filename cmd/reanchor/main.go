@@ -55,6 +55,6 @@ from what the cluster really holds, and takes it.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(newController(), newImport(), newValidate(), newVersion())
+	root.AddCommand(newController(), newImport(), newValidate(), newVersion(), newCompromise())
 	return root
 }
