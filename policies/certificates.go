@@ -147,7 +147,7 @@ func describe(certificate pki.Certificate) Certificate {
 		NotBefore: parsed.NotBefore, NotAfter: parsed.NotAfter,
 		IsCA: certificate.IsCA(), SelfSigned: certificate.SelfSigned(), MaxPathLen: length,
 		KeyAlgorithm: public.algorithm, KeySize: int64(public.size), SignatureAlgorithm: parsed.SignatureAlgorithm.String(),
-		DNSNames: parsed.DNSNames, IPAddresses: texts(parsed.IPAddresses), URIs: texts(parsed.URIs, (*url.URL).String),
+		DNSNames: parsed.DNSNames, IPAddresses: texts(parsed.IPAddresses), URIs: texts(parsed.URIs),
 		EmailAddresses: parsed.EmailAddresses,
 	}
 }
@@ -171,7 +171,7 @@ func readRequest(text string) (Request, error) {
 	return Request{
 		Subject: nameOf(parsed.Subject), KeyAlgorithm: public.algorithm, KeySize: int64(public.size),
 		SignatureAlgorithm: parsed.SignatureAlgorithm.String(), DNSNames: parsed.DNSNames,
-		IPAddresses: texts(parsed.IPAddresses), URIs: texts(parsed.URIs, (*url.URL).String),
+		IPAddresses: texts(parsed.IPAddresses), URIs: texts(parsed.URIs),
 		EmailAddresses: parsed.EmailAddresses,
 	}, nil
 }
