@@ -174,7 +174,7 @@ func (r Rules) check(s *scene) []Violation {
 	things, violations := s.things()
 	variables := map[string]any{variableNow: instant(s.Now), variablePlan: s.plan}
 	for _, rule := range r.rules {
-		violations = append(violations, rule.check(things, variables)...)
+		violations = append(violations, rule.check(things, variables, maxRuleCost)...)
 	}
 	return violations
 }
@@ -218,9 +218,9 @@ func contentOf(value any) any {
 	return content
 }
 
-// check holds all things of a rule's kinds against it, as long as that does not cost too
-// much.
-func (r rule) check(things map[schema.GroupKind][]thing, variables map[string]any) []Violation {
+// check holds all things of a rule's kinds against it, as long as that costs no more than a
+// budget.
+func (r rule) check(things map[schema.GroupKind][]thing, variables map[string]any, budget uint64) []Violation {
 	var violations []Violation
 	var spent uint64
 	for _, kind := range r.kinds {
@@ -228,9 +228,9 @@ func (r rule) check(things map[schema.GroupKind][]thing, variables map[string]an
 			variables[variableObject] = thing.content
 			violation, cost := r.judge(thing.subject, variables)
 			violations = append(violations, violation...)
-			if spent += cost; spent > maxPolicyCost {
+			if spent += cost; spent > budget {
 				return append(violations, r.broken(v1alpha1.KindPolicy+" "+r.policy, fmt.Sprintf(
-					"%s costs more than %d in all, and not everything was looked at", r.field, uint64(maxPolicyCost))))
+					"%s costs more than %d in all, and not everything was looked at: make it simpler, or match fewer kinds", r.field, budget)))
 			}
 		}
 	}

@@ -24,9 +24,9 @@ const (
 	// maxEstimate is how costly an expression may be at worst, by what can be told before it
 	// is run: see assumedSize.
 	maxEstimate = 10_000_000
-	// maxCost of one run, and maxPolicyCost of all runs of a policy in one check.
-	maxCost       = 1_000_000
-	maxPolicyCost = 100_000_000
+	// maxCost of one run, and maxRuleCost of all runs of a validation in one check.
+	maxCost     = 1_000_000
+	maxRuleCost = 10_000_000
 	// assumedSize is how long the lists and texts of an object are taken to be when the
 	// cost of an expression is estimated.
 	assumedSize = 200

@@ -29,7 +29,7 @@ func (r Rules) CheckRequest(id, request string, group v1alpha1.DeviceGroup, now 
 	things := map[schema.GroupKind][]thing{requestKind: {{subject, read}}}
 	variables := map[string]any{variableNow: instant(now), variableGroup: contentOf(group)}
 	for _, rule := range r.rules {
-		violations = append(violations, rule.check(things, variables)...)
+		violations = append(violations, rule.check(things, variables, maxRuleCost)...)
 	}
 	violations = exempted(violations, r.policies, now)
 	slices.SortFunc(violations, compare)

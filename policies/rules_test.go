@@ -176,13 +176,15 @@ func TestBuiltInRules(t *testing.T) {
 			want{"deny Authority pki/root: the certificate of the key old has an RSA key of 1024 bits, and 2048 is the least that is safe"},
 		},
 		"an anchor that stands": {
-			RuleWeakKey, Input{Plan: planner.Plan{Target: planner.Target{Bundles: []planner.TargetBundle{{
+			RuleWeakKey,
+			Input{Plan: planner.Plan{Target: planner.Target{Bundles: []planner.TargetBundle{{
 				Name: "trust", Anchors: pki.NewAnchors(issue("Weak", nil, must(ecdsa.GenerateKey(elliptic.P224(), rand.Reader)), nil).Certificate),
 			}}}}},
 			want{"warn Bundle trust: the anchor Weak … has an ECDSA key on the curve P-224, and P-256 is the least that is safe"},
 		},
 		"a weaker successor": {
-			RuleWeakKey, Input{
+			RuleWeakKey,
+			Input{
 				Documents: []v1alpha1.Object{authority("root", func(a *v1alpha1.Authority) {
 					a.Spec.PrivateKey = v1alpha1.PrivateKey{Algorithm: v1alpha1.ECDSA, Size: 256}
 					a.Spec.Keys = keys("2025 Trusted", "2026 Signing")
@@ -218,13 +220,15 @@ func TestBuiltInRules(t *testing.T) {
 			want{"warn Authority pki/root: the key old lives 400000h, and a CA should live 262980h (30 years) at most"},
 		},
 		"devices that outlive their CA": {
-			RuleCAOutlivesLeaves, Input{Plan: thePlan(), Documents: []v1alpha1.Object{group(func(s *v1alpha1.DeviceGroupSpec) {
+			RuleCAOutlivesLeaves,
+			Input{Plan: thePlan(), Documents: []v1alpha1.Object{group(func(s *v1alpha1.DeviceGroupSpec) {
 				s.Certificate.Duration = &metav1.Duration{Duration: 8761 * time.Hour}
 			})}},
 			want{"deny DeviceGroup sensors: asks for 8761h, and the CA key 2025 of pki/root that signs it lives 8760h"},
 		},
 		"an old key that ends within the rollover": {
-			RuleOverlapTooShort, Input{
+			RuleOverlapTooShort,
+			Input{
 				Documents: []v1alpha1.Object{authority("root", func(a *v1alpha1.Authority) {
 					a.Spec.Keys = keys("2025 Trusted", "2026 Signing")
 					a.Spec.Rollover.WaitForOffline = &metav1.Duration{Duration: time.Hour}
@@ -258,7 +262,8 @@ func TestBuiltInRules(t *testing.T) {
 			want{"deny Authority pki/deeper: is the CA number 2 below the key 2025 of root, whose certificate allows 1 (path length): everyone refuses what it signs"},
 		},
 		"names outside the constraints": {
-			RuleNameConstraint, Input{
+			RuleNameConstraint,
+			Input{
 				Plan: planner.Plan{Target: signed()},
 				Documents: []v1alpha1.Object{
 					authority("root", func(a *v1alpha1.Authority) { a.Spec.Keys = []v1alpha1.AuthorityKey{given("2025", narrow)} }),
@@ -283,7 +288,8 @@ func TestBuiltInRules(t *testing.T) {
 			},
 		},
 		"constraints further up": {
-			RuleNameConstraint, Input{
+			RuleNameConstraint,
+			Input{
 				Plan: planner.Plan{Target: planner.Target{Issuers: []planner.TargetIssuer{{Ref: planner.Ref{Name: "fleet"}, Authority: planner.Ref{Namespace: "pki", Name: "issuing"}, Key: "a.2025"}}}},
 				Documents: []v1alpha1.Object{
 					authority("root", func(a *v1alpha1.Authority) { a.Spec.Keys = []v1alpha1.AuthorityKey{given("2025", narrow)} }),
@@ -320,7 +326,8 @@ func TestBuiltInRules(t *testing.T) {
 		},
 
 		"wildcards": {
-			RuleWildcardName, Input{
+			RuleWildcardName,
+			Input{
 				Manifests: []*unstructured.Unstructured{asks(map[string]any{"dnsNames": []any{"*.plant.example", "plant.example"}})},
 				Documents: []v1alpha1.Object{group(func(s *v1alpha1.DeviceGroupSpec) { s.Certificate.DNSNames = []string{"*.{{ .ID }}.example"} })},
 			},
@@ -336,7 +343,8 @@ func TestBuiltInRules(t *testing.T) {
 			want{`deny DeviceGroup sensors: gives every device the name "sensors.example", so that each passes for all others`},
 		},
 		"names outside the team's domains": {
-			RuleForeignName, Input{
+			RuleForeignName,
+			Input{
 				Manifests: []*unstructured.Unstructured{asks(map[string]any{"dnsNames": []any{"broker", "broker.plant.svc", "*.Plant.example", "plant.example.", "evilplant.example"}})},
 				Documents: []v1alpha1.Object{
 					policy("a", v1alpha1.PolicySpec{Domains: []string{"svc"}}), policy("b", v1alpha1.PolicySpec{Domains: []string{"plant.example", "svc"}}),
@@ -358,7 +366,8 @@ func TestBuiltInRules(t *testing.T) {
 		},
 
 		"a key in use that goes": {
-			RuleAuthorityInUse, Input{Observed: standing},
+			RuleAuthorityInUse,
+			Input{Observed: standing},
 			want{"deny Authority pki/root: the plan takes the key 2025 away, and the Certificate plant/broker, which it signed, lives until 2031-06-01T00:00:00Z"},
 		},
 		"a key in use that stays":   {RuleAuthorityInUse, Input{Observed: standing, Plan: planner.Plan{Target: planner.Target{Keys: []planner.TargetKey{{Authority: theRoot, Name: "2025"}}}}}, nil},
@@ -369,18 +378,21 @@ func TestBuiltInRules(t *testing.T) {
 		"a fifth of the devices":    {RuleMassDeletion, Input{Devices: Devices{100, 20}}, nil},
 		"one device of two":         {RuleMassDeletion, Input{Devices: Devices{2, 1}}, nil},
 		"over a fifth of them": {
-			RuleMassDeletion, Input{Devices: Devices{100, 21}},
+			RuleMassDeletion,
+			Input{Devices: Devices{100, 21}},
 			want{"deny Devices: 21 of 100 devices would go at once, and 20% may"},
 		},
 		"a retired name": {
-			RuleKeyNameReused, Input{
+			RuleKeyNameReused,
+			Input{
 				Documents: []v1alpha1.Object{authority("root", nil)},
 				Observed:  recorded(planner.RecordedKey{Authority: "root", Name: "2025", Certificate: root.Certificate, Retired: true}),
 			},
 			want{"deny Authority pki/root: the key 2025 was retired (Root 2025 …): its name is used up"},
 		},
 		"another key under a name": {
-			RuleKeyNameReused, Input{
+			RuleKeyNameReused,
+			Input{
 				Documents: []v1alpha1.Object{authority("root", func(a *v1alpha1.Authority) { a.Spec.Keys = []v1alpha1.AuthorityKey{given("2025", flat)} })},
 				Observed:  recorded(planner.RecordedKey{Authority: "root", Name: "2025", Certificate: root.Certificate}),
 			},
@@ -394,14 +406,16 @@ func TestBuiltInRules(t *testing.T) {
 			want{"deny Authority pki/root: is in production and rolls over without soak"},
 		},
 		"by its namespace's": {
-			RuleNoSoak, Input{
+			RuleNoSoak,
+			Input{
 				Documents: []v1alpha1.Object{authority("root", func(a *v1alpha1.Authority) { a.Spec.Rollover.Skew = &metav1.Duration{} })},
 				Manifests: []*unstructured.Unstructured{labelled(v1alpha1.LabelEnvironment, "production", object("v1", "Namespace", "", "pki", map[string]any{}))},
 			},
 			want{"deny Authority pki/root: is in production and rolls over without skew"},
 		},
 		"by the TrustDomain's": {
-			RuleNoSoak, Input{Production: true, Documents: []v1alpha1.Object{soakless(func(*v1alpha1.Authority) {})}},
+			RuleNoSoak,
+			Input{Production: true, Documents: []v1alpha1.Object{soakless(func(*v1alpha1.Authority) {})}},
 			want{"deny Authority pki/root: is in production and rolls over without soak"},
 		},
 		"no soak in staging": {
@@ -492,9 +506,17 @@ func TestStrengths(t *testing.T) {
 		key
 		want int
 	}{
-		{key{"RSA", 1024}, 80}, {key{"RSA", 2048}, 112}, {key{"RSA", 3072}, 128}, {key{"RSA", 4096}, 128}, {key{"RSA", 8192}, 192},
-		{key{"ECDSA", 224}, 112}, {key{"ECDSA", 256}, 128}, {key{"ECDSA", 384}, 192}, {key{"ECDSA", 521}, 256},
-		{keyOf(ed25519.PublicKey{}), 128}, {keyOf(struct{}{}), 0},
+		{key{"RSA", 1024}, 80},
+		{key{"RSA", 2048}, 112},
+		{key{"RSA", 3072}, 128},
+		{key{"RSA", 4096}, 128},
+		{key{"RSA", 8192}, 192},
+		{key{"ECDSA", 224}, 112},
+		{key{"ECDSA", 256}, 128},
+		{key{"ECDSA", 384}, 192},
+		{key{"ECDSA", 521}, 256},
+		{keyOf(ed25519.PublicKey{}), 128},
+		{keyOf(struct{}{}), 0},
 	} {
 		if got := test.strength(); got != test.want {
 			t.Errorf("%s has %d bits of security, want %d", test.key, got, test.want)
@@ -511,7 +533,11 @@ func TestRulesAreDocumented(t *testing.T) {
 			t.Errorf("%+v stands twice or says nothing", rule)
 		}
 		seen[rule.Name] = true
-		if !strings.Contains(doc, fmt.Sprintf("//	%-23s ", rule.Name)) {
+		mark := ""
+		if !rule.Exemptable {
+			mark = " *"
+		}
+		if !strings.Contains(doc, fmt.Sprintf("//	%-23s ", rule.Name+mark)) {
 			t.Errorf("the package's comment does not tell of %s", rule.Name)
 		}
 	}
