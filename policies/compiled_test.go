@@ -306,3 +306,48 @@ func FuzzCompile(f *testing.F) {
 		}
 	})
 }
+
+// What is nested beyond reason is refused, and what is long is not.
+func TestDeepExpressions(t *testing.T) {
+	const n = 3000
+	for name, test := range map[string]struct{ expression, want string }{
+		"brackets": {strings.Repeat("(", n) + "1" + strings.Repeat(")", n) + " == 1", "expression recursion limit exceeded: 250"},
+		"lists":    {strings.Repeat("[", n) + strings.Repeat("]", n) + " == []", "expression recursion limit exceeded: 250"},
+		"nots":     {strings.Repeat("!", n) + "true", ""},
+		"sums":     {strings.Repeat("1+", n) + "1 == 1", "max recursion depth exceeded"},
+		"fields":   {"object" + strings.Repeat(".a", n) + " == 1", "max recursion depth exceeded"},
+		"open":     {strings.Repeat("{1:", n), "expression recursion limit exceeded: 250"},
+		"loops":    {strings.Repeat("[1].all(x, ", n/4) + "true" + strings.Repeat(")", n/4), "expression recursion limit exceeded: 250"},
+	} {
+		var got string
+		for _, problem := range Problems([]v1alpha1.Policy{*ruleOf("Certificate", test.expression)}) {
+			got += problem.Message
+		}
+		if got != test.want {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+// What a function makes is bounded before it is made.
+func TestTextsAreBounded(t *testing.T) {
+	bundle := object("v1", "ConfigMap", "pki", "big", map[string]any{"data": map[string]any{"x": strings.Repeat("a", 1<<18), "n": int64(1 << 40), "m": []any{int64(1)}, "l": slices.Repeat([]any{"b"}, 1<<10)}})
+	for expression, want := range map[string]string{
+		"object.data.x.replace('a', object.data.x) != ''":                         "replace: would make more than 1048576 bytes",
+		"object.data.l.join(object.data.x) != ''":                                 "join: would make more than 1048576 bytes",
+		"lists.range(object.data.n) != []":                                        "may cost more than 10000000",
+		"[1].join('') == ''":                                                      "",
+		"object.data.x.find('[') == ''":                                           "find: error parsing regexp",
+		"' Abc '.trim().lowerAscii() == 'abc' && 'a'.upperAscii() == 'A'":         "holds",
+		"'a.b'.split('.').join('-') == 'a-b' && 'a1'.find('[0-9]') == '1'":        "holds",
+		"'aXb'.replace('X', '') == 'ab' && 'abc'.indexOf('c') == 2":               "holds",
+		"object.data.m.join(',') == ''":                                           "join: item 0 is no text",
+		"cel.bind(a, object.data.x + object.data.x, a + a + a + a + a + a) != ''": "holds",
+	} {
+		own := ruleOf("ConfigMap", expression)
+		got := append(inShort(of(Check(Input{Manifests: []*unstructured.Unstructured{bundle}, Documents: []v1alpha1.Object{own}, Now: today}), "own", RulePolicy)), "holds")
+		if !strings.Contains(got[0], want) {
+			t.Errorf("%s: got %q, want %q", expression, got[0], want)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package policies
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,8 @@ const (
 	// assumedSize is how long the lists and texts of an object are taken to be when the
 	// cost of an expression is estimated.
 	assumedSize = 200
+	// maxRange is the longest list that lists.range makes.
+	maxRange = 10_000
 	// parseCost of a certificate or a CSR, beside its length.
 	parseCost = 1_000
 )
@@ -76,8 +79,9 @@ func newEnvironment(variables ...cel.EnvOption) (environment, error) {
 		cel.ASTValidators(
 			cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals(), cel.ValidateHomogeneousAggregateLiterals(),
 		),
-		ext.Strings(ext.StringsVersion(2)), ext.Lists(ext.ListsVersion(3)), ext.Sets(), ext.Network(),
-		ext.Regex(), ext.TwoVarComprehensions(), ext.Bindings(), ext.Encoders(),
+		ext.Lists(ext.ListsVersion(3), ext.ListsMaxRangeSize(maxRange)), ext.Sets(), ext.Network(),
+		ext.TwoVarComprehensions(), ext.Bindings(), ext.Encoders(),
+		textFunctions(),
 		ext.NativeTypes(certificateGoType, requestGoType, ext.ParseStructTags(true)),
 		certificateFunctions(),
 	}, variables...)...)
@@ -139,26 +143,35 @@ func (costs) EstimateSize(checker.AstNode) *checker.SizeEstimate {
 
 // EstimateCallCost of this package's functions.
 func (costs) EstimateCallCost(function, _ string, _ *checker.AstNode, _ []checker.AstNode) *checker.CallEstimate {
-	if !parses(function) {
+	estimate := &checker.CallEstimate{ResultSize: &checker.SizeEstimate{Max: assumedSize}}
+	switch {
+	case slices.Contains(parsing, function):
+		estimate.CostEstimate = checker.CostEstimate{Min: parseCost, Max: parseCost + assumedSize}
+	case slices.Contains(texting, function):
+		estimate.CostEstimate = checker.CostEstimate{Min: 1, Max: assumedSize}
+	default:
 		return nil
 	}
-	const most = parseCost + assumedSize
-	return &checker.CallEstimate{CostEstimate: checker.CostEstimate{Min: parseCost, Max: most}, ResultSize: &checker.SizeEstimate{Max: assumedSize}}
+	return estimate
 }
 
 // CallCost of this package's functions.
-func (costs) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
-	if !parses(function) || len(args) != 1 {
+func (costs) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
+	cost := textCost(args, result)
+	switch {
+	case slices.Contains(parsing, function):
+		cost += parseCost
+	case !slices.Contains(texting, function):
 		return nil
 	}
-	text, _ := args[0].Value().(string)
-	cost := parseCost + uint64(len(text))/10
 	return &cost
 }
 
-func parses(function string) bool {
-	return function == functionCertificate || function == functionCertificates || function == functionRequest
-}
+// The functions of this package, by what they do.
+var (
+	parsing = []string{functionCertificate, functionCertificates, functionRequest}
+	texting = []string{"lowerAscii", "upperAscii", "trim", "split", "replace", "indexOf", "find", "join"}
+)
 
 // told runs a program, and tells its cost. Its error fits on a line.
 func told(program cel.Program, variables map[string]any) (ref.Val, uint64, error) {

@@ -37,8 +37,18 @@ func exempts(exemption v1alpha1.Exemption, violation Violation, now time.Time) b
 
 func excused(violation Violation, policy *v1alpha1.Policy, exemption v1alpha1.Exemption) Violation {
 	violation.Severity = Warn
-	violation.Mend = fmt.Sprintf("exempt until %s by Policy %s: %s", exemption.Until, policy.Metadata.Name, exemption.Reason)
+	violation.Mend = fmt.Sprintf("exempt until %s by Policy %s: %s", untilOf(exemption), policy.Metadata.Name, exemption.Reason)
 	return violation
+}
+
+// untilOf is the day on which an exemption ends, as people write it: YAML may have made an
+// instant of it.
+func untilOf(exemption v1alpha1.Exemption) string {
+	end, err := exemption.End()
+	if err != nil || !end.Equal(end.UTC().Truncate(24*time.Hour)) {
+		return exemption.Until
+	}
+	return end.UTC().Format(time.DateOnly)
 }
 
 // glob reports whether a text is like a pattern, in which * stands for any characters.
@@ -70,7 +80,7 @@ func ended(s *scene) []Violation {
 			if end, err := exemption.End(); err == nil && !s.Now.Before(end) {
 				violations = append(violations, Violation{
 					Rule: RulePolicy, Severity: Warn, Subject: named(policy),
-					Message: fmt.Sprintf("the exemption of %s from %s ended on %s", exemption.Subject, exemption.Rule, exemption.Until),
+					Message: fmt.Sprintf("the exemption of %s from %s ended on %s", exemption.Subject, exemption.Rule, untilOf(exemption)),
 					Mend:    "take it out, or give it another end if its reason still holds",
 				})
 			}

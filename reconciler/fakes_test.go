@@ -80,16 +80,17 @@ type world struct {
 	secrets    map[string]bool // files that CheckFile refuses
 	violations []policies.Violation
 	// judged is what was last held against the rules.
-	judged   policies.Input
-	applyErr error
-	trialErr error
-	result   Result
-	options  ApplyOptions
-	applied  [][]*unstructured.Unstructured // in order of the calls
-	started  []planner.Action               // by the calls of Act
-	acted    []planner.Action
-	actErr   error
-	warnings []string
+	judged    policies.Input
+	documents []v1alpha1.Object
+	applyErr  error
+	trialErr  error
+	result    Result
+	options   ApplyOptions
+	applied   [][]*unstructured.Unstructured // in order of the calls
+	started   []planner.Action               // by the calls of Act
+	acted     []planner.Action
+	actErr    error
+	warnings  []string
 }
 
 // push is one call of Push.
@@ -264,7 +265,7 @@ func (w *world) load(_ fs.FS, folder string, record planner.Record) (Loaded, err
 
 func (w *world) Warnings() []string { return w.warnings }
 
-func (w *world) Documents() []v1alpha1.Object { return nil }
+func (w *world) Documents() []v1alpha1.Object { return w.documents }
 func (w *world) Desired() planner.Desired     { return planner.Desired{} }
 
 func (w *world) observe(_ context.Context, reader client.Reader, _ planner.Ref, _ planner.Desired, since []planner.Gate) (Observation, error) {
