@@ -52,15 +52,28 @@ func (s *scene) standingKeys() (kept, lost []planner.Key) {
 
 // mayGo reports whether a key may go with those who hang on it.
 func (s *scene) mayGo(k planner.Key) bool {
-	name, _ := v1alpha1.SplitKey(k.Name)
-	authority := s.authority(k.Authority.Name)
 	ending := time.Minute // as the planner closes a key
-	if authority != nil {
-		ending = max(ending, rolloverTime(v1alpha1.Rollover{Skew: authority.Spec.Rollover.Skew}))
+	authority := s.authority(k.Authority.Name)
+	if authority == nil {
+		return !s.Now.Before(k.Certificate.NotAfter().Add(-ending))
 	}
-	return !s.Now.Before(k.Certificate.NotAfter().Add(-ending)) || authority != nil && slices.ContainsFunc(authority.Spec.Keys, func(key v1alpha1.AuthorityKey) bool {
-		return key.Name == name && key.State == v1alpha1.KeyCompromised
-	})
+	ending = max(ending, rolloverTime(v1alpha1.Rollover{Skew: authority.Spec.Rollover.Skew}))
+	return !s.Now.Before(k.Certificate.NotAfter().Add(-ending)) || s.compromised(authority, k.Name)
+}
+
+// compromised reports whether a key pair, or one above it that its name tells of, is to go
+// without waiting: "a.2025" is the key a under the 2025 of its parent.
+func (s *scene) compromised(authority *v1alpha1.Authority, pair string) bool {
+	for _, above := range append([]*v1alpha1.Authority{authority}, s.above(authority)...) {
+		var name string
+		name, pair = v1alpha1.SplitKey(pair)
+		if slices.ContainsFunc(above.Spec.Keys, func(key v1alpha1.AuthorityKey) bool {
+			return key.Name == name && key.State == v1alpha1.KeyCompromised
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // hangsOn finds a leaf that a key signed, that no key signed that stays, and that has not

@@ -1,6 +1,7 @@
 package policies_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -67,25 +68,35 @@ func TestGuardsLetThePlannerWork(t *testing.T) {
 		[]v1alpha1.AuthorityKey{key("2025", v1alpha1.KeyRetired), key("2026", v1alpha1.KeySigning)},
 		[]v1alpha1.AuthorityKey{key("a", v1alpha1.KeyRetired), key("b", v1alpha1.KeySigning)},
 	)
-	for seed := range uint64(6) {
-		w := simulation.New(seed, before, users())
-		w.KeepRecord()
-		w.Disorder = seed > 0
-		retired := false
-		for turn := range 1500 {
-			if turn == 100 {
-				w.Desired = after
-			}
-			judge(t, w)
-			w.Turn()
-			if retired = turn > 100 && len(w.Observe().Keys) == 2; retired {
-				break
-			}
-		}
-		if !retired {
-			t.Fatalf("seed %d: the old keys are not retired", seed)
+	emergency := rolling(
+		[]v1alpha1.AuthorityKey{key("2025", v1alpha1.KeyCompromised), key("2026", v1alpha1.KeySigning)},
+		[]v1alpha1.AuthorityKey{key("a", v1alpha1.KeySigning)},
+	)
+	for name, goal := range map[string]planner.Desired{"a rollover": after, "an emergency": emergency} {
+		for seed := range uint64(5) {
+			t.Run(fmt.Sprintf("%s/%d", name, seed), func(t *testing.T) { roll(t, seed, before, goal) })
 		}
 	}
+}
+
+// roll goes from one end state to another, and ends when the old keys are gone.
+func roll(t *testing.T, seed uint64, before, goal planner.Desired) {
+	t.Helper()
+	const begins, ends = 100, 1500
+	w := simulation.New(seed, before, users())
+	w.KeepRecord()
+	w.Disorder = seed > 0
+	for turn := range ends {
+		if turn == begins {
+			w.Desired = goal
+		}
+		judge(t, w)
+		w.Turn()
+		if turn > begins && len(w.Observe().Keys) == 2 {
+			return
+		}
+	}
+	t.Fatal("the old keys are not gone")
 }
 
 // judge holds what the planner would do now against the rules about what stands.
