@@ -209,8 +209,8 @@ func TestRunWritesSchemasAndReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	written, err := filepath.Glob(filepath.Join(folder, "*"))
-	if err != nil || len(written) != len(kinds)+2 {
-		t.Errorf("wrote %q (%v), want a schema for each kind and two pages", written, err)
+	if err != nil || len(written) != len(kinds)+3 {
+		t.Errorf("wrote %q (%v), want a schema for each kind and three pages", written, err)
 	}
 	if err := run(t.TempDir(), folder, crd, folder); err == nil {
 		t.Error("a folder without sources is no error")
