@@ -57,7 +57,7 @@ func (s *scene) mayGo(k planner.Key) bool {
 	if authority == nil {
 		return !s.Now.Before(k.Certificate.NotAfter().Add(-ending))
 	}
-	ending = max(ending, rolloverTime(v1alpha1.Rollover{Skew: authority.Spec.Rollover.Skew}))
+	ending = max(ending, durationIn(authority.Spec.Rollover.Skew))
 	return !s.Now.Before(k.Certificate.NotAfter().Add(-ending)) || s.compromised(authority, k.Name)
 }
 

@@ -204,7 +204,7 @@ func shortOverlaps(s *scene) []Violation {
 		if usedKeys(authority) < 2 {
 			continue
 		}
-		need := rolloverTime(authority.Spec.Rollover)
+		need := s.rolloverTime(authority.Spec.Rollover)
 		for _, ca := range s.certificatesOf(authority.Metadata.Name) {
 			left := ca.certificate.NotAfter().Sub(s.Now)
 			if name, _ := v1alpha1.SplitKey(ca.key); name == signingKey(authority) || left >= need || left <= 0 {
@@ -221,15 +221,22 @@ func shortOverlaps(s *scene) []Violation {
 	return violations
 }
 
-// rolloverTime is how long a rollover takes at least, by what Git says of it.
-func rolloverTime(rollover v1alpha1.Rollover) time.Duration {
-	var need time.Duration
-	for _, part := range []*metav1.Duration{rollover.Skew, rollover.Soak, rollover.WaitForOffline} {
-		if part != nil {
-			need += part.Duration
-		}
+// rolloverTime is how long a rollover takes at least, by what Git says of it: with devices to
+// wait for, until the last of those that are offline is given up.
+func (s *scene) rolloverTime(rollover v1alpha1.Rollover) time.Duration {
+	need := durationIn(rollover.Skew) + durationIn(rollover.Soak)
+	if rollover.Confirm == v1alpha1.ConfirmDevices && len(s.groups) > 0 {
+		need += durationIn(rollover.WaitForOffline)
 	}
 	return need
+}
+
+// durationIn is a field that may be left out.
+func durationIn(field *metav1.Duration) time.Duration {
+	if field == nil {
+		return 0
+	}
+	return field.Duration
 }
 
 // usedKeys counts the keys that Git does not give up.

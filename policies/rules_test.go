@@ -232,7 +232,8 @@ func TestBuiltInRules(t *testing.T) {
 				Documents: []v1alpha1.Object{authority("root", func(a *v1alpha1.Authority) {
 					a.Spec.Keys = keys("2025 Trusted", "2026 Signing")
 					a.Spec.Rollover.WaitForOffline = &metav1.Duration{Duration: time.Hour}
-				})},
+					a.Spec.Rollover.Confirm = v1alpha1.ConfirmDevices
+				}), group(func(*v1alpha1.DeviceGroupSpec) {})},
 				Observed: recorded(planner.RecordedKey{Authority: "root", Name: "2025", Certificate: issue("R", nil, p256(), func(c *x509.Certificate) { c.NotAfter = today.Add(74 * time.Minute) }).Certificate}),
 			},
 			want{"warn Authority pki/root: the key 2025 ends at 2026-06-01T01:14:00Z, in 1h14m0s, and a rollover takes 1h15m0s at least"},
