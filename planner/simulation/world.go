@@ -3,6 +3,7 @@ package simulation
 import (
 	"cmp"
 	"crypto/x509"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -42,6 +43,10 @@ type World struct {
 	Disorder bool
 	// Recreate lets the owners of bare Pods make them anew now and then.
 	Recreate bool
+	// Prompt lets everyone react at once and in order, and no time pass by itself: it is
+	// for [World.SleepUntil] to jump. Nothing is told in the log, and people do nothing
+	// until [World.LetPeopleAct].
+	Prompt bool
 
 	// Quirk, if set, changes what CA certificates are made like.
 	Quirk func(*x509.Certificate)
@@ -62,8 +67,10 @@ type World struct {
 	internal   map[planner.Ref]*internalIssuer
 	issuers    map[planner.Ref]*issuer
 	record     map[string]planner.RecordedKey // by path; nil: there is none
-	bundles    map[string]planner.Bundle
-	copies     map[copyID]*bundleCopy
+	// recordProblem says why the record could not be written last.
+	recordProblem string
+	bundles       map[string]planner.Bundle
+	copies        map[copyID]*bundleCopy
 	// seen are the anchors of each bundle as trust-manager last saw it.
 	seen map[string]pki.Anchors
 	// foreign are the Secrets that somebody else made, and outside the external issuers by
@@ -81,27 +88,54 @@ type World struct {
 	seenLately []planner.Observed
 	log        []string
 	violations []Violation
-	// verified remembers the verdict on a chain and a set of anchors.
-	verified map[verdictID]error
+	// written are the writes of the last turn.
+	written []Written
+	proofs
+	// places are the copies that each bundle has, where they were observed; else it has
+	// one in each of the namespaces.
+	places map[string][]copyID
+	// loose are the bundles without trust-manager as they were written last, but for their
+	// anchors.
+	loose map[string]planner.Bundle
+	// secretLeaves are the leaves by their Secrets; nil: not gathered yet.
+	secretLeaves map[planner.Ref]*leaf
 }
 
-// verdictID is a leaf and the anchors that it was verified against.
-type verdictID struct{ leaf, anchors pki.Fingerprint }
-
-type copyID struct{ bundle, namespace string }
+// copyID names a bundle's ConfigMap, or Secret, in one namespace.
+type copyID struct {
+	bundle, namespace string
+	secret            bool
+}
 
 // bundleCopy is a namespace's ConfigMap, who writes it, and when it last changed.
 type bundleCopy struct {
 	via      v1alpha1.BundleVia
 	anchors  pki.Anchors
+	digest   pki.Fingerprint
 	changed  time.Time
-	revision int
+	revision string
+	// problem of a copy that cannot be read; unselected: it lies where no selector picks.
+	problem    string
+	unselected bool
 }
 
 // writeCopy writes a copy that is not trust-manager's.
 func (w *World) writeCopy(id copyID, via v1alpha1.BundleVia, anchors pki.Anchors) {
 	w.revisions++
-	w.copies[id] = &bundleCopy{via: via, anchors: anchors, changed: w.Now, revision: w.revisions}
+	unselected := w.copies[id] != nil && w.copies[id].unselected
+	w.copies[id] = &bundleCopy{via: via, anchors: anchors, digest: anchors.SHA256(), changed: w.Now, revision: fmt.Sprint(w.revisions), unselected: unselected}
+}
+
+// placesOf are the copies that a bundle has, or is to have.
+func (w *World) placesOf(bundle string) []copyID {
+	if places, observed := w.places[bundle]; observed {
+		return places
+	}
+	var places []copyID
+	for _, namespace := range w.namespaces {
+		places = append(places, copyID{bundle: bundle, namespace: namespace})
+	}
+	return places
 }
 
 // New makes a world in which nothing has been issued yet.
@@ -122,7 +156,8 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		foreign:    map[planner.Ref]bool{},
 		outside:    map[string]*caSecret{},
 		leaves:     map[planner.Ref]*leaf{},
-		verified:   map[verdictID]error{},
+		loose:      map[string]planner.Bundle{},
+		proofs:     proofs{verdicts: map[verdictID]verdict{}},
 		leafLife:   cmp.Or(users.LeafLife, leafLife),
 	}
 	for _, declared := range users.Leaves {
@@ -143,6 +178,10 @@ func (w *World) KeepRecord() {
 
 // neighbours lets everyone but reanchor do some of what they have to do.
 func (w *World) neighbours() {
+	if w.Prompt {
+		w.react()
+		return
+	}
 	w.issueCAs()
 	w.issueLeaves()
 	w.answerCanaries()
@@ -163,7 +202,17 @@ func sortedKeys[V any](m map[planner.Ref]V) []planner.Ref {
 }
 
 func (w *World) sortedCopies() []copyID {
-	return slices.SortedFunc(maps.Keys(w.copies), func(a, b copyID) int {
-		return cmp.Or(cmp.Compare(a.bundle, b.bundle), cmp.Compare(a.namespace, b.namespace))
-	})
+	return slices.SortedFunc(maps.Keys(w.copies), copyID.compare)
+}
+
+func (id copyID) compare(other copyID) int {
+	return cmp.Or(cmp.Compare(id.bundle, other.bundle), cmp.Compare(id.namespace, other.namespace), cmp.Compare(id.String(), other.String()))
+}
+
+// String is "ConfigMap namespace/bundle", or "Secret namespace/bundle".
+func (id copyID) String() string {
+	if id.secret {
+		return "Secret " + id.namespace + "/" + id.bundle
+	}
+	return "ConfigMap " + id.namespace + "/" + id.bundle
 }

@@ -1,0 +1,204 @@
+package simulation
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/reanchor/reanchor/pki"
+	"github.com/reanchor/reanchor/planner"
+)
+
+// Proof counts what was verified: pairs of a chain that somebody presents and of anchors
+// that somebody verifies with.
+type Proof struct {
+	// Pairs in a state, at most.
+	Pairs int
+	// States that were looked at, and the pairs of all of them together.
+	States, Verified int
+}
+
+// Proof is what was verified so far.
+func (w *World) Proof() Proof { return w.count }
+
+// ForgetProof begins to count anew.
+func (w *World) ForgetProof() { w.count = Proof{} }
+
+// proofs remember what was verified.
+type proofs struct {
+	count    Proof
+	verdicts map[verdictID]verdict
+}
+
+// verdictID is a leaf and the anchors that it was verified against.
+type verdictID struct{ leaf, anchors pki.Fingerprint }
+
+// verdict holds until a certificate of the chain or of the anchors ends.
+type verdict struct {
+	err   error
+	until time.Time
+}
+
+// verify is pki.Verify, remembered. Nobody presents a leaf that has ended: cert-manager
+// renews it before.
+func (w *World) verify(chain []pki.Certificate, anchors pki.Anchors) error {
+	if w.Now.After(chain[0].NotAfter()) {
+		return nil
+	}
+	id := verdictID{leaf: chain[0].Fingerprint(), anchors: digest(anchors)}
+	known, is := w.verdicts[id]
+	if !is || w.Now.After(known.until) {
+		known = verdict{err: pki.Verify(chain, anchors, w.Now), until: w.firstEnd(chain, anchors)}
+		w.verdicts[id] = known
+	}
+	return known.err
+}
+
+// firstEnd is when the first of the certificates ends that have not.
+func (w *World) firstEnd(chain []pki.Certificate, anchors pki.Anchors) time.Time {
+	first := chain[0].NotAfter()
+	for _, certificate := range slices.Concat(chain, []pki.Certificate(anchors)) {
+		if ends := certificate.NotAfter(); ends.Before(first) && !w.Now.After(ends) {
+			first = ends
+		}
+	}
+	return first
+}
+
+// digest tells sets of anchors apart.
+func digest(anchors pki.Anchors) (id pki.Fingerprint) {
+	hash := sha256.New()
+	for _, anchor := range anchors {
+		fingerprint := anchor.Fingerprint()
+		hash.Write(fingerprint[:])
+	}
+	hash.Sum(id[:0])
+	return id
+}
+
+// verifiers are those who verify with the same anchors.
+type verifiers struct {
+	anchors pki.Anchors
+	who     []fmt.Stringer
+}
+
+// verifiersWith gathers who verifies with a bundle by the anchors that they hold.
+func (w *World) verifiersWith(bundle string) []*verifiers {
+	var groups []*verifiers
+	byAnchors := map[pki.Fingerprint]*verifiers{}
+	w.eachVerifier(bundle, func(who fmt.Stringer, anchors pki.Anchors) {
+		id := digest(anchors)
+		if byAnchors[id] == nil {
+			byAnchors[id] = &verifiers{anchors: anchors}
+			groups = append(groups, byAnchors[id])
+		}
+		byAnchors[id].who = append(byAnchors[id].who, who)
+	})
+	return groups
+}
+
+// checkPairs asks of every presenter and every verifier of the same authority
+// whether the one is accepted by the other, at this moment.
+func (w *World) checkPairs() {
+	pairs := 0
+	for _, bundle := range w.inventory.Bundles {
+		groups := w.verifiersWith(bundle.Metadata.Name)
+		if len(groups) == 0 {
+			continue
+		}
+		w.eachPresenter(bundle.Metadata.Name, func(presenter fmt.Stringer, chain []pki.Certificate) {
+			for _, group := range groups {
+				pairs += len(group.who)
+				if err := w.verify(chain, group.anchors); err != nil {
+					w.violate(PairwiseSafety, "%s refuses %s: %v", group.who[0], presenter, err)
+				}
+			}
+		})
+	}
+	w.checkOwnPairs()
+	w.count.States++
+	w.count.Pairs = max(w.count.Pairs, pairs)
+	w.count.Verified += pairs
+}
+
+// checkOwnPairs asks the same of those who verify with a leaf Secret's ca.crt.
+func (w *World) checkOwnPairs() {
+	for _, workload := range w.workloads {
+		for _, p := range workload.pods {
+			for name, anchors := range p.own {
+				l := w.leafOf(workload.Ref.Namespace, name)
+				w.eachLeafOf(w.familyOf(l), func(presenter fmt.Stringer, chain []pki.Certificate) {
+					if err := w.verify(chain, anchors); err != nil {
+						w.violate(OwnCAIsNoBundle, "pod %d of %s, with the ca.crt of %s, refuses %s: %v", p.ordinal, workload, name, presenter, err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// running names one pod of a workload.
+type running struct {
+	workload *workload
+	pod      *pod
+}
+
+func (r running) String() string { return fmt.Sprintf("pod %d of %s", r.pod.ordinal, r.workload) }
+
+// stored names what a leaf's Secret holds.
+type stored struct{ leaf *leaf }
+
+func (s stored) String() string { return "Certificate " + s.leaf.ref.String() }
+
+func (w *World) eachVerifier(bundle string, visit func(who fmt.Stringer, anchors pki.Anchors)) {
+	for _, workload := range w.workloads {
+		for _, p := range workload.pods {
+			if anchors, verifies := p.anchors[bundle]; verifies {
+				visit(running{workload, p}, anchors)
+			}
+		}
+	}
+}
+
+// eachPresenter visits everything that verifiers of a bundle may be shown: what
+// running pods loaded, and what pods that start would load.
+func (w *World) eachPresenter(bundle string, visit func(who fmt.Stringer, chain []pki.Certificate)) {
+	for _, declared := range w.inventory.Bundles {
+		if declared.Metadata.Name != bundle {
+			continue
+		}
+		for _, authority := range w.inventory.Authorities {
+			if slices.Contains(declared.Spec.Authorities, authority.Metadata.Name) {
+				w.eachLeafOf(planner.AuthorityRef(authority), visit)
+			}
+		}
+	}
+}
+
+// eachLeafOf visits the leaves of a root's whole family, in their Secrets and in pods.
+func (w *World) eachLeafOf(root planner.Ref, visit func(who fmt.Stringer, chain []pki.Certificate)) {
+	for _, ref := range sortedKeys(w.leaves) {
+		if l := w.leaves[ref]; len(l.chain) > 0 && w.familyOf(l) == root {
+			visit(stored{l}, l.chain)
+		}
+	}
+	for _, workload := range w.workloads {
+		for _, p := range workload.pods {
+			for _, mount := range workload.Secrets {
+				chain, presents := p.chains[mount.Name]
+				if presents && w.familyOf(w.leafOf(workload.Ref.Namespace, mount.Name)) == root {
+					visit(running{workload, p}, chain)
+				}
+			}
+		}
+	}
+}
+
+// familyOf is the root authority of a leaf, by the issuer that it refers to.
+func (w *World) familyOf(l *leaf) planner.Ref {
+	if l.family == (planner.Ref{}) {
+		l.family = w.rootOf(w.authorityOf(l))
+	}
+	return l.family
+}
