@@ -14,7 +14,6 @@ func (b *builder) workloads() {
 	for _, seen := range b.observed.Workloads {
 		w := newWorkload(seen)
 		w.scale = scaleOf(seen)
-		loaded := seen.Bearing == seen.Pods
 		if seen.LeavesDigest != "" && seen.LeavesDigest == b.leavesDigest(seen, asSeen) {
 			w.LeavesDigest = b.leavesDigest(seen, asTwins)
 		}
@@ -22,9 +21,9 @@ func (b *builder) workloads() {
 			p := newPod(w)
 			p.ordinal, p.created = ordinal, seen.OldestStart
 			if ordinal >= seen.Bearing {
-				p.bundleDigest, loaded = w.BundleDigest+" of before", false
+				p.bundleDigest = w.BundleDigest + " of before"
 			}
-			b.loadAssumed(w, p, loaded)
+			b.loadAssumed(w, p, ordinal < seen.Bearing)
 			w.pods = append(w.pods, p)
 		}
 		b.World.workloads = append(b.World.workloads, w)

@@ -235,7 +235,7 @@ func (w *World) sign(name string, life time.Duration, ca *caSecret) pki.Certific
 // newKey derives a key from how many were made before it.
 func (w *World) newKey() ed25519.PrivateKey {
 	w.serial++
-	seed := sha256.Sum256(fmt.Appendf(nil, "key %d", w.serial))
+	seed := sha256.Sum256(fmt.Appendf(nil, "%skey %d", w.keySpace, w.serial))
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 

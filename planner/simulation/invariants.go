@@ -126,8 +126,9 @@ func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
 	if len(gone) == 0 {
 		return
 	}
+	set := digest(after)
 	w.eachPresenter(bundle, func(who fmt.Stringer, chain []pki.Certificate) {
-		if err := w.verify(chain, after); err != nil {
+		if err := w.verify(chain, after, set); err != nil {
 			w.violate(DrainBeforeRetire, "%s loses %s while %s needs it: %v", bundle, names(gone), who, err)
 		}
 	})

@@ -35,7 +35,7 @@ func FromObserved(seed uint64, observed planner.Observed, now time.Time, desired
 		twins.knowDesired(d)
 	}
 	w := New(seed, twins.Desired(desired[len(desired)-1]), Users{})
-	w.Now = now
+	w.Now, w.keySpace = now, "another "
 	b := builder{World: w, twins: twins, observed: observed, given: givenIn(desired...)}
 	w.inventory = inventory(twins, desired)
 	for _, build := range []func(){b.keys, b.foreignSecrets, b.outsideIssuers, b.issuers, b.leaves, b.bundles, b.copies, b.workloads, b.memory} {

@@ -23,11 +23,13 @@ type Proof struct {
 func (w *World) Proof() Proof { return w.count }
 
 // ForgetProof begins to count anew.
-func (w *World) ForgetProof() { w.count = Proof{} }
+func (w *World) ForgetProof() { w.count, w.state = Proof{}, pki.Fingerprint{} }
 
 // proofs remember what was verified.
 type proofs struct {
-	count    Proof
+	count Proof
+	// state that was looked at last.
+	state    pki.Fingerprint
 	verdicts map[verdictID]verdict
 }
 
@@ -40,13 +42,13 @@ type verdict struct {
 	until time.Time
 }
 
-// verify is pki.Verify, remembered. Nobody presents a leaf that has ended: cert-manager
+// verify is pki.Verify, remembered by the leaf and the digest of the anchors. Nobody presents a leaf that has ended: cert-manager
 // renews it before.
-func (w *World) verify(chain []pki.Certificate, anchors pki.Anchors) error {
+func (w *World) verify(chain []pki.Certificate, anchors pki.Anchors, set pki.Fingerprint) error {
 	if w.Now.After(chain[0].NotAfter()) {
 		return nil
 	}
-	id := verdictID{leaf: chain[0].Fingerprint(), anchors: digest(anchors)}
+	id := verdictID{leaf: chain[0].Fingerprint(), anchors: set}
 	known, is := w.verdicts[id]
 	if !is || w.Now.After(known.until) {
 		known = verdict{err: pki.Verify(chain, anchors, w.Now), until: w.firstEnd(chain, anchors)}
@@ -80,6 +82,7 @@ func digest(anchors pki.Anchors) (id pki.Fingerprint) {
 // verifiers are those who verify with the same anchors.
 type verifiers struct {
 	anchors pki.Anchors
+	id      pki.Fingerprint
 	who     []fmt.Stringer
 }
 
@@ -90,7 +93,7 @@ func (w *World) verifiersWith(bundle string) []*verifiers {
 	w.eachVerifier(bundle, func(who fmt.Stringer, anchors pki.Anchors) {
 		id := digest(anchors)
 		if byAnchors[id] == nil {
-			byAnchors[id] = &verifiers{anchors: anchors}
+			byAnchors[id] = &verifiers{anchors: anchors, id: id}
 			groups = append(groups, byAnchors[id])
 		}
 		byAnchors[id].who = append(byAnchors[id].who, who)
@@ -101,22 +104,36 @@ func (w *World) verifiersWith(bundle string) []*verifiers {
 // checkPairs asks of every presenter and every verifier of the same authority
 // whether the one is accepted by the other, at this moment.
 func (w *World) checkPairs() {
-	pairs := 0
+	pairs, state := 0, sha256.New()
 	for _, bundle := range w.inventory.Bundles {
 		groups := w.verifiersWith(bundle.Metadata.Name)
 		if len(groups) == 0 {
 			continue
 		}
+		for _, group := range groups {
+			fmt.Fprintf(state, "%s %x %d\n", bundle.Metadata.Name, group.id, len(group.who))
+		}
 		w.eachPresenter(bundle.Metadata.Name, func(presenter fmt.Stringer, chain []pki.Certificate) {
+			leaf := chain[0].Fingerprint()
+			state.Write(leaf[:])
 			for _, group := range groups {
 				pairs += len(group.who)
-				if err := w.verify(chain, group.anchors); err != nil {
+				if err := w.verify(chain, group.anchors, group.id); err != nil {
 					w.violate(PairwiseSafety, "%s refuses %s: %v", group.who[0], presenter, err)
 				}
 			}
 		})
 	}
 	w.checkOwnPairs()
+	w.countState(pki.Fingerprint(state.Sum(nil)), pairs)
+}
+
+// countState counts a state, unless it is the one that was counted last.
+func (w *World) countState(state pki.Fingerprint, pairs int) {
+	if state == w.state {
+		return
+	}
+	w.state = state
 	w.count.States++
 	w.count.Pairs = max(w.count.Pairs, pairs)
 	w.count.Verified += pairs
@@ -128,8 +145,9 @@ func (w *World) checkOwnPairs() {
 		for _, p := range workload.pods {
 			for name, anchors := range p.own {
 				l := w.leafOf(workload.Ref.Namespace, name)
+				set := digest(anchors)
 				w.eachLeafOf(w.familyOf(l), func(presenter fmt.Stringer, chain []pki.Certificate) {
-					if err := w.verify(chain, anchors); err != nil {
+					if err := w.verify(chain, anchors, set); err != nil {
 						w.violate(OwnCAIsNoBundle, "pod %d of %s, with the ca.crt of %s, refuses %s: %v", p.ordinal, workload, name, presenter, err)
 					}
 				})

@@ -59,6 +59,8 @@ type World struct {
 	inventory planner.Desired
 	random    *rand.Rand
 	serial    int64
+	// keySpace tells the keys of one kind of world from those of another.
+	keySpace string
 	// revisions counts the writes of bundles.
 	revisions  int
 	namespaces []string
