@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/simulation"
 )
@@ -39,6 +40,8 @@ type entry struct {
 	subjects map[string]bool
 	// progress is what the rollover told of itself: "2 of 2 copies hold 2026".
 	progress []string
+	// rollover is how carefully Git says that the key is brought in.
+	rollover v1alpha1.Rollover
 	// assumed: nobody knows how many there are.
 	assumed bool
 	leaves  map[string]bool
@@ -216,6 +219,9 @@ func (r *recorder) stages() []Stage {
 	for _, e := range r.entries {
 		e.Changes = grouped(e.Changes)
 		e.assumed = r.run.assumed != nil
+		if authority, is := authorityOf(r.run.request.Head.Desired, e.Authority.Name); is {
+			e.rollover = authority.Spec.Rollover
+		}
 		e.Title, e.Gate, e.Undo, e.Blast = e.title(), e.gateWords(), e.undo(), r.blast(e)
 		stages = append(stages, e.Stage)
 	}

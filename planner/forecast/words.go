@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
 )
@@ -89,7 +91,7 @@ func (e *entry) gateWord(gate string) string {
 	case "issue":
 		return fmt.Sprintf("the certificate of %s is issued", e.key)
 	case "skew":
-		return fmt.Sprintf("%s past the first second of %s, for clocks that are behind", brief(e.Takes), e.key)
+		return fmt.Sprintf("%s past the first second of %s, for clocks that are behind", brief(length(e.rollover.Skew)), e.key)
 	case "record":
 		return "the record in Git says so"
 	case "copies":
@@ -97,7 +99,7 @@ func (e *entry) gateWord(gate string) string {
 	case "reload":
 		return e.allOf("reloaded", "verifiers have", "presenters have")
 	case "soak":
-		return "soak of " + brief(e.Takes)
+		return "soak of " + brief(length(e.rollover.Soak))
 	case "issuer", "canary":
 		return fmt.Sprintf("a canary through each issuer comes back signed by %s", e.key)
 	case "leaf":
@@ -157,6 +159,13 @@ func brief(duration time.Duration) string {
 		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
+}
+
+func length(d *metav1.Duration) time.Duration {
+	if d == nil {
+		return 0
+	}
+	return d.Duration
 }
 
 func counted(n int, one string) string {

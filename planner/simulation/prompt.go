@@ -3,7 +3,6 @@ package simulation
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -118,18 +117,21 @@ func (w *World) moveToBundles() []Deed {
 
 // editObserved lets the writers of bundles that are only observed do what they are asked.
 func (w *World) editObserved() []Deed {
-	before := maps.Clone(w.copies)
-	w.obey()
 	var deeds []Deed
-	for _, id := range w.sortedCopies() {
-		c, was := w.copies[id], before[id]
-		if c.via != v1alpha1.ViaObserved || c == was {
-			continue
+	for _, bundle := range w.Desired.Bundles {
+		for _, id := range w.placesOf(bundle.Metadata.Name) {
+			asked := w.isWaitedFor("copies", id.String()) || w.isWaitedFor("anchors", id.String())
+			if bundle.Spec.Via != v1alpha1.ViaObserved || !asked {
+				continue
+			}
+			was := w.copies[id]
+			if was == nil {
+				was = &bundleCopy{}
+			}
+			if w.obeyIn(id, bundle); w.copies[id] != nil && w.copies[id] != was {
+				deeds = append(deeds, Deed{Subject: id.String(), Do: edited(was.anchors, w.copies[id].anchors)})
+			}
 		}
-		if was == nil {
-			was = &bundleCopy{}
-		}
-		deeds = append(deeds, Deed{Subject: id.String(), Do: edited(was.anchors, c.anchors)})
 	}
 	return deeds
 }
