@@ -53,7 +53,10 @@ func (w *World) checkTrustBeforeUse(authority planner.Ref, secretName string, se
 		w.violate(TrustBeforeUse, "an issuer moves to %s, of which there is no Secret", secretName)
 		return
 	}
-	if usable := secret.certificate.NotBefore().Add(w.skewOf(authority)); w.Now.Before(usable) {
+	if w.hurt[w.rootOf(authority)] {
+		return // everything moves at once
+	}
+	if usable := secret.certificate.NotBefore().Add(w.skewOf(authority)); w.Now.Before(usable) && !w.isHurt(authority) {
 		w.violate(Skew, "an issuer moves to %s at %s, before %s", secretName, w.Now, usable)
 	}
 	for _, name := range w.bundlesOf(authority) {
@@ -62,7 +65,7 @@ func (w *World) checkTrustBeforeUse(authority planner.Ref, secretName string, se
 				w.violate(TrustBeforeUse, "an issuer moves to %s, which the copy of %s in %s does not hold", secretName, name, id.namespace)
 			}
 		}
-		w.eachVerifier(name, func(who fmt.Stringer, anchors pki.Anchors) {
+		w.eachVerifier(name, func(who verifier, anchors pki.Anchors) {
 			if !anchors.Has(secret.root) {
 				w.violate(TrustBeforeUse, "an issuer moves to %s, which %s has not loaded", secretName, who)
 			}
@@ -127,8 +130,8 @@ func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
 		return
 	}
 	set := digest(after)
-	w.eachPresenter(bundle, func(who fmt.Stringer, chain []pki.Certificate) {
-		if err := w.verify(chain, after, set); err != nil {
+	w.eachPresenter(bundle, func(who presenter, chain []pki.Certificate) {
+		if err := w.verify(chain, after, set); err != nil && !w.hurt[who.root] {
 			w.violate(DrainBeforeRetire, "%s loses %s while %s needs it: %v", bundle, names(gone), who, err)
 		}
 	})
@@ -154,7 +157,7 @@ func (w *World) retired(anchor pki.Certificate) bool {
 	}
 	for _, authority := range w.Desired.Authorities {
 		if slices.ContainsFunc(authority.Spec.Keys, func(k v1alpha1.AuthorityKey) bool {
-			return k.Certificate == string(anchor.PEM()) && k.State != v1alpha1.KeyRetired
+			return k.Certificate == string(anchor.PEM()) && !k.State.Goes()
 		}) {
 			return false
 		}
@@ -167,7 +170,7 @@ func (w *World) retired(anchor pki.Certificate) bool {
 func (w *World) wanted(target planner.TargetKey) bool {
 	return slices.ContainsFunc(w.Desired.Authorities, func(a v1alpha1.Authority) bool {
 		return planner.AuthorityRef(a) == target.Authority && slices.ContainsFunc(a.Spec.Keys, func(k v1alpha1.AuthorityKey) bool {
-			return k.Name == target.Name && k.State != v1alpha1.KeyRetired
+			return k.Name == target.Name && !k.State.Goes()
 		})
 	})
 }
@@ -191,7 +194,7 @@ func (w *World) checkOneRestart(action planner.Action) {
 
 // checkBundleUnused is asked when a bundle is about to be deleted.
 func (w *World) checkBundleUnused(name string) {
-	w.eachVerifier(name, func(who fmt.Stringer, _ pki.Anchors) {
+	w.eachVerifier(name, func(who verifier, _ pki.Anchors) {
 		w.violate(DrainBeforeRetire, "Bundle %s is deleted while %s verifies with it", name, who)
 	})
 }

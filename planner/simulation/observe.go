@@ -146,7 +146,10 @@ func (w *World) observeLoose(observed *planner.Observed) {
 			b = w.loose[id.bundle]
 			b.Target.ConfigMap.Key = cmp.Or(b.Target.ConfigMap.Key, "ca.crt")
 		}
-		b.Name, b.Via, b.Seen, b.Anchors = id.bundle, c.via, true, b.Anchors.Union(c.anchors)
+		if b.Via != v1alpha1.ViaConfigMap { // one copy of ours makes it ours
+			b.Via = c.via
+		}
+		b.Name, b.Seen, b.Anchors = id.bundle, true, b.Anchors.Union(c.anchors)
 		loose[id.bundle] = b
 	}
 	for _, name := range slices.Sorted(maps.Keys(loose)) {

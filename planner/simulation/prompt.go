@@ -2,7 +2,6 @@ package simulation
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -211,7 +210,7 @@ func (w *World) LossesWithout(gone pki.Anchors) []Loss {
 		for _, group := range groups {
 			left = append(left, group.anchors.Minus(gone))
 		}
-		w.eachPresenter(bundle.Metadata.Name, func(presenter fmt.Stringer, chain []pki.Certificate) {
+		w.eachPresenter(bundle.Metadata.Name, func(presenter presenter, chain []pki.Certificate) {
 			through := slices.ContainsFunc(chain[1:], gone.Has)
 			for i, group := range groups {
 				lost := through || w.verify(chain, left[i], digest(left[i])) != nil
@@ -219,7 +218,7 @@ func (w *World) LossesWithout(gone pki.Anchors) []Loss {
 					continue
 				}
 				for _, who := range group.who {
-					losses = append(losses, Loss{Presenter: nameOf(presenter), Verifier: nameOf(who)})
+					losses = append(losses, Loss{Presenter: presenter.name(), Verifier: who.of.String()})
 				}
 			}
 		})
@@ -230,10 +229,10 @@ func (w *World) LossesWithout(gone pki.Anchors) []Loss {
 	return slices.Compact(losses)
 }
 
-// nameOf somebody, whichever of his pods it is.
-func nameOf(who fmt.Stringer) string {
-	if r, is := who.(running); is {
-		return r.workload.String()
+// name is whoever it is, whichever of his pods.
+func (p presenter) name() string {
+	if p.of != nil {
+		return p.of.String()
 	}
-	return who.String()
+	return p.String()
 }

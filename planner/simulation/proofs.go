@@ -79,21 +79,21 @@ func digest(anchors pki.Anchors) (id pki.Fingerprint) {
 	return id
 }
 
-// verifiers are those who verify with the same anchors.
-type verifiers struct {
+// likeMinded are those who verify with the same anchors.
+type likeMinded struct {
 	anchors pki.Anchors
 	id      pki.Fingerprint
-	who     []fmt.Stringer
+	who     []verifier
 }
 
 // verifiersWith gathers who verifies with a bundle by the anchors that they hold.
-func (w *World) verifiersWith(bundle string) []*verifiers {
-	var groups []*verifiers
-	byAnchors := map[pki.Fingerprint]*verifiers{}
-	w.eachVerifier(bundle, func(who fmt.Stringer, anchors pki.Anchors) {
+func (w *World) verifiersWith(bundle string) []*likeMinded {
+	var groups []*likeMinded
+	byAnchors := map[pki.Fingerprint]*likeMinded{}
+	w.eachVerifier(bundle, func(who verifier, anchors pki.Anchors) {
 		id := digest(anchors)
 		if byAnchors[id] == nil {
-			byAnchors[id] = &verifiers{anchors: anchors, id: id}
+			byAnchors[id] = &likeMinded{anchors: anchors, id: id}
 			groups = append(groups, byAnchors[id])
 		}
 		byAnchors[id].who = append(byAnchors[id].who, who)
@@ -113,13 +113,15 @@ func (w *World) checkPairs() {
 		for _, group := range groups {
 			fmt.Fprintf(state, "%s %x %d\n", bundle.Metadata.Name, group.id, len(group.who))
 		}
-		w.eachPresenter(bundle.Metadata.Name, func(presenter fmt.Stringer, chain []pki.Certificate) {
+		w.eachPresenter(bundle.Metadata.Name, func(presenter presenter, chain []pki.Certificate) {
 			leaf := chain[0].Fingerprint()
 			state.Write(leaf[:])
 			for _, group := range groups {
 				pairs += len(group.who)
 				if err := w.verify(chain, group.anchors, group.id); err != nil {
-					w.violate(PairwiseSafety, "%s refuses %s: %v", group.who[0], presenter, err)
+					for _, who := range group.who {
+						w.refused(who, presenter, err)
+					}
 				}
 			}
 		})
@@ -146,8 +148,8 @@ func (w *World) checkOwnPairs() {
 			for name, anchors := range p.own {
 				l := w.leafOf(workload.Ref.Namespace, name)
 				set := digest(anchors)
-				w.eachLeafOf(w.familyOf(l), func(presenter fmt.Stringer, chain []pki.Certificate) {
-					if err := w.verify(chain, anchors, set); err != nil {
+				w.eachLeafOf(w.familyOf(l), func(presenter presenter, chain []pki.Certificate) {
+					if err := w.verify(chain, anchors, set); err != nil && !w.hurt[presenter.root] {
 						w.violate(OwnCAIsNoBundle, "pod %d of %s, with the ca.crt of %s, refuses %s: %v", p.ordinal, workload, name, presenter, err)
 					}
 				})
@@ -156,24 +158,37 @@ func (w *World) checkOwnPairs() {
 	}
 }
 
-// running names one pod of a workload.
-type running struct {
-	workload *workload
-	pod      *pod
+// verifier is a pod that holds the anchors of a bundle.
+type verifier struct {
+	of      *workload
+	ordinal int
 }
 
-func (r running) String() string { return fmt.Sprintf("pod %d of %s", r.pod.ordinal, r.workload) }
+// String is "pod 0 of Deployment plant/broker".
+func (v verifier) String() string { return fmt.Sprintf("pod %d of %s", v.ordinal, v.of) }
 
-// stored names what a leaf's Secret holds.
-type stored struct{ leaf *leaf }
+// presenter is who shows a chain: a pod, or whoever takes it from its Secret.
+type presenter struct {
+	// leaf that is shown, and the root of its authorities.
+	leaf, root planner.Ref
+	// of is nil for whoever takes it from the Secret.
+	of      *workload
+	ordinal int
+}
 
-func (s stored) String() string { return "Certificate " + s.leaf.ref.String() }
+// String is "Certificate plant/broker", or as a verifier's.
+func (p presenter) String() string {
+	if p.of == nil {
+		return "Certificate " + p.leaf.String()
+	}
+	return verifier{p.of, p.ordinal}.String()
+}
 
-func (w *World) eachVerifier(bundle string, visit func(who fmt.Stringer, anchors pki.Anchors)) {
+func (w *World) eachVerifier(bundle string, visit func(who verifier, anchors pki.Anchors)) {
 	for _, workload := range w.workloads {
 		for _, p := range workload.pods {
 			if anchors, verifies := p.anchors[bundle]; verifies {
-				visit(running{workload, p}, anchors)
+				visit(verifier{workload, p.ordinal}, anchors)
 			}
 		}
 	}
@@ -181,7 +196,7 @@ func (w *World) eachVerifier(bundle string, visit func(who fmt.Stringer, anchors
 
 // eachPresenter visits everything that verifiers of a bundle may be shown: what
 // running pods loaded, and what pods that start would load.
-func (w *World) eachPresenter(bundle string, visit func(who fmt.Stringer, chain []pki.Certificate)) {
+func (w *World) eachPresenter(bundle string, visit func(who presenter, chain []pki.Certificate)) {
 	for _, declared := range w.inventory.Bundles {
 		if declared.Metadata.Name != bundle {
 			continue
@@ -195,18 +210,18 @@ func (w *World) eachPresenter(bundle string, visit func(who fmt.Stringer, chain 
 }
 
 // eachLeafOf visits the leaves of a root's whole family, in their Secrets and in pods.
-func (w *World) eachLeafOf(root planner.Ref, visit func(who fmt.Stringer, chain []pki.Certificate)) {
+func (w *World) eachLeafOf(root planner.Ref, visit func(who presenter, chain []pki.Certificate)) {
 	for _, ref := range sortedKeys(w.leaves) {
 		if l := w.leaves[ref]; len(l.chain) > 0 && w.familyOf(l) == root {
-			visit(stored{l}, l.chain)
+			visit(presenter{leaf: l.ref, root: root}, l.chain)
 		}
 	}
 	for _, workload := range w.workloads {
 		for _, p := range workload.pods {
 			for _, mount := range workload.Secrets {
 				chain, presents := p.chains[mount.Name]
-				if presents && w.familyOf(w.leafOf(workload.Ref.Namespace, mount.Name)) == root {
-					visit(running{workload, p}, chain)
+				if l := w.leafOf(workload.Ref.Namespace, mount.Name); presents && w.familyOf(l) == root {
+					visit(presenter{leaf: l.ref, root: root, of: workload, ordinal: p.ordinal}, chain)
 				}
 			}
 		}

@@ -31,7 +31,7 @@ func (w *World) syncCopy(id copyID) {
 	if len(anchors) == 0 || held != nil && (held.unselected || held.anchors.Equal(anchors)) || w.Stuck[id.String()] || w.lazy() {
 		return
 	}
-	w.copies[id] = &bundleCopy{via: v1alpha1.ViaBundle, anchors: anchors, digest: anchors.SHA256(), changed: w.Now}
+	w.put(id, bundleCopy{via: v1alpha1.ViaBundle, anchors: anchors})
 }
 
 func (w *World) bundleNames() []string {

@@ -126,15 +126,16 @@ func (w *World) start(workload *workload) *pod {
 	return p
 }
 
-// loadBundle loads a copy as it has been since the time given, if it has. Of one that is a
+// loadBundle loads a copy as it was at the time given, if it was there. Of one that is a
 // ConfigMap and a Secret it counts what both hold.
 func (w *World) loadBundle(workload *workload, p *pod, mount planner.Mount, since time.Time) bool {
 	loaded := false
 	for _, secret := range []bool{false, true} {
-		c := w.copies[copyID{bundle: mount.Name, namespace: workload.Ref.Namespace, secret: secret}]
+		id := copyID{bundle: mount.Name, namespace: workload.Ref.Namespace, secret: secret}
+		c := w.copies[id].asOf(since)
 		switch {
+		case w.copies[id] == nil:
 		case c == nil:
-		case c.changed.After(since):
 			return false
 		case loaded:
 			p.anchors[mount.Name] = p.anchors[mount.Name].Common(c.anchors)

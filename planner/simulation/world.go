@@ -101,6 +101,11 @@ type World struct {
 	loose map[string]planner.Bundle
 	// secretLeaves are the leaves by their Secrets; nil: not gathered yet.
 	secretLeaves map[planner.Ref]*leaf
+	// hurt are the authorities of which a key was compromised, named those whom plans said to lose
+	// trust or to keep it wrongly, refusals the pairs that did not verify.
+	hurt     map[planner.Ref]bool
+	named    map[string]bool
+	refusals []Refusal
 }
 
 // copyID names a bundle's ConfigMap, or Secret, in one namespace.
@@ -119,13 +124,38 @@ type bundleCopy struct {
 	// problem of a copy that cannot be read; unselected: it lies where no selector picks.
 	problem    string
 	unselected bool
+	// before is what it was, for whoever reloads late.
+	before *bundleCopy
+}
+
+// longestReload is longer than any workload takes to load what changed.
+const longestReload = time.Hour
+
+// put replaces a copy, and remembers what it was for as long as that may be loaded.
+func (w *World) put(id copyID, next bundleCopy) {
+	next.before, next.changed, next.digest = w.copies[id], w.Now, next.anchors.SHA256()
+	next.unselected = next.before != nil && next.before.unselected
+	for c := &next; c.before != nil; c = c.before {
+		if w.Now.Sub(c.changed) > longestReload {
+			c.before = nil // nobody loads what that replaced any more
+			break
+		}
+	}
+	w.copies[id] = &next
+}
+
+// asOf is the copy as it was at that time; nil if it was not there yet.
+func (c *bundleCopy) asOf(at time.Time) *bundleCopy {
+	for c != nil && c.changed.After(at) {
+		c = c.before
+	}
+	return c
 }
 
 // writeCopy writes a copy that is not trust-manager's.
 func (w *World) writeCopy(id copyID, via v1alpha1.BundleVia, anchors pki.Anchors) {
 	w.revisions++
-	unselected := w.copies[id] != nil && w.copies[id].unselected
-	w.copies[id] = &bundleCopy{via: via, anchors: anchors, digest: anchors.SHA256(), changed: w.Now, revision: fmt.Sprint(w.revisions), unselected: unselected}
+	w.put(id, bundleCopy{via: via, anchors: anchors, revision: fmt.Sprint(w.revisions)})
 }
 
 // placesOf are the copies that a bundle has, or is to have.
@@ -160,6 +190,8 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		leaves:     map[planner.Ref]*leaf{},
 		loose:      map[string]planner.Bundle{},
 		proofs:     proofs{verdicts: map[verdictID]verdict{}},
+		hurt:       map[planner.Ref]bool{},
+		named:      map[string]bool{},
 		leafLife:   cmp.Or(users.LeafLife, leafLife),
 	}
 	for _, declared := range users.Leaves {
