@@ -1,0 +1,34 @@
+package main
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/term"
+)
+
+// palette paints words. Its zero value leaves them as they are.
+type palette struct{ colours bool }
+
+// paletteFor what is written to: colours on a terminal that has them, unless NO_COLOR is
+// set (https://no-color.org).
+func paletteFor(out io.Writer) palette {
+	file, is := out.(*os.File)
+	return palette{is && term.IsTerminal(int(file.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+}
+
+// The colours of ECMA-48 that are used.
+const (
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	cyan   = "36"
+	bold   = "1"
+)
+
+func (p palette) paint(colour, text string) string {
+	if !p.colours || text == "" {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
