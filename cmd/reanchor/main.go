@@ -4,6 +4,7 @@
 //	reanchor init          write a domain's first folder
 //	reanchor validate      say what is wrong with a domain's folder, without a cluster
 //	reanchor render        print the manifests of the end state, without a cluster
+//	reanchor plan          forecast what a change comes to, before it is merged
 //	reanchor diff          compare the end state with the cluster
 //	reanchor observe       write what the cluster holds to a file
 //	reanchor status        say how far TrustDomains and their rollovers have come
@@ -66,7 +67,7 @@ from what the cluster really holds, and takes it.`,
 	root.AddCommand(
 		newController(), newVersion(),
 		newInit(), newValidate(), newRender(),
-		newDiff(), newObserve(), newStatus(), newCheck(),
+		newPlan(), newDiff(), newObserve(), newStatus(), newCheck(),
 		newReconcile(), newSuspend(), newResume(),
 	)
 	return root
