@@ -50,7 +50,7 @@ reanchor plan. Secrets are never read; that they were left out is said on stderr
 
 The exit status is 0 if there is no difference, 1 if there is one, and greater if they
 could not be compared.`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne("FOLDER"),
 		ValidArgsFunction: completeFolders,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runDiff(cmd, folderOf(args), flags)

@@ -61,3 +61,13 @@ func failingWith(status int, command *cobra.Command) *cobra.Command {
 func seeHelp(cmd *cobra.Command, err error) error {
 	return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
 }
+
+// atMostOne argument may be given, which is a FOLDER or a NAME.
+func atMostOne(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return seeHelp(cmd, fmt.Errorf("%q: give one %s at most", args, what))
+		}
+		return nil
+	}
+}

@@ -29,7 +29,7 @@ a README that says what to do next. Nothing that is there is overwritten: if a f
 these is, none is written, but for the README, which stays as it is.
 
 Each file that is written stands on stdout, one a line.`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne("FOLDER"),
 		ValidArgsFunction: completeFolders,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runInit(folderOf(args), options, time.Now(), cmd.OutOrStdout(), cmd.ErrOrStderr())

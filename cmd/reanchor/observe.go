@@ -28,7 +28,7 @@ type observeFlags struct {
 func newObserve() *cobra.Command {
 	var flags observeFlags
 	command := &cobra.Command{
-		Use:   "observe --name NAME > observed.json",
+		Use:   "observe",
 		Short: "Write what the cluster holds to a file, for a plan made elsewhere",
 		Long: `Write to stdout, as JSON, what the cluster holds of a domain, as its next plan would see it:
 keys, issuers, leaves, bundles and their copies, workloads, and the record. Where the
@@ -41,18 +41,19 @@ What may not be read is said in it, and holds every plan made from it. (Bundles 
 copies are Secrets are seen only with list on these too; what is read of them are the
 public certificates.)
 
-A TrustDomain that is not there yet is none that has begun; its soaks begin anew.`,
+A TrustDomain that --name names and that is not there yet is one that has not begun.`,
+		Example: "  reanchor observe -n plant --folder clusters/plant > observed.json",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runObserve(cmd.Context(), flags, time.Now, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	flags.bind(command)
-	command.Flags().StringVar(&flags.name, "name", "", "name of the TrustDomain")
+	command.Flags().StringVar(&flags.name, "name", "", "name of the TrustDomain (default: the only one of the namespace)")
 	command.Flags().StringVar(&flags.folder, "folder", ".", "folder of the domain")
 	bindClusterResourceNamespace(command, &flags.clusterResourceNamespace)
 	for _, err := range []error{
-		command.MarkFlagRequired("name"), command.MarkFlagDirname("folder"),
+		command.MarkFlagDirname("folder"),
 		command.RegisterFlagCompletionFunc("name", func(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return flags.completeNames(cmd, nil, typed)
 		}),
@@ -74,14 +75,14 @@ func runObserve(ctx context.Context, flags observeFlags, now func() time.Time, s
 	if err != nil {
 		return err
 	}
-	domain, err := c.domainIfAny(ctx, planner.Ref{Namespace: c.namespace, Name: flags.name})
+	domain, err := c.domainToObserve(ctx, flags.name)
 	if err != nil {
 		return err
 	}
 	if branch := recordBranch(domain.Spec); branch != "" {
 		fmt.Fprintf(stderr, "reanchor: the record lies on branch %s: copy its anchors into %s first, or no key counts as recorded\n", branch, flags.folder)
 	}
-	observation, err := c.observe(ctx, domain, flags, read, now)
+	observation, err := c.observe(ctx, domain, read, flags.clusterResourceNamespace, now)
 	if err != nil {
 		return err
 	}
@@ -108,9 +109,9 @@ func recordBranch(spec v1alpha1.TrustDomainSpec) string {
 }
 
 // observe the cluster for a domain.
-func (c *cluster) observe(ctx context.Context, domain *v1alpha1.TrustDomain, flags observeFlags, read declared, now func() time.Time) (planner.Observation, error) {
-	ref := planner.Ref{Namespace: c.namespace, Name: flags.name}
-	observer := applier.Observer{Reader: c, ClusterResourceNamespace: flags.clusterResourceNamespace, Now: now}
+func (c *cluster) observe(ctx context.Context, domain *v1alpha1.TrustDomain, read declared, clusterResourceNamespace string, now func() time.Time) (planner.Observation, error) {
+	ref := planner.Ref{Namespace: domain.Namespace, Name: domain.Name}
+	observer := applier.Observer{Reader: c, ClusterResourceNamespace: clusterResourceNamespace, Now: now}
 	seen, err := observer.Look(ctx, ref, read.Desired, gatesOf(domain.Status))
 	if err != nil {
 		return planner.Observation{}, fmt.Errorf("observe the cluster for %s: %w", ref, err)
@@ -124,14 +125,19 @@ func (c *cluster) observe(ctx context.Context, domain *v1alpha1.TrustDomain, fla
 	return observation, err
 }
 
-// domainIfAny is the TrustDomain of that name, and an empty one if there is none, or if the
-// cluster does not know what that is.
-func (c *cluster) domainIfAny(ctx context.Context, ref planner.Ref) (*v1alpha1.TrustDomain, error) {
-	domain := &v1alpha1.TrustDomain{}
-	err := c.Get(ctx, client.ObjectKey(ref), domain)
-	if err != nil && !apierrors.IsNotFound(err) && !meta.IsNoMatchError(err) {
-		return nil, fmt.Errorf("get TrustDomain %s: %w", ref, advised(err))
+// domainToObserve is the TrustDomain of that name, and one that says nothing if there is
+// none or if the cluster does not know what that is; the only one of the namespace if the
+// name is empty.
+func (c *cluster) domainToObserve(ctx context.Context, name string) (*v1alpha1.TrustDomain, error) {
+	if name == "" {
+		return c.onlyDomain(ctx)
 	}
+	domain := &v1alpha1.TrustDomain{}
+	err := c.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: name}, domain)
+	if err != nil && !apierrors.IsNotFound(err) && !meta.IsNoMatchError(err) {
+		return nil, fmt.Errorf("get TrustDomain %s/%s: %w", c.namespace, name, advised(err))
+	}
+	domain.Namespace, domain.Name = c.namespace, name
 	return domain, nil
 }
 

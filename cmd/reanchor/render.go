@@ -31,7 +31,7 @@ It is for reading, and must not be applied: nothing says that the cluster may go
 one step. A bundle holds the keys that the record, anchors/, knows. Copies with via:
 ConfigMap lie in the namespaces that stand in the repository, or else in "default", which
 stands for those that the cluster has.`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne("FOLDER"),
 		ValidArgsFunction: completeFolders,
 	}
 	command.Flags().SortFlags = false

@@ -37,7 +37,7 @@ it, all of the namespace are told of.
 
 With --watch whatever changes is told as it changes, until the command is interrupted:
 with -o json one object a line, with -o yaml one document each.`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne("NAME"),
 		ValidArgsFunction: flags.completeNames,
 	}
 	flags.bind(command)

@@ -27,7 +27,7 @@ const (
 )
 
 func (p palette) paint(colour, text string) string {
-	if !p.colours || text == "" {
+	if !p.colours || colour == "" || text == "" {
 		return text
 	}
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"

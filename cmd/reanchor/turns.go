@@ -36,7 +36,7 @@ where the namespace has one TrustDomain.
 
 The turn takes the next safe step and no more: a rollover under way goes on by itself. The
 exit status is 0 if the TrustDomain is ready after the turn, and 1 otherwise.`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne("NAME"),
 		ValidArgsFunction: flags.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, domain, err := flags.domain(cmd.Context(), args)
@@ -63,7 +63,7 @@ func newSuspend() *cobra.Command {
 which is safe, and drift is not mended; a turn that has begun ends. NAME may be left out
 where the namespace has one TrustDomain. Where the TrustDomain itself comes from Git, set
 spec.suspend there: whatever applies it would undo this.`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne("NAME"),
 		ValidArgsFunction: flags.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, domain, err := flags.domain(cmd.Context(), args)
@@ -93,7 +93,7 @@ func newResume() *cobra.Command {
 		Long: `Let a TrustDomain have turns again, by spec.suspend, and ask for the first one now; wait
 for it, and say how it ended. NAME may be left out where the namespace has one
 TrustDomain. The exit status is that of reanchor reconcile.`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMostOne("NAME"),
 		ValidArgsFunction: flags.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, domain, err := flags.domain(cmd.Context(), args)
