@@ -71,6 +71,7 @@ func TestForecasts(t *testing.T) {
 		"in-the-middle":            seen(after, after, middle, later),
 		"reverted-in-the-middle":   seen(after, before, middle, later),
 		"what-if":                  whatIf,
+		"compromised":              seen(before, swift(fleet(compromised("2025"), signing("2026"))), settled, at),
 		"drifted":                  drifted(before, settled, at),
 		"written-by-somebody-else": observedBundle(),
 	} {

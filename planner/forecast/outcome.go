@@ -126,7 +126,7 @@ func (f *Forecast) summary(request Request) string {
 	case Waits:
 		return fmt.Sprintf("%s, and waits on the way for people: %s.", did, counted(len(f.Manual), "step"))
 	case DropsSome:
-		return fmt.Sprintf("%s; %s trust.", did, loses(len(f.Drops)))
+		return fmt.Sprintf("%s; %s trust for a while.", did, loses(len(f.Drops)))
 	}
 	return did + "; no client loses trust."
 }

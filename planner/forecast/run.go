@@ -159,6 +159,7 @@ func (r *run) follow() {
 	r.PointOfNoReturn = r.record.pointOfNoReturn
 	r.Deletions = r.record.deletions()
 	r.compareTrust(before, r.trust())
+	r.tellLosses()
 	if r.Proof.Counterexample == nil {
 		r.tellStuck(stuck)
 	}

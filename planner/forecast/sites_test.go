@@ -21,9 +21,10 @@ type state struct {
 	state v1alpha1.KeyState
 }
 
-func signing(name string) state { return state{name, v1alpha1.KeySigning} }
-func trusted(name string) state { return state{name, v1alpha1.KeyTrusted} }
-func retired(name string) state { return state{name, v1alpha1.KeyRetired} }
+func signing(name string) state     { return state{name, v1alpha1.KeySigning} }
+func trusted(name string) state     { return state{name, v1alpha1.KeyTrusted} }
+func compromised(name string) state { return state{name, v1alpha1.KeyCompromised} }
+func retired(name string) state     { return state{name, v1alpha1.KeyRetired} }
 
 func root(name, subject string, keys ...state) v1alpha1.Authority {
 	authority := v1alpha1.Authority{

@@ -49,6 +49,25 @@ func (r *run) loseKeys(names []string) {
 	r.Drops = sortedLosses(losses)
 }
 
+// tellLosses tells who is cut off because a key is compromised, and who goes on trusting it
+// in the end.
+func (r *run) tellLosses() {
+	refusers := map[string][]string{}
+	for _, refusal := range r.world.Refusals() {
+		refusers[refusal.Presenter] = append(refusers[refusal.Presenter], refusal.Verifier)
+	}
+	losses := map[string]string{}
+	for who, by := range refusers {
+		losses[who] = r.firstOf(by, "refuses it", "refuse it") + " for a while, until both have loaded what is new"
+	}
+	r.Drops = sortedLosses(losses)
+	trusting := map[string]string{}
+	for _, drop := range r.plan.StillTrust {
+		trusting[drop.Who] = r.twins.Text(drop.Why)
+	}
+	r.StillTrust = sortedLosses(trusting)
+}
+
 // firstOf names the first of them, and counts the others.
 func (r *run) firstOf(names []string, one, many string) string {
 	slices.Sort(names)

@@ -139,11 +139,10 @@ func (w *World) secretOf(ref planner.Ref) *caSecret {
 
 // issueLeaves signs what is to be issued with whatever key the issuer names now.
 func (w *World) issueLeaves() {
-	for _, ref := range sortedKeys(w.leaves) {
-		leaf := w.leaves[ref]
+	for _, leaf := range w.sortedLeaves() {
 		secret := w.signingSecret(leaf.issuer)
 		leaf.issuing = leaf.issuing || len(leaf.chain) > 0 && leaf.secret != "" && w.Now.After(leaf.renews)
-		if !leaf.issuing || secret == nil || w.Stuck["Certificate "+ref.String()] || w.lazy() {
+		if !leaf.issuing || secret == nil || w.Stuck["Certificate "+leaf.ref.String()] || w.lazy() {
 			continue
 		}
 		if isOutside := w.issuers[leaf.issuer].spec != ""; isOutside && !leaf.ordered {
@@ -154,7 +153,7 @@ func (w *World) issueLeaves() {
 		life := cmp.Or(leaf.life, w.leafLife)
 		signed := w.sign(leaf.ref.String(), life, secret)
 		leaf.chain, leaf.root = append([]pki.Certificate{signed}, secret.above...), secret.root
-		leaf.issuing, leaf.unknown, leaf.changed = false, "", w.Now
+		leaf.issuing, leaf.unknown, leaf.changed, w.touched = false, "", w.Now, true
 		leaf.failedAt, leaf.problem = time.Time{}, ""
 		w.checkLifetime(leaf, secret)
 		leaf.renews = w.Now.Add(life * 2 / 3)

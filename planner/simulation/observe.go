@@ -21,8 +21,7 @@ func (w *World) Observe() planner.Observed {
 			Ready: w.signingSecret(ref) != nil, Generation: i.generation, Canary: i.canary, Proof: i.proof,
 		})
 	}
-	for _, ref := range sortedKeys(w.leaves) {
-		l := w.leaves[ref]
+	for _, l := range w.sortedLeaves() {
 		observed.Leaves = append(observed.Leaves, l.observe())
 	}
 	for _, name := range w.bundleNames() {

@@ -46,6 +46,7 @@ func (w *World) rollOut(workload *workload) {
 	}
 	w.checkPairs()
 	workload.pods = slices.DeleteFunc(workload.pods, func(p *pod) bool { return !workload.current(p) })
+	w.touched = true
 }
 
 // LastsUntil is when the first live leaf ends that cert-manager renews by itself, and
@@ -165,7 +166,10 @@ func (w *World) Due() []Written {
 }
 
 // Look asks the invariants that hold in every state of the state that there is.
-func (w *World) Look() { w.checkPairs() }
+func (w *World) Look() {
+	w.touched = true
+	w.checkPairs()
+}
 
 // ForgetViolations lets those that were seen be seen again.
 func (w *World) ForgetViolations() { w.violations = nil }

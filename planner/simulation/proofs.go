@@ -28,8 +28,10 @@ func (w *World) ForgetProof() { w.count, w.state = Proof{}, pki.Fingerprint{} }
 // proofs remember what was verified.
 type proofs struct {
 	count Proof
-	// state that was looked at last.
+	// state that was looked at last, and when; touched: somebody has loaded something since.
 	state    pki.Fingerprint
+	lookedAt time.Time
+	touched  bool
 	verdicts map[verdictID]verdict
 }
 
@@ -103,7 +105,13 @@ func (w *World) verifiersWith(bundle string) []*likeMinded {
 
 // checkPairs asks of every presenter and every verifier of the same authority
 // whether the one is accepted by the other, at this moment.
+//
+// Where nobody has loaded anything since, and no time has passed, the answer is what it was.
 func (w *World) checkPairs() {
+	if !w.touched && w.Now.Equal(w.lookedAt) && w.Prompt {
+		return
+	}
+	w.touched, w.lookedAt = false, w.Now
 	pairs, state := 0, sha256.New()
 	for _, bundle := range w.inventory.Bundles {
 		groups := w.verifiersWith(bundle.Metadata.Name)
@@ -211,8 +219,8 @@ func (w *World) eachPresenter(bundle string, visit func(who presenter, chain []p
 
 // eachLeafOf visits the leaves of a root's whole family, in their Secrets and in pods.
 func (w *World) eachLeafOf(root planner.Ref, visit func(who presenter, chain []pki.Certificate)) {
-	for _, ref := range sortedKeys(w.leaves) {
-		if l := w.leaves[ref]; len(l.chain) > 0 && w.familyOf(l) == root {
+	for _, l := range w.sortedLeaves() {
+		if len(l.chain) > 0 && w.familyOf(l) == root {
 			visit(presenter{leaf: l.ref, root: root}, l.chain)
 		}
 	}
@@ -226,6 +234,16 @@ func (w *World) eachLeafOf(root planner.Ref, visit func(who presenter, chain []p
 			}
 		}
 	}
+}
+
+// sortedLeaves are all leaves by their names. Whose leaves there are never changes.
+func (w *World) sortedLeaves() []*leaf {
+	if w.inOrder == nil {
+		for _, ref := range sortedKeys(w.leaves) {
+			w.inOrder = append(w.inOrder, w.leaves[ref])
+		}
+	}
+	return w.inOrder
 }
 
 // familyOf is the root authority of a leaf, by the issuer that it refers to.

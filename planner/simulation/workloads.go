@@ -129,7 +129,7 @@ func (w *World) start(workload *workload) *pod {
 // loadBundle loads a copy as it was at the time given, if it was there. Of one that is a
 // ConfigMap and a Secret it counts what both hold.
 func (w *World) loadBundle(workload *workload, p *pod, mount planner.Mount, since time.Time) bool {
-	loaded := false
+	loaded, held := false, p.anchors[mount.Name]
 	for _, secret := range []bool{false, true} {
 		id := copyID{bundle: mount.Name, namespace: workload.Ref.Namespace, secret: secret}
 		c := w.copies[id].asOf(since)
@@ -143,6 +143,7 @@ func (w *World) loadBundle(workload *workload, p *pod, mount planner.Mount, sinc
 			p.anchors[mount.Name], loaded = c.anchors, true
 		}
 	}
+	w.touched = w.touched || !p.anchors[mount.Name].Equal(held)
 	return loaded
 }
 
@@ -152,6 +153,7 @@ func (w *World) loadSecret(workload *workload, p *pod, mount planner.Mount, sinc
 	if l == nil || len(l.chain) == 0 || l.changed.After(since) {
 		return false
 	}
+	w.touched = w.touched || !slices.EqualFunc(p.chains[mount.Name], l.chain, pki.Certificate.Equal)
 	p.chains[mount.Name] = l.chain
 	if mount.OwnCA == planner.OwnCANamed && !workload.OwnCAUnused {
 		p.own[mount.Name] = pki.NewAnchors(l.root)
@@ -163,9 +165,8 @@ func (w *World) loadSecret(workload *workload, p *pod, mount planner.Mount, sinc
 func (w *World) leafOf(namespace, secret string) *leaf {
 	if w.secretLeaves == nil {
 		w.secretLeaves = map[planner.Ref]*leaf{}
-		for _, ref := range slices.Backward(sortedKeys(w.leaves)) {
-			l := w.leaves[ref]
-			w.secretLeaves[planner.Ref{Namespace: ref.Namespace, Name: l.secret}] = l
+		for _, l := range slices.Backward(w.sortedLeaves()) {
+			w.secretLeaves[planner.Ref{Namespace: l.ref.Namespace, Name: l.secret}] = l
 		}
 	}
 	return w.secretLeaves[planner.Ref{Namespace: namespace, Name: secret}]

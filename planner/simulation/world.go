@@ -99,8 +99,10 @@ type World struct {
 	// loose are the bundles without trust-manager as they were written last, but for their
 	// anchors.
 	loose map[string]planner.Bundle
-	// secretLeaves are the leaves by their Secrets; nil: not gathered yet.
+	// secretLeaves are the leaves by their Secrets, inOrder by their names; nil: not
+	// gathered yet.
 	secretLeaves map[planner.Ref]*leaf
+	inOrder      []*leaf
 	// hurt are the authorities of which a key was compromised, named those whom plans said to lose
 	// trust or to keep it wrongly, refusals the pairs that did not verify.
 	hurt     map[planner.Ref]bool
