@@ -74,6 +74,8 @@ func TestForecasts(t *testing.T) {
 		"compromised":              seen(before, swift(fleet(compromised("2025"), signing("2026"))), settled, at),
 		"drifted":                  drifted(before, settled, at),
 		"written-by-somebody-else": observedBundle(),
+		"name-used-up":             usedUp(middle.Record),
+		"paused":                   paused(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := forecast.Run(request)
@@ -119,6 +121,23 @@ func drifted(base planner.Desired, observed planner.Observed, at time.Time) fore
 		observed.Copies[i] = planner.Copy{Bundle: observed.Copies[i].Bundle, Namespace: observed.Copies[i].Namespace, Missing: true, Problem: "there is no such ConfigMap yet"}
 	}
 	return seen(base, base, observed, at)
+}
+
+// usedUp is a key that takes the name of one that was retired.
+func usedUp(record planner.Record) forecast.Request {
+	request := between(fleet(signing("2025")), fleet(retired("2025"), signing("2026")))
+	for i := range record.Keys {
+		record.Keys[i].Retired = record.Keys[i].Name == "2026"
+	}
+	request.Record = record
+	return request
+}
+
+// paused is a rollover that Git holds.
+func paused() forecast.Request {
+	head := fleet(retired("2025"), signing("2026"))
+	head.Authorities[0].Spec.Rollover.Paused = true
+	return between(fleet(signing("2025")), head)
 }
 
 // observedBundle is a bundle that somebody else writes.

@@ -80,7 +80,7 @@ func (r *run) compareTrust(before, after map[string][]Anchor) {
 }
 
 // conclude comes to a verdict.
-func (f *Forecast) conclude(request Request) {
+func (f *Forecast) conclude(request Request, unfinished bool) {
 	if example := f.Proof.Counterexample; example != nil {
 		f.Blocks = append([]Finding{{
 			Rule: "proof", Subject: example.Invariant, Message: "a state on the way breaks it: " + example.Evidence,
@@ -88,7 +88,7 @@ func (f *Forecast) conclude(request Request) {
 		}}, f.Blocks...)
 	}
 	f.Verdict = f.verdict(request)
-	f.Summary = f.summary(request)
+	f.Summary = f.summary(request, unfinished)
 	f.Digest = f.digest()
 }
 
@@ -107,7 +107,7 @@ func (f *Forecast) verdict(request Request) Verdict {
 }
 
 // summary is why, in one sentence.
-func (f *Forecast) summary(request Request) string {
+func (f *Forecast) summary(request Request, unfinished bool) string {
 	switch {
 	case request.Head.Broken:
 		return "The documents cannot be used: " + counted(len(f.Blocks), "mistake") + " to mend."
@@ -117,6 +117,10 @@ func (f *Forecast) summary(request Request) string {
 		return "It must not be merged: " + strings.TrimSuffix(f.Blocks[0].Message, ".") + "."
 	case f.Verdict == Nothing:
 		return "Nothing in the cluster changes."
+	}
+	if unfinished && len(f.Stages) > 0 {
+		last := f.Stages[len(f.Stages)-1]
+		return fmt.Sprintf("It goes as far as %s of %s, and waits there for people: %s.", last.Phase, last.Authority.Name, counted(len(f.Manual), "step"))
 	}
 	did := f.deeds(request) + " in " + counted(len(f.Stages), "stage")
 	if takes := f.takes(); takes > 0 {

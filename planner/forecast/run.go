@@ -30,18 +30,19 @@ func Run(request Request) Forecast {
 	if request.Observed != nil {
 		f.Live = Live{At: request.Seen.UTC(), Digest: liveDigest(*request.Observed)}
 	}
+	unfinished := false
 	if !request.Head.Broken {
 		r := newRun(request, &f)
 		r.begin()
 		if len(request.WhatIf) > 0 {
 			r.loseKeys(request.WhatIf)
 		} else {
-			r.follow()
+			unfinished = r.follow()
 		}
 		r.world.Look()
 		f.Proof.Pairs, f.Proof.States, f.Proof.Verified = r.world.Proof().Pairs, r.world.Proof().States, r.world.Proof().Verified
 	}
-	f.conclude(request)
+	f.conclude(request, unfinished)
 	return f
 }
 
@@ -151,8 +152,9 @@ func (r *run) tellBroken() {
 	r.world.ForgetViolations()
 }
 
-// follow lets the head come to its end, and tells of it.
-func (r *run) follow() {
+// follow lets the head come to its end, and tells of it. It reports whether it does not
+// come there.
+func (r *run) follow() (unfinished bool) {
 	before := r.trust()
 	stuck := r.settle()
 	r.Stages = r.record.stages()
@@ -163,6 +165,7 @@ func (r *run) follow() {
 	if r.Proof.Counterexample == nil {
 		r.tellStuck(stuck)
 	}
+	return len(stuck) > 0
 }
 
 // settle takes turns until the world rests. It returns what holds it if it does not.
@@ -325,7 +328,7 @@ func (r *run) holds() []Finding {
 		}
 	}
 	for _, rollover := range r.plan.Rollovers {
-		for _, hold := range rollover.Holds {
+		for _, hold := range decisive(rollover) {
 			if strings.HasPrefix(hold.Subject, "Authority ") && hold.Gate != "declaration" {
 				waiting = append(waiting, r.finding(hold))
 			} else {
@@ -337,6 +340,17 @@ func (r *run) holds() []Finding {
 		return waiting
 	}
 	return own
+}
+
+// decisive are the holds of a rollover that count: the pause alone, if it is paused.
+func decisive(rollover planner.Rollover) []planner.Hold {
+	for _, hold := range rollover.Holds {
+		if hold.Gate == "paused" {
+			hold.Subject = "spec.rollover of " + rollover.Authority.String()
+			return []planner.Hold{hold}
+		}
+	}
+	return rollover.Holds
 }
 
 func (r *run) finding(hold planner.Hold) Finding {

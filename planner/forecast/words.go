@@ -116,10 +116,8 @@ func (e *entry) gateWord(gate string) string {
 		return "no workload verifies with the ca.crt of a leaf's own Secret"
 	case "window":
 		return "the next window"
-	case "parent", "bundle", "intermediate":
-		return ""
 	}
-	return "gate " + gate
+	return "" // what is to be mended, or waits for another authority
 }
 
 // counts are the numbers in a rollover's progress: "0 of 2 copies hold 2026; 1 of 3
