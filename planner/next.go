@@ -24,6 +24,7 @@ func Next(desired Desired, observed Observed, now time.Time) Plan {
 	}
 	t.planIssuers()
 	t.planBundles()
+	t.planDevices()
 	t.watchLifetimes()
 	t.raiseAlarms()
 	t.warnOfThieves()

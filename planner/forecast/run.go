@@ -73,6 +73,9 @@ func newRun(request Request, f *Forecast) *run {
 		if request.Record.Enabled && !observed.Record.Enabled {
 			observed.Record = request.Record
 		}
+		for _, ledger := range observed.Ledger {
+			f.Warnings = append(f.Warnings, Finding{Rule: "assumed", Subject: "DeviceGroup " + ledger.Group, Message: fmt.Sprintf("its %s are assumed to come by at once: how long they stay away is not forecast", counted(ledger.Active, "device"))})
+		}
 	} else {
 		a := assume(request)
 		observed, r.assumed = a.Observed, a.names

@@ -66,7 +66,7 @@ func (w *World) checkTrustBeforeUse(authority planner.Ref, secretName string, se
 			}
 		}
 		w.eachVerifier(name, func(who verifier, anchors pki.Anchors) {
-			if !anchors.Has(secret.root) {
+			if !anchors.Has(secret.root) && (who.device == nil || !w.isWaived(who.device)) {
 				w.violate(TrustBeforeUse, "an issuer moves to %s, which %s has not loaded", secretName, who)
 			}
 		})
@@ -131,7 +131,7 @@ func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
 	}
 	set := digest(after)
 	w.eachPresenter(bundle, func(who presenter, chain []pki.Certificate) {
-		if err := w.verify(chain, after, set); err != nil && !w.hurt[who.root] {
+		if err := w.verify(chain, after, set); err != nil && !w.hurt[who.root] && (who.device == nil || !w.isWaived(who.device)) {
 			w.violate(DrainBeforeRetire, "%s loses %s while %s needs it: %v", bundle, names(gone), who, err)
 		}
 	})
@@ -160,6 +160,11 @@ func (w *World) retired(anchor pki.Certificate) bool {
 			return k.Certificate == string(anchor.PEM()) && !k.State.Goes()
 		}) {
 			return false
+		}
+	}
+	for _, recorded := range w.record {
+		if recorded.Certificate.Equal(anchor) {
+			return !w.wanted(planner.TargetKey{Authority: w.authorityNamed(recorded.Authority), Name: recorded.Name})
 		}
 	}
 	return slices.ContainsFunc(slices.Collect(maps.Values(w.secrets)), func(s *caSecret) bool { return s.root.Equal(anchor) }) ||
@@ -265,9 +270,12 @@ func (w *World) rootOf(ref planner.Ref) planner.Ref {
 }
 
 // authorityOf is the authority that the leaf's issuer is bound to.
-func (w *World) authorityOf(l *leaf) planner.Ref {
+func (w *World) authorityOf(l *leaf) planner.Ref { return w.authorityBehind(l.issuer) }
+
+// authorityBehind is the authority that an issuer is bound to.
+func (w *World) authorityBehind(issuer planner.Ref) planner.Ref {
 	for _, binding := range w.inventory.Bindings {
-		if planner.BindingRef(binding) != l.issuer {
+		if planner.BindingRef(binding) != issuer {
 			continue
 		}
 		for _, authority := range w.inventory.Authorities {

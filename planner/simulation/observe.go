@@ -37,6 +37,7 @@ func (w *World) Observe() planner.Observed {
 		seen.OldestStart = workload.oldest()
 		observed.Workloads = append(observed.Workloads, seen)
 	}
+	w.observeDevices(&observed)
 	return observed
 }
 
@@ -98,6 +99,7 @@ func (w *World) refuse(observed planner.Observed) planner.Observed {
 		func() { observed.Bundles = nil },
 		func() { observed.Copies = nil },
 		func() { observed.Workloads = nil },
+		func() { observed.Ledger = nil },
 	}
 	list := w.random.IntN(len(refused))
 	refused[list]()

@@ -25,6 +25,7 @@ import (
 //     another key of the authority has signed;
 //   - a Secret that somebody else makes holds the key that Git says, unless its issuer says
 //     that it is not there;
+//   - every device comes by at once;
 //   - a bundle that was not looked at gets copies in all namespaces in which others have one.
 //
 // The first observation of the world plans as what was observed does.
@@ -38,7 +39,7 @@ func FromObserved(seed uint64, observed planner.Observed, now time.Time, desired
 	w.Now, w.keySpace = now, "another "
 	b := builder{World: w, twins: twins, observed: observed, given: givenIn(desired...)}
 	w.inventory = inventory(twins, desired)
-	for _, build := range []func(){b.keys, b.foreignSecrets, b.outsideIssuers, b.issuers, b.leaves, b.bundles, b.copies, b.workloads, b.memory} {
+	for _, build := range []func(){b.keys, b.foreignSecrets, b.outsideIssuers, b.issuers, b.leaves, b.bundles, b.copies, b.workloads, b.devices, b.memory} {
 		build()
 	}
 	return w, twins
@@ -334,6 +335,17 @@ func (b *builder) writerOf(bundle string) v1alpha1.BundleVia {
 		}
 	}
 	return v1alpha1.DefaultVia
+}
+
+// devices are counted as they were, until they come by.
+func (b *builder) devices() {
+	for _, seen := range b.observed.Ledger {
+		seen.Keys = slices.Clone(seen.Keys)
+		for i := range seen.Keys {
+			seen.Keys[i].Key = b.twins.fingerprint(seen.Keys[i].Key)
+		}
+		b.ledger = append(b.ledger, seen)
+	}
 }
 
 // memory is what the last turn left to the next, and what Git remembers.

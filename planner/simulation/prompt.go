@@ -17,6 +17,7 @@ func (w *World) react() {
 	for _, internal := range w.internal {
 		internal.silent = false
 	}
+	w.ledger = nil // all devices come by
 	for range w.Desired.Authorities {
 		w.issueCAs() // a parent's may come after those that it signs
 	}
@@ -222,7 +223,7 @@ func (w *World) LossesWithout(gone pki.Anchors) []Loss {
 					continue
 				}
 				for _, who := range group.who {
-					losses = append(losses, Loss{Presenter: presenter.name(), Verifier: who.of.String()})
+					losses = append(losses, Loss{Presenter: presenter.name(), Verifier: who.who()})
 				}
 			}
 		})

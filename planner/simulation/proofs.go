@@ -166,38 +166,66 @@ func (w *World) checkOwnPairs() {
 	}
 }
 
-// verifier is a pod that holds the anchors of a bundle.
+// verifier is a pod, or a device, that holds the anchors of a bundle.
 type verifier struct {
 	of      *workload
 	ordinal int
+	device  *device
 }
 
-// String is "pod 0 of Deployment plant/broker".
-func (v verifier) String() string { return fmt.Sprintf("pod %d of %s", v.ordinal, v.of) }
+// String is "pod 0 of Deployment plant/broker" or "Device sensors/one".
+func (v verifier) String() string {
+	if v.device != nil {
+		return v.who()
+	}
+	return fmt.Sprintf("pod %d of %s", v.ordinal, v.of)
+}
+
+// who is the verifier as plans name it.
+func (v verifier) who() string {
+	if v.device != nil {
+		return "Device " + v.device.String()
+	}
+	return v.of.String()
+}
 
 // presenter is who shows a chain: a pod, or whoever takes it from its Secret.
 type presenter struct {
 	// leaf that is shown, and the root of its authorities.
 	leaf, root planner.Ref
-	// of is nil for whoever takes it from the Secret.
+	// of is nil for whoever takes it from the Secret, and for a device.
 	of      *workload
 	ordinal int
+	device  *device
 }
 
 // String is "Certificate plant/broker", or as a verifier's.
 func (p presenter) String() string {
 	if p.of == nil {
-		return "Certificate " + p.leaf.String()
+		return p.what()
 	}
-	return verifier{p.of, p.ordinal}.String()
+	return verifier{of: p.of, ordinal: p.ordinal}.String()
+}
+
+// what is shown, as plans name it.
+func (p presenter) what() string {
+	if p.device != nil {
+		return "Device " + p.device.String()
+	}
+	return "Certificate " + p.leaf.String()
 }
 
 func (w *World) eachVerifier(bundle string, visit func(who verifier, anchors pki.Anchors)) {
 	for _, workload := range w.workloads {
 		for _, p := range workload.pods {
 			if anchors, verifies := p.anchors[bundle]; verifies {
-				visit(verifier{workload, p.ordinal}, anchors)
+				visit(verifier{of: workload, ordinal: p.ordinal}, anchors)
 			}
+		}
+	}
+	for _, d := range w.devices {
+		if d.bundle == bundle && len(d.anchors) > 0 && w.counts(d) {
+			visit(verifier{device: d}, d.anchors)
 		}
 	}
 }
@@ -232,6 +260,11 @@ func (w *World) eachLeafOf(root planner.Ref, visit func(who presenter, chain []p
 					visit(presenter{leaf: l.ref, root: root, of: workload, ordinal: p.ordinal}, chain)
 				}
 			}
+		}
+	}
+	for _, d := range w.devices {
+		if d.root == root && w.counts(d) {
+			visit(presenter{root: root, device: d}, d.chain)
 		}
 	}
 }

@@ -323,6 +323,14 @@ func (t *Twins) gate(name string) string {
 	})
 }
 
+// fingerprint of a certificate's twin; its own if it has none.
+func (t *Twins) fingerprint(original pki.Fingerprint) pki.Fingerprint {
+	if twin, known := t.twins[original]; known {
+		return twin.Fingerprint()
+	}
+	return original
+}
+
 // record is the record with twins.
 func (t *Twins) record(record planner.Record) planner.Record {
 	record.Keys = slices.Clone(record.Keys)

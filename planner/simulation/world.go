@@ -53,6 +53,8 @@ type World struct {
 	// Stuck are those of whom nothing more comes: "ConfigMap workload/fleet-trust",
 	// "Certificate operations/broker", "Deployment operations/broker", "canary fleet".
 	Stuck map[string]bool
+	// Silent are the devices that do not come by, "sensors/sensor-0042".
+	Silent map[string]bool
 
 	// inventory is what Git declared on the first day: who depends on whom. Whoever leaves
 	// Git is still there.
@@ -83,7 +85,10 @@ type World struct {
 	told      planner.Plan
 	leaves    map[planner.Ref]*leaf
 	workloads []*workload
-	leafLife  time.Duration
+	devices   []*device
+	// given are the devices that were waived at some time.
+	given    map[string]bool
+	leafLife time.Duration
 	// writesLeft are those that the program lives to make; nil if it is not to be killed.
 	writesLeft *int
 	since      []planner.Gate
@@ -99,6 +104,8 @@ type World struct {
 	// loose are the bundles without trust-manager as they were written last, but for their
 	// anchors.
 	loose map[string]planner.Bundle
+	// ledger is what was observed of devices, until they come by; nil: they have.
+	ledger []planner.Ledger
 	// secretLeaves are the leaves by their Secrets, inOrder by their names; nil: not
 	// gathered yet.
 	secretLeaves map[planner.Ref]*leaf
@@ -193,6 +200,7 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		loose:      map[string]planner.Bundle{},
 		proofs:     proofs{verdicts: map[verdictID]verdict{}},
 		hurt:       map[planner.Ref]bool{},
+		given:      map[string]bool{},
 		named:      map[string]bool{},
 		leafLife:   cmp.Or(users.LeafLife, leafLife),
 	}
@@ -223,6 +231,7 @@ func (w *World) neighbours() {
 	w.answerCanaries()
 	w.syncCopies()
 	w.obey()
+	w.visit()
 	for _, workload := range w.workloads {
 		w.roll(workload)
 		w.reload(workload)
