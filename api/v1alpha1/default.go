@@ -18,7 +18,7 @@ const (
 	DefaultConfirm = ConfirmDevices
 	// DefaultWaitForOffline is thirty days.
 	DefaultWaitForOffline = 720 * time.Hour
-	DefaultSkew      = 5 * time.Minute
+	DefaultSkew           = 5 * time.Minute
 	// DefaultCanaryInterval bounds how long a key that changed behind an issuer's back
 	// goes unseen.
 	DefaultCanaryInterval = time.Hour

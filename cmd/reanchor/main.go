@@ -2,6 +2,7 @@
 //
 //	reanchor controller    turn the loop of every TrustDomain in the cluster
 //	reanchor init          write a domain's first folder
+//	reanchor import        describe a cluster that already runs
 //	reanchor validate      say what is wrong with a domain's folder, without a cluster
 //	reanchor render        print the manifests of the end state, without a cluster
 //	reanchor plan          forecast what a change comes to, before it is merged
@@ -66,7 +67,7 @@ from what the cluster really holds, and takes it.`,
 	root.SetFlagErrorFunc(seeHelp)
 	root.AddCommand(
 		newController(), newVersion(),
-		newInit(), newValidate(), newRender(),
+		newInit(), newImport(), newValidate(), newRender(),
 		newPlan(), newDiff(), newObserve(), newStatus(), newCheck(),
 		newReconcile(), newSuspend(), newResume(),
 	)
