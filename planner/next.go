@@ -22,6 +22,7 @@ func Next(desired Desired, observed Observed, now time.Time) Plan {
 	for _, c := range t.courses {
 		c.plan()
 	}
+	t.planLinks()
 	t.planIssuers()
 	t.planBundles()
 	t.watchLifetimes()
@@ -172,10 +173,11 @@ func (t *turn) finish() Plan {
 	plan.Gates = t.memory.gates()
 	plan.LookAgain = t.lookAgain
 	if holds := t.unknownHolds(); len(holds) > 0 {
-		plan.Blind, plan.Actions, plan.Record, plan.Holds = true, nil, nil, append(holds, plan.Holds...)
+		plan.Blind, plan.Actions, plan.Record, plan.LinkRecord, plan.Holds = true, nil, nil, nil, append(holds, plan.Holds...)
 	}
 	slices.SortFunc(plan.Rollovers, func(a, b Rollover) int { return a.Authority.Compare(b.Authority) })
 	slices.SortFunc(plan.Record, RecordedKey.Compare)
+	slices.SortFunc(plan.LinkRecord, RecordedLink.Compare)
 	slices.SortFunc(plan.Target.Keys, func(a, b TargetKey) int {
 		return orElse(a.Authority.Compare(b.Authority), a.Name, b.Name)
 	})

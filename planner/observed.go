@@ -17,6 +17,8 @@ type Observed struct {
 	// Issuers that bindings name, and those of this domain that no binding names
 	// any more.
 	Issuers []Issuer `json:"issuers,omitempty"`
+	// Links are the CertificateRequests of link certificates; they are no leaves.
+	Links []LinkRequest `json:"links,omitempty"`
 	// Leaves are the Certificates, whoever made them, that refer to one of the
 	// Issuers or to the internal issuer of a key, but for the keys' own; those that
 	// refer elsewhere now and still present what one of the keys signed; and live
@@ -43,6 +45,9 @@ type Observed struct {
 func (o Observed) sorted() Observed {
 	o.Keys = sortedBy(o.Keys, func(a, b Key) int { return cmp.Or(a.Authority.Compare(b.Authority), cmp.Compare(a.Name, b.Name)) })
 	o.Issuers = sortedBy(o.Issuers, func(a, b Issuer) int { return a.Ref.Compare(b.Ref) })
+	o.Links = sortedBy(o.Links, func(a, b LinkRequest) int {
+		return cmp.Or(a.Authority.Compare(b.Authority), cmp.Compare(a.Name, b.Name))
+	})
 	o.Leaves = sortedBy(o.Leaves, func(a, b Leaf) int { return a.Ref.Compare(b.Ref) })
 	o.Bundles = sortedBy(o.Bundles, func(a, b Bundle) int { return cmp.Compare(a.Name, b.Name) })
 	o.Copies = sortedBy(o.Copies, func(a, b Copy) int {
@@ -107,6 +112,9 @@ type Key struct {
 	// what the Secret holds. So it stands after a Certificate was deleted and made
 	// anew.
 	Adopted bool `json:"adopted,omitempty"`
+	// Requested reports that the CertificateRequest that the Certificate was issued for is
+	// there, and with it the request that a link is made of.
+	Requested bool `json:"requested,omitempty"`
 	// Spec of the Certificate as it stands; meaningful with HasCertificate.
 	Spec CASpec `json:"spec,omitzero"`
 	// Certificate that was issued. Zero: none yet, or it is not known which.

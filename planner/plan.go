@@ -23,6 +23,10 @@ type Plan struct {
 	Holds []Hold `json:"holds,omitempty"`
 	// Record says what the record in Git shall newly say, in order of authority and key.
 	Record []RecordedKey `json:"record,omitempty"`
+	// LinkRecord says what the record shall newly say of link certificates, in order of
+	// authority and keys, and Links how far those of rollovers under way have come.
+	LinkRecord []RecordedLink `json:"linkRecord,omitempty"`
+	Links      []LinkStatus   `json:"links,omitempty"`
 	// Drops names who would lose trust if what is to be retired went now.
 	Drops []Drop `json:"drops,omitempty"`
 	// Gates is what the next turn must be given as Observed.Since.
@@ -141,6 +145,11 @@ const (
 	ActionRestart ActionKind = "Restart"
 	// ActionDeleteSecret deletes the Secret Subject of a key that is retired.
 	ActionDeleteSecret ActionKind = "DeleteSecret"
+	// ActionLink has the internal issuer Issuer of an old root sign the request of the new
+	// root whose Certificate is Subject, until Until: a link certificate.
+	ActionLink ActionKind = "Link"
+	// ActionUnlink deletes the CertificateRequest Subject of a link.
+	ActionUnlink ActionKind = "Unlink"
 )
 
 // Action is something that no manifest can express. Doing it twice does no harm.
@@ -155,6 +164,9 @@ type Action struct {
 	LeavesDigest string `json:"leavesDigest,omitempty"`
 	// Generation of the issuer's spec that a canary is made for.
 	Generation int64 `json:"generation,omitempty"`
+	// Issuer that signs a link, and Until when at most.
+	Issuer Ref       `json:"issuer,omitzero"`
+	Until  time.Time `json:"until,omitzero"`
 	// Why, with its numbers.
 	Why string `json:"why"`
 }

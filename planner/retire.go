@@ -184,6 +184,9 @@ func (c *course) drainHolds(k *key) []Hold {
 	if hold := c.keptForTheWayBack(k); hold != nil {
 		holds = append(holds, *hold)
 	}
+	if hold := c.linkHold(k); hold != nil {
+		holds = append(holds, *hold)
+	}
 	if c.to != nil {
 		holds = append(holds, c.freshProofHolds()...)
 	}

@@ -15,6 +15,7 @@ const (
 	DefaultRSASize   = 4096
 	DefaultSoak      = 10 * time.Minute
 	DefaultConfirm   = ConfirmWorkloads
+	DefaultLinks     = LinksMade
 	DefaultSkew      = 5 * time.Minute
 	// DefaultCanaryInterval bounds how long a key that changed behind an issuer's back
 	// goes unseen.
@@ -63,9 +64,8 @@ func (r *Rollover) Default() {
 	defaultDuration(&r.Soak, DefaultSoak)
 	defaultDuration(&r.Skew, DefaultSkew)
 	defaultDuration(&r.CanaryInterval, DefaultCanaryInterval)
-	if r.Confirm == "" {
-		r.Confirm = DefaultConfirm
-	}
+	r.Confirm = cmp.Or(r.Confirm, DefaultConfirm)
+	r.Links = cmp.Or(r.Links, DefaultLinks)
 }
 
 // Default fills in who writes the copies, and the password of a Java keystore. [Decode]

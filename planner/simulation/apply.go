@@ -29,7 +29,7 @@ func (w *World) writes(plan planner.Plan) []write {
 	for _, recorded := range plan.Record {
 		writes = append(writes, write{"record " + recorded.Path(), func() { w.note(recorded) }})
 	}
-	return writes
+	return append(writes, w.linkWrites(plan.LinkRecord)...)
 }
 
 // note commits one entry of the record.
@@ -195,6 +195,10 @@ func (w *World) act(action planner.Action) {
 		w.leaves[action.Subject].issuing = true
 	case planner.ActionRestart:
 		w.restart(action)
+	case planner.ActionLink:
+		w.askForLink(action)
+	case planner.ActionUnlink:
+		delete(w.links, action.Subject)
 	case planner.ActionDeleteSecret:
 		w.checkSecretUnused(action.Subject)
 		delete(w.secrets, action.Subject)

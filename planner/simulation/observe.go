@@ -13,6 +13,7 @@ import (
 func (w *World) Observe() planner.Observed {
 	observed := planner.Observed{Since: w.since, Record: w.Record()}
 	w.observeKeys(&observed)
+	w.observeLinks(&observed)
 	for _, ref := range sortedKeys(w.issuers) {
 		i := w.issuers[ref]
 		observed.Issuers = append(observed.Issuers, planner.Issuer{
@@ -61,6 +62,10 @@ func (w *World) Record() planner.Record {
 		record.Keys = append(record.Keys, w.record[path])
 	}
 	slices.SortFunc(record.Keys, planner.RecordedKey.Compare)
+	for _, path := range slices.Sorted(maps.Keys(w.linkRecord)) {
+		record.Links = append(record.Links, w.linkRecord[path])
+	}
+	slices.SortFunc(record.Links, planner.RecordedLink.Compare)
 	return record
 }
 
@@ -123,7 +128,7 @@ func (w *World) observeKey(ref planner.Ref) planner.Key {
 		target = ca.target
 		key.HasCertificate, key.Spec = true, target.Spec
 		key.Certificate, key.Issued = ca.issued, !ca.issued.IsZero()
-		key.Adopted = ca.adopted(w.secrets[ref])
+		key.Adopted, key.Requested = ca.adopted(w.secrets[ref]), !ca.issued.IsZero()
 	}
 	key.Authority, key.Name = target.Authority, target.Name
 	return key

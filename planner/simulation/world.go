@@ -46,7 +46,8 @@ type World struct {
 	// Quirk, if set, changes what CA certificates are made like.
 	Quirk func(*x509.Certificate)
 	// Stuck are those of whom nothing more comes: "ConfigMap workload/fleet-trust",
-	// "Certificate operations/broker", "Deployment operations/broker", "canary fleet".
+	// "Certificate operations/broker", "Deployment operations/broker", "canary fleet",
+	// "link 2026".
 	Stuck map[string]bool
 
 	// inventory is what Git declared on the first day: who depends on whom. Whoever leaves
@@ -62,6 +63,10 @@ type World struct {
 	internal   map[planner.Ref]*internalIssuer
 	issuers    map[planner.Ref]*issuer
 	record     map[string]planner.RecordedKey // by path; nil: there is none
+	// links that are asked for, how many were asked and signed so far, and those on record.
+	links      map[planner.Ref]*linkRequest
+	linksAsked int64
+	linkRecord map[string]planner.RecordedLink // by path
 	bundles    map[string]planner.Bundle
 	copies     map[copyID]*bundleCopy
 	// seen are the anchors of each bundle as trust-manager last saw it.
@@ -71,10 +76,12 @@ type World struct {
 	foreign map[planner.Ref]bool
 	outside map[string]*caSecret
 	// told is the last plan.
-	told      planner.Plan
-	leaves    map[planner.Ref]*leaf
-	workloads []*workload
-	leafLife  time.Duration
+	told planner.Plan
+	// saidOfLinks is what the log says of them already.
+	saidOfLinks map[string]bool
+	leaves      map[planner.Ref]*leaf
+	workloads   []*workload
+	leafLife    time.Duration
 	// writesLeft are those that the program lives to make; nil if it is not to be killed.
 	writesLeft *int
 	since      []planner.Gate
@@ -116,14 +123,16 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		secrets:    map[planner.Ref]*caSecret{},
 		internal:   map[planner.Ref]*internalIssuer{},
 		issuers:    map[planner.Ref]*issuer{},
-		bundles:    map[string]planner.Bundle{},
-		copies:     map[copyID]*bundleCopy{},
-		seen:       map[string]pki.Anchors{},
-		foreign:    map[planner.Ref]bool{},
-		outside:    map[string]*caSecret{},
-		leaves:     map[planner.Ref]*leaf{},
-		verified:   map[verdictID]error{},
-		leafLife:   cmp.Or(users.LeafLife, leafLife),
+		links:      map[planner.Ref]*linkRequest{},
+		linkRecord: map[string]planner.RecordedLink{}, saidOfLinks: map[string]bool{},
+		bundles:  map[string]planner.Bundle{},
+		copies:   map[copyID]*bundleCopy{},
+		seen:     map[string]pki.Anchors{},
+		foreign:  map[planner.Ref]bool{},
+		outside:  map[string]*caSecret{},
+		leaves:   map[planner.Ref]*leaf{},
+		verified: map[verdictID]error{},
+		leafLife: cmp.Or(users.LeafLife, leafLife),
 	}
 	for _, declared := range users.Leaves {
 		w.leaves[declared.Ref] = &leaf{ref: declared.Ref, issuer: declared.Issuer, secret: declared.SecretName, foreign: declared.Foreign, issuing: true}
@@ -146,6 +155,7 @@ func (w *World) neighbours() {
 	w.issueCAs()
 	w.issueLeaves()
 	w.answerCanaries()
+	w.answerLinks()
 	w.syncCopies()
 	w.obey()
 	for _, workload := range w.workloads {
