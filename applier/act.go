@@ -55,6 +55,10 @@ func (a *Applier) act(ctx context.Context, domain planner.Ref, action planner.Ac
 		return a.reissue(ctx, action.Subject, now)
 	case planner.ActionRestart:
 		return a.restart(ctx, action)
+	case planner.ActionLink:
+		return a.link(ctx, domain, action, now)
+	case planner.ActionUnlink:
+		return a.unlink(ctx, domain, action.Subject)
 	case planner.ActionDeleteSecret:
 		return a.deleteSecret(ctx, action.Subject)
 	}

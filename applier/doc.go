@@ -9,6 +9,7 @@
 //
 //	planner.Observed   seen in
 //	Keys               Certificates; internal issuers, their Ready condition and canaries
+//	Links              CertificateRequests with the label of a link
 //	Issuers            Issuers and ClusterIssuers; canary CertificateRequests
 //	Leaves             Certificates; CertificateRequests, theirs and nobody's
 //	Bundles, Copies    trust-manager Bundles; namespaces; ConfigMaps and Secrets with the
@@ -66,6 +67,8 @@
 //	Prove         a CertificateRequest through an issuer, a binding's or a key's own,
 //	              with a key that is thrown away at once: the answer shows which key
 //	              really signs
+//	Link          the request of a new root once more, through the internal issuer of an
+//	              old one; Unlink deletes it when the link is on record
 //	Reissue       the Issuing condition, as "cmctl renew" sets it
 //	Restart       two annotations on a pod template
 //	DeleteSecret  by name, unread
