@@ -48,8 +48,8 @@ type turn struct {
 	result Result
 	// acted are the actions that wrote something.
 	acted []planner.Action
-	// recorded are the keys that Git newly remembers.
-	recorded []planner.RecordedKey
+	// recorded are the files of keys and links that Git newly remembers.
+	recorded []string
 	// again: the record in Git is another now, and is to be read at once.
 	again bool
 	// warnings of the documents, and those of the policies about the latest manifests.

@@ -230,9 +230,8 @@ type Rollover struct {
 	// Windows in which leaves are reissued; at any time when absent.
 	Windows []Window `json:"windows,omitempty"`
 	// Links says whether the old root's key signs the new one's, so that devices that were
-	// away for the whole rollover are let in: a link certificate, which stands in
-	// anchors/<authority>/links/ ever after. Made when absent; it says nothing for an
-	// intermediate.
+	// away for the whole rollover are let in: a link certificate, which the record keeps
+	// for ever in the folder links. Made when absent; it says nothing for an intermediate.
 	Links LinkMaking `json:"links,omitempty"`
 	// Paused stops the rollover where it is; nothing that is distributed is
 	// taken back.
