@@ -13,7 +13,7 @@ import (
 // intermediate is trusted through its root, whose turn came before.
 func (c *course) distribute(k *key) step {
 	s := step{phase: Distribute, key: k.name}
-	if c.isIntermediate() {
+	if c.isIntermediate() || c.emergency && k == c.to {
 		return s
 	}
 	holding, lacking := c.copiesOf(k)
@@ -333,7 +333,7 @@ func (c *course) introducedAnchors() pki.Anchors {
 	var certificates []pki.Certificate
 	for _, k := range c.keys {
 		wanted := !k.going() && !c.spec.Rollover.Paused && k.known() && len(c.introduceHolds(k)) == 0
-		if (wanted || c.dependedOn(k)) && k.seen.Certificate.SelfSigned() {
+		if (wanted || c.dependedOn(k) && !c.isCastOut(k)) && k.seen.Certificate.SelfSigned() {
 			certificates = append(certificates, k.seen.Certificate)
 		}
 	}

@@ -152,7 +152,7 @@ func (c *course) wantsLink(old *key) bool {
 	if !c.turn.observed.Record.Enabled || !c.declared || c.isIntermediate() || !c.reached(Distribute) {
 		return false
 	}
-	return old != c.to && old.known() && c.to.known() && !old.recorded.IsZero() && !c.to.recorded.IsZero() &&
+	return old != c.to && old.known() && c.to.known() && !old.recorded.IsZero() &&
 		c.cameBefore(old) && (len(c.bundles) == 0 || c.anchored(old))
 }
 
@@ -201,6 +201,9 @@ func (c *course) judgeLink(old *key, l *link) {
 		problem = "CertificateRequest " + request.Name + " failed" + because(request.Problem)
 	case request.Certificate.NotAfter().After(old.seen.Certificate.NotAfter()):
 		problem = fmt.Sprintf("what came back ends at %s, after %s does", instant(request.Certificate.NotAfter()), old.name)
+	case c.to.recorded.IsZero():
+		l.status.Why = "it is recorded in Git once " + c.to.name + " is"
+		return
 	default:
 		l.made, l.status.Why = true, "being recorded in Git"
 		if problem := c.turn.observed.Record.Problem; problem != "" {
@@ -223,7 +226,7 @@ func (c *course) linkObstacle(old *key, request *LinkRequest) string {
 	switch {
 	case c.spec.Rollover.Links == v1alpha1.LinksNone:
 		return "spec.rollover.links is None"
-	case old.state == v1alpha1.KeyCompromised:
+	case old.compromised():
 		return old.name + " is compromised: what it signs is not to be believed"
 	case bytes.Equal(old.seen.Certificate.X509().RawSubject, c.to.seen.Certificate.X509().RawSubject):
 		return "both keys have one subject, so that cert-manager would not say in it which of them signed it, and verifiers would not find the old one"
@@ -291,7 +294,7 @@ func (c *course) withdrawLinks() {
 // compromisedIn is the key of a link that Git says is compromised; empty if neither is.
 func (c *course) compromisedIn(recorded RecordedLink) string {
 	for _, name := range []string{recorded.Under, recorded.Key} {
-		if k := c.keyNamed(name); k != nil && k.state == v1alpha1.KeyCompromised {
+		if c.isCompromised(name) {
 			return name
 		}
 	}

@@ -29,6 +29,8 @@ type Plan struct {
 	Links      []LinkStatus   `json:"links,omitempty"`
 	// Drops names who would lose trust if what is to be retired went now.
 	Drops []Drop `json:"drops,omitempty"`
+	// StillTrust names who may still trust a key that is compromised.
+	StillTrust []Drop `json:"stillTrust,omitempty"`
 	// Gates is what the next turn must be given as Observed.Since.
 	Gates []Gate `json:"gates,omitempty"`
 	// LookAgain is when time alone may change the plan; zero if never.
@@ -240,7 +242,8 @@ func (h Hold) String() string {
 	return h.Gate + ": " + h.Subject + ": " + h.Why
 }
 
-// Drop is somebody who would lose trust if a key were retired now.
+// Drop is somebody who would lose trust if a key were retired now, or who loses it because
+// it is compromised; or, in StillTrust, somebody who does not lose it though he should.
 type Drop struct {
 	Authority Ref    `json:"authority"`
 	Key       string `json:"key"`

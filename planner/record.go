@@ -66,7 +66,7 @@ func (c *course) recordOf(k *key, retired bool) RecordedKey {
 // if there is no record.
 func (c *course) unrecorded(k *key) *Hold {
 	record := c.turn.observed.Record
-	if !record.Enabled || !k.recorded.IsZero() {
+	if !record.Enabled || !k.recorded.IsZero() || c.emergency {
 		return nil
 	}
 	why := "being recorded in Git"

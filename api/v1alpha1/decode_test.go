@@ -217,7 +217,7 @@ func TestDecodeErrors(t *testing.T) {
 			authorityWith(subjectLine + "  privateKey: {algorithm: ecdsa}\n  keys: [{name: a, state: Singing}]\n"),
 			[]string{
 				`f.yaml:6: spec.privateKey.algorithm: "ecdsa" is not known: write ECDSA, RSA or Ed25519; did you mean "ECDSA"?`,
-				`f.yaml:7: spec.keys[0].state: "Singing" is not known: write Trusted, Signing or Retired; did you mean "Signing"?`,
+				`f.yaml:7: spec.keys[0].state: "Singing" is not known: write Trusted, Signing, Retired or Compromised; did you mean "Signing"?`,
 			},
 		},
 		"issued by": {

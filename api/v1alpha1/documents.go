@@ -51,9 +51,9 @@ type Authority struct {
 }
 
 // Leaving reports whether the authority is on its way out: each of its keys is
-// Retired. It stays declared until the last one is drained.
+// Retired or Compromised. It stays declared until the last one is drained.
 func (a *Authority) Leaving() bool {
-	return len(a.Spec.Keys) > 0 && !slices.ContainsFunc(a.Spec.Keys, func(key AuthorityKey) bool { return key.State != KeyRetired })
+	return len(a.Spec.Keys) > 0 && !slices.ContainsFunc(a.Spec.Keys, func(key AuthorityKey) bool { return !key.State.Goes() })
 }
 
 // AuthoritySpec says what the authority's certificates are like and where each
@@ -133,9 +133,13 @@ const (
 	KeySigning KeyState = "Signing"
 	// KeyRetired keys are drained, then removed; their names stay listed.
 	KeyRetired KeyState = "Retired"
-	// KeyCompromised keys go at once, without waiting for anyone.
+	// KeyCompromised keys go at once, without waiting for anyone: somebody else may sign
+	// with them.
 	KeyCompromised KeyState = "Compromised"
 )
+
+// Goes reports whether a key of that state is on its way out.
+func (s KeyState) Goes() bool { return s == KeyRetired || s == KeyCompromised }
 
 // Values are the states that a document may name.
 func (KeyState) Values() []string {

@@ -30,7 +30,6 @@ var unenforced = map[part]string{
 	{reflect.TypeFor[IssuerBindingSpec](), "references"}: "no object of another operator is re-pointed: take it out, and have them name this binding's issuer, which keeps its name",
 	{reflect.TypeFor[TrustBundleSpec](), "probes"}:       "no server is shaken hands with: take it out",
 
-	{reflect.TypeFor[KeyState](), string(KeyCompromised)}:     "no key goes without waiting: make another key Signing and this one Retired",
 	{reflect.TypeFor[Confirmation](), string(ConfirmDevices)}: "no device is asked: write Workloads",
 }
 

@@ -126,6 +126,20 @@ func (v *validator) keys(document Document, authority *Authority) {
 	case len(signing) > 1:
 		v.refuse(document, "spec.keys", "the keys %s are all Signing: exactly one must be, make the others Trusted or Retired", list(signing, "and"))
 	}
+	if compromised := authority.compromised(); len(compromised) > 0 && authority.Spec.Rollover.Paused {
+		v.refuse(document, "spec.rollover.paused", "holds up the emergency of %s: take it out", list(compromised, "and"))
+	}
+}
+
+// compromised are the names of the keys that somebody else may sign with.
+func (a *Authority) compromised() []string {
+	var names []string
+	for _, key := range a.Spec.Keys {
+		if key.State == KeyCompromised {
+			names = append(names, key.Name)
+		}
+	}
+	return names
 }
 
 func isKeyName(name string) bool { return len(validation.IsDNS1123Label(name)) == 0 }

@@ -256,3 +256,10 @@ func TestTheExamplesAreValid(t *testing.T) {
 	}
 	mistakes(t, documents(files...))
 }
+
+// An emergency is not put off.
+func TestValidateRefusesToPauseAnEmergency(t *testing.T) {
+	refusals(t, authority("name: b, namespace: pki", "commonName: B", "{name: a, state: Signing}, {name: c, state: Compromised}", "  rollover: {paused: true}\n"), Site{},
+		`f.yaml:7: spec.rollover.paused: holds up the emergency of c: take it out`)
+	refusals(t, authority("name: b, namespace: pki", "commonName: B", "{name: a, state: Retired}, {name: c, state: Compromised}", ""), Site{})
+}

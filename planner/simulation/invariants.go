@@ -55,7 +55,10 @@ func (w *World) checkTrustBeforeUse(authority planner.Ref, secretName string, se
 		w.violate(TrustBeforeUse, "an issuer moves to %s, of which there is no Secret", secretName)
 		return
 	}
-	if usable := secret.certificate.NotBefore().Add(w.skewOf(authority)); w.Now.Before(usable) {
+	if w.hurt[w.rootOf(authority)] {
+		return // everything moves at once
+	}
+	if usable := secret.certificate.NotBefore().Add(w.skewOf(authority)); w.Now.Before(usable) && !w.isHurt(authority) {
 		w.violate(Skew, "an issuer moves to %s at %s, before %s", secretName, w.Now, usable)
 	}
 	for _, name := range w.bundlesOf(authority) {
@@ -64,7 +67,7 @@ func (w *World) checkTrustBeforeUse(authority planner.Ref, secretName string, se
 				w.violate(TrustBeforeUse, "an issuer moves to %s, which the copy of %s in %s does not hold", secretName, name, namespace)
 			}
 		}
-		w.eachVerifier(name, func(who string, anchors pki.Anchors) {
+		w.eachVerifier(name, func(who verifier, anchors pki.Anchors) {
 			if !anchors.Has(secret.root) {
 				w.violate(TrustBeforeUse, "an issuer moves to %s, which %s has not loaded", secretName, who)
 			}
@@ -129,8 +132,8 @@ func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
 	if len(gone) == 0 {
 		return
 	}
-	w.eachPresenter(bundle, func(who string, chain []pki.Certificate) {
-		if err := w.verify(chain, after); err != nil {
+	w.eachPresenter(bundle, func(who presenter, chain []pki.Certificate) {
+		if err := w.verify(chain, after); err != nil && !w.hurt[who.root] {
 			w.violate(DrainBeforeRetire, "%s loses %s while %s needs it: %v", bundle, names(gone), who, err)
 		}
 	})
@@ -178,7 +181,7 @@ func (w *World) retired(anchor pki.Certificate) bool {
 	}
 	for _, authority := range w.Desired.Authorities {
 		if slices.ContainsFunc(authority.Spec.Keys, func(k v1alpha1.AuthorityKey) bool {
-			return k.Certificate == string(anchor.PEM()) && k.State != v1alpha1.KeyRetired
+			return k.Certificate == string(anchor.PEM()) && !k.State.Goes()
 		}) {
 			return false
 		}
@@ -191,7 +194,7 @@ func (w *World) retired(anchor pki.Certificate) bool {
 func (w *World) wanted(target planner.TargetKey) bool {
 	return slices.ContainsFunc(w.Desired.Authorities, func(a v1alpha1.Authority) bool {
 		return planner.AuthorityRef(a) == target.Authority && slices.ContainsFunc(a.Spec.Keys, func(k v1alpha1.AuthorityKey) bool {
-			return k.Name == target.Name && k.State != v1alpha1.KeyRetired
+			return k.Name == target.Name && !k.State.Goes()
 		})
 	})
 }
@@ -200,10 +203,10 @@ func (w *World) wanted(target planner.TargetKey) bool {
 // whether the one is accepted by the other, at this moment.
 func (w *World) checkPairs() {
 	for _, bundle := range w.inventory.Bundles {
-		w.eachVerifier(bundle.Metadata.Name, func(verifier string, anchors pki.Anchors) {
-			w.eachPresenter(bundle.Metadata.Name, func(presenter string, chain []pki.Certificate) {
+		w.eachVerifier(bundle.Metadata.Name, func(verifier verifier, anchors pki.Anchors) {
+			w.eachPresenter(bundle.Metadata.Name, func(presenter presenter, chain []pki.Certificate) {
 				if err := w.verify(chain, anchors); err != nil {
-					w.violate(PairwiseSafety, "%s refuses %s: %v", verifier, presenter, err)
+					w.refused(verifier, presenter, err)
 				}
 			})
 		})
@@ -217,8 +220,8 @@ func (w *World) checkOwnPairs() {
 		for _, p := range workload.pods {
 			for name, anchors := range p.own {
 				l := w.leafOf(workload.Ref.Namespace, name)
-				w.eachLeafOf(w.rootOf(w.authorityOf(l)), func(presenter string, chain []pki.Certificate) {
-					if err := w.verify(chain, anchors); err != nil {
+				w.eachLeafOf(w.rootOf(w.authorityOf(l)), func(presenter presenter, chain []pki.Certificate) {
+					if err := w.verify(chain, anchors); err != nil && !w.hurt[presenter.root] {
 						w.violate(OwnCAIsNoBundle, "pod %d of %s, with the ca.crt of %s, refuses %s: %v", p.ordinal, workload, name, presenter, err)
 					}
 				})
@@ -246,7 +249,7 @@ func (w *World) checkOneRestart(action planner.Action) {
 
 // checkBundleUnused is asked when a bundle is about to be deleted.
 func (w *World) checkBundleUnused(name string) {
-	w.eachVerifier(name, func(who string, _ pki.Anchors) {
+	w.eachVerifier(name, func(who verifier, _ pki.Anchors) {
 		w.violate(DrainBeforeRetire, "Bundle %s is deleted while %s verifies with it", name, who)
 	})
 }
@@ -316,11 +319,37 @@ func (w *World) rootOf(ref planner.Ref) planner.Ref {
 	return ref
 }
 
-func (w *World) eachVerifier(bundle string, visit func(who string, anchors pki.Anchors)) {
+// verifier is a pod that holds the anchors of a bundle.
+type verifier struct {
+	of      *workload
+	ordinal int
+}
+
+// String is "pod 0 of Deployment plant/broker".
+func (v verifier) String() string { return fmt.Sprintf("pod %d of %s", v.ordinal, v.of) }
+
+// presenter is who shows a chain: a pod, or whoever takes it from its Secret.
+type presenter struct {
+	// leaf that is shown, and the root of its authorities.
+	leaf, root planner.Ref
+	// of is nil for whoever takes it from the Secret.
+	of      *workload
+	ordinal int
+}
+
+// String is "Certificate plant/broker", or as a verifier's.
+func (p presenter) String() string {
+	if p.of == nil {
+		return "Certificate " + p.leaf.String()
+	}
+	return verifier{p.of, p.ordinal}.String()
+}
+
+func (w *World) eachVerifier(bundle string, visit func(who verifier, anchors pki.Anchors)) {
 	for _, workload := range w.workloads {
 		for _, p := range workload.pods {
 			if anchors, verifies := p.anchors[bundle]; verifies {
-				visit(fmt.Sprintf("pod %d of %s", p.ordinal, workload), anchors)
+				visit(verifier{workload, p.ordinal}, anchors)
 			}
 		}
 	}
@@ -328,7 +357,7 @@ func (w *World) eachVerifier(bundle string, visit func(who string, anchors pki.A
 
 // eachPresenter visits everything that verifiers of a bundle may be shown: what
 // running pods loaded, and what pods that start would load.
-func (w *World) eachPresenter(bundle string, visit func(who string, chain []pki.Certificate)) {
+func (w *World) eachPresenter(bundle string, visit func(who presenter, chain []pki.Certificate)) {
 	for _, declared := range w.inventory.Bundles {
 		if declared.Metadata.Name != bundle {
 			continue
@@ -342,19 +371,19 @@ func (w *World) eachPresenter(bundle string, visit func(who string, chain []pki.
 }
 
 // eachLeafOf visits the leaves of a root's whole family, in their Secrets and in pods.
-func (w *World) eachLeafOf(root planner.Ref, visit func(who string, chain []pki.Certificate)) {
+func (w *World) eachLeafOf(root planner.Ref, visit func(who presenter, chain []pki.Certificate)) {
 	for _, ref := range sortedKeys(w.leaves) {
 		l := w.leaves[ref]
 		if w.rootOf(w.authorityOf(l)) != root {
 			continue
 		}
 		if len(l.chain) > 0 {
-			visit("Certificate "+ref.String(), l.chain)
+			visit(presenter{leaf: ref, root: root}, l.chain)
 		}
 		for _, workload := range w.workloads {
 			for _, p := range workload.pods {
 				if chain, presents := p.chains[l.secret]; presents && workload.Ref.Namespace == ref.Namespace {
-					visit(fmt.Sprintf("pod %d of %s", p.ordinal, workload), chain)
+					visit(presenter{leaf: ref, root: root, of: workload, ordinal: p.ordinal}, chain)
 				}
 			}
 		}

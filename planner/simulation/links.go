@@ -130,7 +130,7 @@ func (w *World) checkLinked(bundle string, anchor pki.Certificate) {
 		w.violate(LinkBeforeRetire, "%s loses %s, and no link leads from %s to it", bundle, anchor, to.issued)
 		return
 	}
-	w.eachLeafOf(planner.AuthorityRef(authority), func(who string, chain []pki.Certificate) {
+	w.eachLeafOf(planner.AuthorityRef(authority), func(who presenter, chain []pki.Certificate) {
 		alone := pki.NewAnchors(anchor)
 		if w.verify(chain, pki.NewAnchors(to.issued)) != nil {
 			return // it is another root's
@@ -164,13 +164,18 @@ func (w *World) successor(anchor pki.Certificate) (authority v1alpha1.Authority,
 			if planner.AuthorityRef(authority) != w.internal[ref].target.Authority || authority.Spec.Rollover.Links == v1alpha1.LinksNone {
 				continue
 			}
-			to := w.madeToSign(authority)
-			if to != nil && to.issued.CommonName() != anchor.CommonName() && anchor.NotBefore().Before(to.issued.NotBefore()) {
-				return authority, w.internal[ref].target.Name, to, true
+			to, from := w.madeToSign(authority), w.internal[ref].target.Name
+			if to != nil && !isStolen(authority, from) && to.issued.CommonName() != anchor.CommonName() && anchor.NotBefore().Before(to.issued.NotBefore()) {
+				return authority, from, to, true
 			}
 		}
 	}
 	return authority, "", nil, false
+}
+
+// isStolen reports whether Git says of a key that it is compromised.
+func isStolen(authority v1alpha1.Authority, name string) bool {
+	return slices.ContainsFunc(authority.Spec.Keys, func(k v1alpha1.AuthorityKey) bool { return k.Name == name && k.State == v1alpha1.KeyCompromised })
 }
 
 // madeToSign is the key that shall sign, if it was made here and its request is there.

@@ -142,9 +142,12 @@ func (w *World) observeLoose(observed *planner.Observed) {
 		if c.via == v1alpha1.ViaBundle {
 			continue
 		}
-		b := loose[id.bundle]
+		b, via := loose[id.bundle], c.via
+		if b.Via == v1alpha1.ViaConfigMap {
+			via = b.Via // one copy of ours makes it ours
+		}
 		loose[id.bundle] = planner.Bundle{
-			Name: id.bundle, Via: c.via, Seen: true, Anchors: b.Anchors.Union(c.anchors),
+			Name: id.bundle, Via: via, Seen: true, Anchors: b.Anchors.Union(c.anchors),
 			Target: v1alpha1.BundleTarget{ConfigMap: v1alpha1.ConfigMapTarget{Key: "ca.crt"}},
 		}
 	}

@@ -282,7 +282,7 @@ func reached(world *simulation.World) string {
 		for _, key := range authority.Spec.Keys {
 			pair := pairIn(world.Desired, authority, key.Name)
 			object := planner.KeyObjectName(authority.Metadata.Name, pair)
-			if key.State != v1alpha1.KeyRetired && (!key.Given() || key.Secret != nil) {
+			if !key.State.Goes() && (!key.Given() || key.Secret != nil) {
 				want[object] = true
 			}
 			if key.State == v1alpha1.KeySigning {

@@ -20,6 +20,9 @@ func signing(name string) state { return state{name, v1alpha1.KeySigning} }
 func trusted(name string) state { return state{name, v1alpha1.KeyTrusted} }
 func retired(name string) state { return state{name, v1alpha1.KeyRetired} }
 
+// compromised: somebody else may sign with it.
+func compromised(name string) state { return state{name, v1alpha1.KeyCompromised} }
+
 func duration(d time.Duration) *metav1.Duration { return &metav1.Duration{Duration: d} }
 
 // root declares a self-signed root in cert-manager's namespace.

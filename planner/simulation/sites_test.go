@@ -217,11 +217,13 @@ func drawKeys(t *rapid.T, names ...string) []state {
 			keys = append(keys, signing(name))
 			continue
 		}
-		switch rapid.IntRange(0, 2).Draw(t, "state of "+name) {
-		case 0:
+		switch n := rapid.IntRange(0, 9).Draw(t, "state of "+name); {
+		case n < 3:
 			keys = append(keys, trusted(name))
-		case 1:
+		case n < 6:
 			keys = append(keys, retired(name))
+		case n == 9:
+			keys = append(keys, compromised(name))
 		}
 	}
 	return keys
