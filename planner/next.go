@@ -78,7 +78,7 @@ func (s step) done() bool { return len(s.holds) == 0 }
 // the way, then the keys that are only trusted. It reports whether all are done.
 func (c *course) firstOpenStep() (open step, done bool) {
 	if c.to != nil {
-		for _, look := range []func(*key) step{c.introduce, c.distribute, c.switchOver, c.reissue} {
+		for _, look := range []func(*key) step{c.introduce, c.distribute, c.switchOver, c.repoint, c.reissue} {
 			if s := look(c.to); !s.done() {
 				return s, false
 			}

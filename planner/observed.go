@@ -24,6 +24,8 @@ type Observed struct {
 	// refer elsewhere now and still present what one of the keys signed; and live
 	// CertificateRequests of one of the Issuers that no Certificate stands behind.
 	Leaves []Leaf `json:"leaves,omitempty"`
+	// References are the fields that Git says shall name a binding's issuer.
+	References []Reference `json:"references,omitempty"`
 	// Bundles of this domain as they stand.
 	Bundles []Bundle `json:"bundles,omitempty"`
 	// Copies has one entry for each bundle, desired or standing, each namespace that its
@@ -48,6 +50,7 @@ func (o Observed) sorted() Observed {
 	o.Links = sortedBy(o.Links, func(a, b LinkRequest) int {
 		return cmp.Or(a.Authority.Compare(b.Authority), cmp.Compare(a.Name, b.Name))
 	})
+	o.References = sortedBy(o.References, func(a, b Reference) int { return cmp.Or(a.Field.Compare(b.Field), a.Issuer.Compare(b.Issuer)) })
 	o.Leaves = sortedBy(o.Leaves, func(a, b Leaf) int { return a.Ref.Compare(b.Ref) })
 	o.Bundles = sortedBy(o.Bundles, func(a, b Bundle) int { return cmp.Compare(a.Name, b.Name) })
 	o.Copies = sortedBy(o.Copies, func(a, b Copy) int {

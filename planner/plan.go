@@ -150,6 +150,9 @@ const (
 	// ActionLink has the internal issuer Issuer of an old root sign the request of the new
 	// root whose Certificate is Subject, until Until: a link certificate.
 	ActionLink ActionKind = "Link"
+	// ActionRepoint sets the Field of an object of somebody else's, Subject, that names the
+	// issuer From, to name To, and nothing else; if it names another by then, it is left.
+	ActionRepoint ActionKind = "Repoint"
 	// ActionUnlink deletes the CertificateRequest Subject of a link.
 	ActionUnlink ActionKind = "Unlink"
 )
@@ -169,6 +172,10 @@ type Action struct {
 	// Issuer that signs a link, and Until when at most.
 	Issuer Ref       `json:"issuer,omitzero"`
 	Until  time.Time `json:"until,omitzero"`
+	// Field that is set, and the names of the issuers that it holds before and after.
+	Field Field  `json:"field,omitzero"`
+	From  string `json:"from,omitempty"`
+	To    string `json:"to,omitempty"`
 	// Why, with its numbers.
 	Why string `json:"why"`
 }
@@ -176,6 +183,9 @@ type Action struct {
 // String says what the action does and why.
 func (a Action) String() string {
 	subject := a.Subject.String()
+	if a.Kind == ActionRepoint {
+		subject = a.Field.String()
+	}
 	if a.Workload != "" {
 		subject = a.Workload + " " + subject
 	}

@@ -100,6 +100,7 @@ func (w *World) issuerWrites(targets []planner.TargetIssuer) []write {
 		if !wanted[ref] {
 			writes = append(writes, write{"delete ClusterIssuer " + ref.String(), func() {
 				w.checkIssuerUnused(ref)
+				w.checkIssuerUnnamed(ref)
 				delete(w.issuers, ref)
 			}})
 		}
@@ -195,6 +196,8 @@ func (w *World) act(action planner.Action) {
 		w.leaves[action.Subject].issuing = true
 	case planner.ActionRestart:
 		w.restart(action)
+	case planner.ActionRepoint:
+		w.repoint(action)
 	case planner.ActionLink:
 		w.askForLink(action)
 	case planner.ActionUnlink:

@@ -30,6 +30,7 @@ const (
 	NoIntermediateAnchor Invariant = "intermediates never enter a bundle"
 	OwnCAIsNoBundle      Invariant = "a leaf's own ca.crt is no bundle"
 	LinkBeforeRetire     Invariant = "link before retire"
+	ReferencesAreTheirs  Invariant = "what somebody else writes is his"
 )
 
 // Violation is an invariant that was seen broken, with its evidence.

@@ -14,6 +14,7 @@ func (w *World) Observe() planner.Observed {
 	observed := planner.Observed{Since: w.since, Record: w.Record()}
 	w.observeKeys(&observed)
 	w.observeLinks(&observed)
+	w.observeReferences(&observed)
 	for _, ref := range sortedKeys(w.issuers) {
 		i := w.issuers[ref]
 		observed.Issuers = append(observed.Issuers, planner.Issuer{

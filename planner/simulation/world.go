@@ -31,6 +31,8 @@ type Users struct {
 	// for a bare Pod, which is one. One of which a Secret's OwnCA is named verifies with
 	// that too, unless OwnCAUnused.
 	Workloads []planner.Workload
+	// Referrers are objects of other operators that name issuers; their Leaves stand above.
+	Referrers []Referrer
 }
 
 // World is a cluster and the time in it.
@@ -63,6 +65,7 @@ type World struct {
 	internal   map[planner.Ref]*internalIssuer
 	issuers    map[planner.Ref]*issuer
 	record     map[string]planner.RecordedKey // by path; nil: there is none
+	referrers  []*Referrer
 	// links that are asked for, how many were asked and signed so far, and those on record.
 	links      map[planner.Ref]*linkRequest
 	linksAsked int64
@@ -169,6 +172,7 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 	for _, declared := range users.Leaves {
 		w.leaves[declared.Ref] = &leaf{ref: declared.Ref, issuer: declared.Issuer, secret: declared.SecretName, foreign: declared.Foreign, issuing: true}
 	}
+	w.newReferrers(users.Referrers)
 	for _, declared := range users.Workloads {
 		w.workloads = append(w.workloads, newWorkload(declared))
 	}
@@ -185,6 +189,7 @@ func (w *World) KeepRecord() {
 // neighbours lets everyone but reanchor do some of what they have to do.
 func (w *World) neighbours() {
 	w.issueCAs()
+	w.operate()
 	w.issueLeaves()
 	w.answerCanaries()
 	w.answerLinks()
