@@ -143,12 +143,8 @@ func (t *turn) reference(issuer Ref, field Field) Reference {
 }
 
 // referenceLook is how long a field that somebody else is to change is left before it is
-// looked at again: nothing tells that he did. referenceRetry is the same of one that the API
-// server did not let us change.
-const (
-	referenceLook  = 30 * time.Second
-	referenceRetry = 10 * time.Minute
-)
+// looked at again: nothing tells that he did.
+const referenceLook = 30 * time.Second
 
 // repoint: every reference names the issuer of its binding.
 func (c *course) repoint(k *key) step {

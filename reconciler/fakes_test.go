@@ -69,25 +69,27 @@ type world struct {
 	recordErr  error
 	loadedWith planner.Record
 	given      planner.Record // to the planner
-	loadErr    error
-	observeErr error
-	observed   planner.Observed
-	foreign    []string
-	since      []planner.Gate
-	plan       planner.Plan
-	renderErr  error
-	manifests  []*unstructured.Unstructured
-	secrets    map[string]bool // files that CheckFile refuses
-	violations []policies.Violation
-	applyErr   error
-	trialErr   error
-	result     Result
-	options    ApplyOptions
-	applied    [][]*unstructured.Unstructured // in order of the calls
-	started    []planner.Action               // by the calls of Act
-	acted      []planner.Action
-	actErr     error
-	warnings   []string
+	// givenReferences are those that the planner was given.
+	givenReferences []planner.Reference
+	loadErr         error
+	observeErr      error
+	observed        planner.Observed
+	foreign         []string
+	since           []planner.Gate
+	plan            planner.Plan
+	renderErr       error
+	manifests       []*unstructured.Unstructured
+	secrets         map[string]bool // files that CheckFile refuses
+	violations      []policies.Violation
+	applyErr        error
+	trialErr        error
+	result          Result
+	options         ApplyOptions
+	applied         [][]*unstructured.Unstructured // in order of the calls
+	started         []planner.Action               // by the calls of Act
+	acted           []planner.Action
+	actErr          error
+	warnings        []string
 }
 
 // push is one call of Push.
@@ -273,7 +275,7 @@ func (w *world) observe(_ context.Context, reader client.Reader, _ planner.Ref, 
 
 func (w *world) next(_ planner.Desired, observed planner.Observed, _ time.Time) planner.Plan {
 	w.note("plan")
-	w.given = observed.Record
+	w.given, w.givenReferences = observed.Record, observed.References
 	return w.plan
 }
 

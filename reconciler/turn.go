@@ -367,6 +367,7 @@ func (t *turn) planned(ctx context.Context, reader client.Reader, desired planne
 	t.foreign = seen.Foreign
 	t.memory.sees(observed)
 	observed.Record = t.memory.observedRecord()
+	observed.References = t.memory.refused.tell(observed.References, t.now)
 	plan := t.Parts.Plan(desired, observed, t.now)
 	t.plan = &plan
 	if plan.Blind {
@@ -438,7 +439,8 @@ func (t *turn) act(ctx context.Context, plan planner.Plan) error {
 	if err != nil {
 		return err
 	}
-	if t.acted, err = cluster.Act(ctx, t.ref(), plan.Actions, t.now); err != nil {
+	t.acted, err = cluster.Act(ctx, t.ref(), plan.Actions, t.now)
+	if err = t.memory.refused.note(err, t.now); err != nil {
 		return t.notWritten(err)
 	}
 	return nil
