@@ -66,6 +66,14 @@ type key struct {
 // known reports whether the key's certificate is known.
 func (k *key) known() bool { return !k.seen.Certificate.IsZero() }
 
+// certificate of the key: the one that is seen, or else the one that is on record.
+func (k *key) certificate() pki.Certificate {
+	if k.known() {
+		return k.seen.Certificate
+	}
+	return k.recorded
+}
+
 // present reports whether any object of the key is there.
 func (k *key) present() bool {
 	return k.seen.HasCertificate || k.seen.HasIssuer || k.seen.HasClusterIssuer

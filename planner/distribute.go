@@ -33,6 +33,10 @@ func (c *course) distribute(k *key) step {
 		s.holds, s.actions = append(reloads.holds, c.aheadHolds(k)...), reloads.actions
 		return s
 	}
+	if s.holds = c.distrustHolds(k); len(s.holds) > 0 {
+		s.holds = append(s.holds, c.aheadHolds(k)...)
+		return s
+	}
 	if s = c.soakGate(k, s); !s.done() {
 		s.holds = append(s.holds, c.aheadHolds(k)...)
 		return s
@@ -333,8 +337,9 @@ func (c *course) introducedAnchors() pki.Anchors {
 	var certificates []pki.Certificate
 	for _, k := range c.keys {
 		wanted := !k.going() && !c.spec.Rollover.Paused && k.known() && len(c.introduceHolds(k)) == 0
-		if (wanted || c.dependedOn(k) && !c.isCastOut(k)) && k.seen.Certificate.SelfSigned() {
-			certificates = append(certificates, k.seen.Certificate)
+		needed := c.dependedOn(k) || c.devicesNeed(k) // be it a key that only the record remembers
+		if certificate := k.certificate(); (wanted || needed && !c.isCastOut(k)) && certificate.SelfSigned() {
+			certificates = append(certificates, certificate)
 		}
 	}
 	return pki.NewAnchors(certificates...)

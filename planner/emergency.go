@@ -164,6 +164,10 @@ func (c *course) stillTrust(k *key) {
 	for _, bundleCopy := range holding {
 		c.trusts(k, bundleCopy.subject(), "holds its anchor: whoever starts with it trusts it")
 	}
+	for _, group := range c.groups(true) {
+		tally, _ := c.turn.tally(group.Metadata.Name, k)
+		c.turn.plan.StillTrust = append(c.turn.plan.StillTrust, c.dropDevices(k, group.Metadata.Name, tally.Trusting, "was last seen to hold its anchor")...)
+	}
 	if !c.mustBeCleared(k) {
 		return
 	}

@@ -25,6 +25,7 @@ func Next(desired Desired, observed Observed, now time.Time) Plan {
 	t.planLinks()
 	t.planIssuers()
 	t.planBundles()
+	t.planDevices()
 	t.watchLifetimes()
 	t.raiseAlarms()
 	t.warnOfThieves()

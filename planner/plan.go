@@ -50,6 +50,17 @@ type Target struct {
 	Keys    []TargetKey    `json:"keys,omitempty"`
 	Issuers []TargetIssuer `json:"issuers,omitempty"`
 	Bundles []TargetBundle `json:"bundles,omitempty"`
+	// DeviceRules say of every device group which key signs, sorted by group.
+	DeviceRules []DeviceRule `json:"deviceRules,omitempty"`
+}
+
+// DeviceRule is what becomes of the certificates of a group's devices.
+type DeviceRule struct {
+	Group string `json:"group"`
+	// Authority and Key that sign: what was signed by another is issued anew. Empty: no
+	// key may sign yet.
+	Authority Ref    `json:"authority,omitzero"`
+	Key       string `json:"key,omitempty"`
 }
 
 // CASpec is what a CA certificate is like. Once issued it is frozen.

@@ -85,7 +85,7 @@ func (c *course) planRecord() {
 		if c.isRecordable(k) {
 			c.turn.plan.Record = append(c.turn.plan.Record, c.recordOf(k, false))
 		}
-		if c.current.phase == Retire && c.current.key == k.name && c.isGone(k) && !c.spec.Rollover.Paused {
+		if c.current.phase == Retire && c.current.key == k.name && c.isGone(k) && !c.mustBeCleared(k) && !c.spec.Rollover.Paused {
 			c.turn.plan.Record = append(c.turn.plan.Record, c.recordOf(k, true))
 		}
 	}

@@ -193,6 +193,7 @@ func (c *course) drainHolds(k *key) []Hold {
 			holds = append(holds, Hold{Gate: "drain", Subject: "Certificate " + leaf.Ref.String(), Why: why})
 		}
 	}
+	holds = append(holds, c.needingHolds(k)...)
 	if hold := c.keptForTheWayBack(k); hold != nil {
 		holds = append(holds, *hold)
 	}
@@ -392,6 +393,7 @@ func (c *course) drops() []Drop {
 			continue
 		}
 		drops = append(drops, c.refusals(k)...)
+		drops = append(drops, c.deviceDrops(k)...)
 		for _, leaf := range c.familyLeaves {
 			if c.turn.passes(leaf, k) {
 				drops = append(drops, Drop{Authority: c.ref, Key: k.name, Who: "Certificate " + leaf.Ref.String(), Why: "chains to " + k.name})

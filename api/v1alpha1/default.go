@@ -14,9 +14,12 @@ const (
 	DefaultECDSASize = 384
 	DefaultRSASize   = 4096
 	DefaultSoak      = 10 * time.Minute
-	DefaultConfirm   = ConfirmWorkloads
-	DefaultLinks     = LinksMade
-	DefaultSkew      = 5 * time.Minute
+	// DefaultConfirm is the same as ConfirmWorkloads where there are no device groups.
+	DefaultConfirm = ConfirmDevices
+	// DefaultWaitForOffline is thirty days.
+	DefaultWaitForOffline = 720 * time.Hour
+	DefaultLinks          = LinksMade
+	DefaultSkew           = 5 * time.Minute
 	// DefaultCanaryInterval bounds how long a key that changed behind an issuer's back
 	// goes unseen.
 	DefaultCanaryInterval = time.Hour
@@ -64,6 +67,7 @@ func (r *Rollover) Default() {
 	defaultDuration(&r.Soak, DefaultSoak)
 	defaultDuration(&r.Skew, DefaultSkew)
 	defaultDuration(&r.CanaryInterval, DefaultCanaryInterval)
+	defaultDuration(&r.WaitForOffline, DefaultWaitForOffline)
 	r.Confirm = cmp.Or(r.Confirm, DefaultConfirm)
 	r.Links = cmp.Or(r.Links, DefaultLinks)
 }

@@ -24,12 +24,9 @@ var unenforced = map[part]string{
 	{reflect.TypeFor[Device](), ""}:      keepOut,
 	{reflect.TypeFor[Policy](), ""}:      keepOut,
 
-	{reflect.TypeFor[Rollover](), "waitForOffline"}: "no device is waited for: take it out",
-	{reflect.TypeFor[Rollover](), "waves"}:          "leaves are reissued all at once: take it out",
-	{reflect.TypeFor[Rollover](), "windows"}:        "leaves are reissued at any time: take it out",
-	{reflect.TypeFor[TrustBundleSpec](), "probes"}:  "no server is shaken hands with: take it out",
-
-	{reflect.TypeFor[Confirmation](), string(ConfirmDevices)}: "no device is asked: write Workloads",
+	{reflect.TypeFor[Rollover](), "waves"}:         "leaves are reissued all at once: take it out",
+	{reflect.TypeFor[Rollover](), "windows"}:       "leaves are reissued at any time: take it out",
+	{reflect.TypeFor[TrustBundleSpec](), "probes"}: "no server is shaken hands with: take it out",
 }
 
 const keepOut = "keep it out of the folder until it is"

@@ -18,8 +18,6 @@ func TestValidateRefusesWhatIsNotEnforced(t *testing.T) {
 			[]string{
 				`f.yaml:8: spec.rollover.waves: is not enforced yet: leaves are reissued all at once: take it out`,
 				`f.yaml:9: spec.rollover.windows: is not enforced yet: leaves are reissued at any time: take it out`,
-				`f.yaml:10: spec.rollover.waitForOffline: is not enforced yet: no device is waited for: take it out`,
-				`f.yaml:11: spec.rollover.confirm: Devices is not enforced yet: no device is asked: write Workloads`,
 				`f.yaml:12: spec.rollover.skew: -1s is negative`,
 			},
 		},

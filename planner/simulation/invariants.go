@@ -69,7 +69,7 @@ func (w *World) checkTrustBeforeUse(authority planner.Ref, secretName string, se
 			}
 		}
 		w.eachVerifier(name, func(who verifier, anchors pki.Anchors) {
-			if !anchors.Has(secret.root) {
+			if !anchors.Has(secret.root) && (who.device == nil || !w.isWaived(who.device)) {
 				w.violate(TrustBeforeUse, "an issuer moves to %s, which %s has not loaded", secretName, who)
 			}
 		})
@@ -134,7 +134,7 @@ func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
 		return
 	}
 	w.eachPresenter(bundle, func(who presenter, chain []pki.Certificate) {
-		if err := w.verify(chain, after); err != nil && !w.hurt[who.root] {
+		if err := w.verify(chain, after); err != nil && !w.hurt[who.root] && (who.device == nil || !w.isWaived(who.device)) {
 			w.violate(DrainBeforeRetire, "%s loses %s while %s needs it: %v", bundle, names(gone), who, err)
 		}
 	})
@@ -185,6 +185,11 @@ func (w *World) retired(anchor pki.Certificate) bool {
 			return k.Certificate == string(anchor.PEM()) && !k.State.Goes()
 		}) {
 			return false
+		}
+	}
+	for _, recorded := range w.record {
+		if recorded.Certificate.Equal(anchor) {
+			return !w.wanted(planner.TargetKey{Authority: w.authorityNamed(recorded.Authority), Name: recorded.Name})
 		}
 	}
 	return slices.ContainsFunc(slices.Collect(maps.Values(w.secrets)), func(s *caSecret) bool { return s.root.Equal(anchor) }) ||
@@ -320,38 +325,66 @@ func (w *World) rootOf(ref planner.Ref) planner.Ref {
 	return ref
 }
 
-// verifier is a pod that holds the anchors of a bundle.
+// verifier is a pod, or a device, that holds the anchors of a bundle.
 type verifier struct {
 	of      *workload
 	ordinal int
+	device  *device
 }
 
-// String is "pod 0 of Deployment plant/broker".
-func (v verifier) String() string { return fmt.Sprintf("pod %d of %s", v.ordinal, v.of) }
+// String is "pod 0 of Deployment plant/broker" or "Device sensors/one".
+func (v verifier) String() string {
+	if v.device != nil {
+		return v.who()
+	}
+	return fmt.Sprintf("pod %d of %s", v.ordinal, v.of)
+}
+
+// who is the verifier as plans name it.
+func (v verifier) who() string {
+	if v.device != nil {
+		return "Device " + v.device.String()
+	}
+	return v.of.String()
+}
 
 // presenter is who shows a chain: a pod, or whoever takes it from its Secret.
 type presenter struct {
 	// leaf that is shown, and the root of its authorities.
 	leaf, root planner.Ref
-	// of is nil for whoever takes it from the Secret.
+	// of is nil for whoever takes it from the Secret, and for a device.
 	of      *workload
 	ordinal int
+	device  *device
 }
 
 // String is "Certificate plant/broker", or as a verifier's.
 func (p presenter) String() string {
 	if p.of == nil {
-		return "Certificate " + p.leaf.String()
+		return p.what()
 	}
-	return verifier{p.of, p.ordinal}.String()
+	return verifier{of: p.of, ordinal: p.ordinal}.String()
+}
+
+// what is shown, as plans name it.
+func (p presenter) what() string {
+	if p.device != nil {
+		return "Device " + p.device.String()
+	}
+	return "Certificate " + p.leaf.String()
 }
 
 func (w *World) eachVerifier(bundle string, visit func(who verifier, anchors pki.Anchors)) {
 	for _, workload := range w.workloads {
 		for _, p := range workload.pods {
 			if anchors, verifies := p.anchors[bundle]; verifies {
-				visit(verifier{workload, p.ordinal}, anchors)
+				visit(verifier{of: workload, ordinal: p.ordinal}, anchors)
 			}
+		}
+	}
+	for _, d := range w.devices {
+		if d.bundle == bundle && len(d.anchors) > 0 && w.counts(d) {
+			visit(verifier{device: d}, d.anchors)
 		}
 	}
 }
@@ -389,12 +422,20 @@ func (w *World) eachLeafOf(root planner.Ref, visit func(who presenter, chain []p
 			}
 		}
 	}
+	for _, d := range w.devices {
+		if d.root == root && w.counts(d) {
+			visit(presenter{root: root, device: d}, d.chain)
+		}
+	}
 }
 
 // authorityOf is the authority that the leaf's issuer is bound to.
-func (w *World) authorityOf(l *leaf) planner.Ref {
+func (w *World) authorityOf(l *leaf) planner.Ref { return w.authorityBehind(l.issuer) }
+
+// authorityBehind is the authority that an issuer is bound to.
+func (w *World) authorityBehind(issuer planner.Ref) planner.Ref {
 	for _, binding := range w.inventory.Bindings {
-		if planner.BindingRef(binding) != l.issuer {
+		if planner.BindingRef(binding) != issuer {
 			continue
 		}
 		for _, authority := range w.inventory.Authorities {

@@ -39,6 +39,7 @@ func (w *World) Observe() planner.Observed {
 		seen.OldestStart = workload.oldest()
 		observed.Workloads = append(observed.Workloads, seen)
 	}
+	w.observeDevices(&observed)
 	return observed
 }
 
@@ -101,6 +102,7 @@ func (w *World) refuse(observed planner.Observed) planner.Observed {
 		func() { observed.Bundles = nil },
 		func() { observed.Copies = nil },
 		func() { observed.Workloads = nil },
+		func() { observed.Ledger = nil },
 	}
 	list := w.random.IntN(len(refused))
 	refused[list]()

@@ -51,6 +51,8 @@ type World struct {
 	// "Certificate operations/broker", "Deployment operations/broker", "canary fleet",
 	// "link 2026".
 	Stuck map[string]bool
+	// Silent are the devices that do not come by, "sensors/sensor-0042".
+	Silent map[string]bool
 
 	// inventory is what Git declared on the first day: who depends on whom. Whoever leaves
 	// Git is still there.
@@ -79,12 +81,15 @@ type World struct {
 	foreign map[planner.Ref]bool
 	outside map[string]*caSecret
 	// told is the last plan.
-	told planner.Plan
+	told      planner.Plan
+	leaves    map[planner.Ref]*leaf
+	workloads []*workload
+	devices   []*device
+	// given are the devices that were waived at some time.
+	given    map[string]bool
+	leafLife time.Duration
 	// saidOfLinks is what the log says of them already.
 	saidOfLinks map[string]bool
-	leaves      map[planner.Ref]*leaf
-	workloads   []*workload
-	leafLife    time.Duration
 	// writesLeft are those that the program lives to make; nil if it is not to be killed.
 	writesLeft *int
 	since      []planner.Gate
@@ -166,6 +171,7 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		leaves:   map[planner.Ref]*leaf{},
 		verified: map[verdictID]error{},
 		hurt:     map[planner.Ref]bool{},
+		given:    map[string]bool{},
 		named:    map[string]bool{},
 		leafLife: cmp.Or(users.LeafLife, leafLife),
 	}
@@ -195,6 +201,7 @@ func (w *World) neighbours() {
 	w.answerLinks()
 	w.syncCopies()
 	w.obey()
+	w.visit()
 	for _, workload := range w.workloads {
 		w.roll(workload)
 		w.reload(workload)
