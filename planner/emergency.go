@@ -67,7 +67,9 @@ func (s *step) join(r reload) {
 		}
 	}
 	for _, action := range r.actions {
-		if !slices.ContainsFunc(s.actions, func(a Action) bool { return a.Kind == action.Kind && a.Subject == action.Subject && a.Workload == action.Workload }) {
+		if !slices.ContainsFunc(s.actions, func(a Action) bool {
+			return a.Kind == action.Kind && a.Subject == action.Subject && a.Workload == action.Workload
+		}) {
 			s.actions = append(s.actions, action)
 		}
 	}

@@ -14,10 +14,14 @@ import (
 //
 //	spec.ports[0].tls.certManagerCertificateSpec.issuerRef.name
 //	metadata.annotations["cert-manager.io/cluster-issuer"]
+//
+// +kubebuilder:object:generate=false
 type FieldPath []FieldStep
 
 // FieldStep is one step of a path: into a field by its Name, or, where that is empty, to the
 // item of a list at Index.
+//
+// +kubebuilder:object:generate=false
 type FieldStep struct {
 	Name  string
 	Index int
