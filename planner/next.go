@@ -23,6 +23,7 @@ func Next(desired Desired, observed Observed, now time.Time) Plan {
 	for _, c := range t.courses {
 		c.plan()
 	}
+	t.planLinks()
 	t.planIssuers()
 	t.planBundles()
 	t.planDevices()
@@ -79,7 +80,7 @@ func (s step) done() bool { return len(s.holds) == 0 }
 // the way, then the keys that are only trusted. It reports whether all are done.
 func (c *course) firstOpenStep() (open step, done bool) {
 	if c.to != nil {
-		for _, look := range []func(*key) step{c.introduce, c.distribute, c.switchOver, c.reissue} {
+		for _, look := range []func(*key) step{c.introduce, c.distribute, c.switchOver, c.repoint, c.reissue} {
 			if s := look(c.to); !s.done() {
 				return s, false
 			}
@@ -194,10 +195,11 @@ func (t *turn) finish() Plan {
 	plan.Gates = t.memory.gates()
 	plan.LookAgain = t.lookAgain
 	if holds := t.unknownHolds(); len(holds) > 0 {
-		plan.Blind, plan.Actions, plan.Record, plan.Holds = true, nil, nil, append(holds, plan.Holds...)
+		plan.Blind, plan.Actions, plan.Record, plan.LinkRecord, plan.Holds = true, nil, nil, nil, append(holds, plan.Holds...)
 	}
 	slices.SortFunc(plan.Rollovers, func(a, b Rollover) int { return a.Authority.Compare(b.Authority) })
 	slices.SortFunc(plan.Record, RecordedKey.Compare)
+	slices.SortFunc(plan.LinkRecord, RecordedLink.Compare)
 	slices.SortFunc(plan.Target.Keys, func(a, b TargetKey) int {
 		return orElse(a.Authority.Compare(b.Authority), a.Name, b.Name)
 	})

@@ -23,6 +23,10 @@ type Plan struct {
 	Holds []Hold `json:"holds,omitempty"`
 	// Record says what the record in Git shall newly say, in order of authority and key.
 	Record []RecordedKey `json:"record,omitempty"`
+	// LinkRecord says what the record shall newly say of link certificates, in order of
+	// authority and keys, and Links how far those of rollovers under way have come.
+	LinkRecord []RecordedLink `json:"linkRecord,omitempty"`
+	Links      []LinkStatus   `json:"links,omitempty"`
 	// Drops names who would lose trust if what is to be retired went now.
 	Drops []Drop `json:"drops,omitempty"`
 	// StillTrust names who may still trust a key that is compromised.
@@ -154,6 +158,14 @@ const (
 	ActionRestart ActionKind = "Restart"
 	// ActionDeleteSecret deletes the Secret Subject of a key that is retired.
 	ActionDeleteSecret ActionKind = "DeleteSecret"
+	// ActionLink has the internal issuer Issuer of an old root sign the request of the new
+	// root whose Certificate is Subject, until Until: a link certificate.
+	ActionLink ActionKind = "Link"
+	// ActionRepoint sets the Field of an object of somebody else's, Subject, that names the
+	// issuer From, to name To, and nothing else; if it names another by then, it is left.
+	ActionRepoint ActionKind = "Repoint"
+	// ActionUnlink deletes the CertificateRequest Subject of a link.
+	ActionUnlink ActionKind = "Unlink"
 )
 
 // Action is something that no manifest can express. Doing it twice does no harm.
@@ -168,6 +180,13 @@ type Action struct {
 	LeavesDigest string `json:"leavesDigest,omitempty"`
 	// Generation of the issuer's spec that a canary is made for.
 	Generation int64 `json:"generation,omitempty"`
+	// Issuer that signs a link, and Until when at most.
+	Issuer Ref       `json:"issuer,omitzero"`
+	Until  time.Time `json:"until,omitzero"`
+	// Field that is set, and the names of the issuers that it holds before and after.
+	Field Field  `json:"field,omitzero"`
+	From  string `json:"from,omitempty"`
+	To    string `json:"to,omitempty"`
 	// Why, with its numbers.
 	Why string `json:"why"`
 }
@@ -175,6 +194,9 @@ type Action struct {
 // String says what the action does and why.
 func (a Action) String() string {
 	subject := a.Subject.String()
+	if a.Kind == ActionRepoint {
+		subject = a.Field.String()
+	}
 	if a.Workload != "" {
 		subject = a.Workload + " " + subject
 	}

@@ -25,6 +25,11 @@ func (c *course) retire(k *key) step {
 		s.progress = fmt.Sprintf("%s is not drained", k.name)
 		return s
 	}
+	if reloads := c.followers(k); len(reloads.holds) > 0 {
+		s.progress = fmt.Sprintf("%s is drained; %s", k.name, reloads.progress("presenters of what followed a reference have"))
+		s.holds, s.actions = reloads.holds, reloads.actions
+		return s
+	}
 	s.drained = true
 	cleared := c.clear(k)
 	object := c.keyObject(k).String()
@@ -190,6 +195,10 @@ func (c *course) drainHolds(k *key) []Hold {
 	}
 	holds = append(holds, c.needingHolds(k)...)
 	if hold := c.keptForTheWayBack(k); hold != nil {
+		holds = append(holds, *hold)
+	}
+	holds = append(holds, c.referenceHolds(k)...)
+	if hold := c.linkHold(k); hold != nil {
 		holds = append(holds, *hold)
 	}
 	if c.to != nil {

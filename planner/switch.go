@@ -254,22 +254,33 @@ func (c *course) standIn() *key {
 	return standIn
 }
 
-// planUnbound keeps an issuer that Git no longer declares for as long as a leaf
-// refers to it.
+// planUnbound keeps an issuer that Git no longer declares for as long as a leaf, or a field of
+// somebody else's object, refers to it.
 func (t *turn) planUnbound(issuer Issuer) {
 	for _, c := range t.courses {
 		if slices.ContainsFunc(c.issuers, func(i Issuer) bool { return i.Ref == issuer.Ref }) {
 			return
 		}
 	}
-	user := slices.IndexFunc(t.observed.Leaves, func(leaf Leaf) bool { return leaf.Issuer == issuer.Ref })
-	if user < 0 || !issuer.Exists {
+	why := t.userOf(issuer)
+	if why == "" || !issuer.Exists {
 		t.plan.Decisive = t.plan.Decisive || issuer.Exists
 		return
 	}
 	if t.keepIssuer(issuer) {
-		t.plan.Holds = append(t.plan.Holds, Hold{Gate: "prune", Subject: issuerName(issuer), Why: fmt.Sprintf("Git no longer declares it, but the Certificate %s refers to it: move the Certificate first", t.observed.Leaves[user].Ref)})
+		t.plan.Holds = append(t.plan.Holds, Hold{Gate: "prune", Subject: issuerName(issuer), Why: "Git no longer declares it, but " + why})
 	}
+}
+
+// userOf says who refers to an issuer; empty if nobody does.
+func (t *turn) userOf(issuer Issuer) string {
+	if user := slices.IndexFunc(t.observed.Leaves, func(leaf Leaf) bool { return leaf.Issuer == issuer.Ref }); user >= 0 {
+		return fmt.Sprintf("the Certificate %s refers to it: move the Certificate first", t.observed.Leaves[user].Ref)
+	}
+	if reference, is := t.referring(issuer.Ref); is {
+		return fmt.Sprintf("%s names it, or may: it is kept until that names another", reference.Field)
+	}
+	return ""
 }
 
 // keepIssuer leaves an issuer with what it signs with now, and reports whether there is

@@ -69,16 +69,18 @@ type world struct {
 	recordErr  error
 	loadedWith planner.Record
 	given      planner.Record // to the planner
-	loadErr    error
-	observeErr error
-	observed   planner.Observed
-	foreign    []string
-	since      []planner.Gate
-	plan       planner.Plan
-	renderErr  error
-	manifests  []*unstructured.Unstructured
-	secrets    map[string]bool // files that CheckFile refuses
-	violations []policies.Violation
+	// givenReferences are those that the planner was given.
+	givenReferences []planner.Reference
+	loadErr         error
+	observeErr      error
+	observed        planner.Observed
+	foreign         []string
+	since           []planner.Gate
+	plan            planner.Plan
+	renderErr       error
+	manifests       []*unstructured.Unstructured
+	secrets         map[string]bool // files that CheckFile refuses
+	violations      []policies.Violation
 	// judged is what was last held against the rules.
 	judged    policies.Input
 	documents []v1alpha1.Object
@@ -277,7 +279,7 @@ func (w *world) observe(_ context.Context, reader client.Reader, _ planner.Ref, 
 
 func (w *world) next(_ planner.Desired, observed planner.Observed, _ time.Time) planner.Plan {
 	w.note("plan")
-	w.given = observed.Record
+	w.given, w.givenReferences = observed.Record, observed.References
 	return w.plan
 }
 

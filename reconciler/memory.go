@@ -59,6 +59,8 @@ type known struct {
 	// it is not tried again before pushAgain.
 	problem   string
 	pushAgain time.Time
+	// refused are the fields of others' objects that could not be changed.
+	refused refusedFields
 }
 
 // observedRecord is the record as the planner is given it.

@@ -123,7 +123,8 @@ type Cluster interface {
 	// says what it would.
 	Apply(ctx context.Context, domain planner.Ref, manifests []*unstructured.Unstructured, options ApplyOptions) (Result, error)
 	// Act starts the actions in their order, at now, and returns those that wrote
-	// something, even if others failed.
+	// something, even if others failed. What it may not change of somebody else's is a
+	// *RefusedError among the errors that are joined.
 	Act(ctx context.Context, domain planner.Ref, actions []planner.Action, now time.Time) ([]planner.Action, error)
 }
 

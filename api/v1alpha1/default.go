@@ -18,6 +18,7 @@ const (
 	DefaultConfirm = ConfirmDevices
 	// DefaultWaitForOffline is thirty days.
 	DefaultWaitForOffline = 720 * time.Hour
+	DefaultLinks          = LinksMade
 	DefaultSkew           = 5 * time.Minute
 	// DefaultCanaryInterval bounds how long a key that changed behind an issuer's back
 	// goes unseen.
@@ -69,9 +70,8 @@ func (r *Rollover) Default() {
 	defaultDuration(&r.Skew, DefaultSkew)
 	defaultDuration(&r.CanaryInterval, DefaultCanaryInterval)
 	defaultDuration(&r.WaitForOffline, DefaultWaitForOffline)
-	if r.Confirm == "" {
-		r.Confirm = DefaultConfirm
-	}
+	r.Confirm = cmp.Or(r.Confirm, DefaultConfirm)
+	r.Links = cmp.Or(r.Links, DefaultLinks)
 }
 
 // Default fills in who writes the copies, and the password of a Java keystore. [Decode]

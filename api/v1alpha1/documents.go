@@ -199,6 +199,20 @@ func (Confirmation) Values() []string {
 	return []string{string(ConfirmWorkloads), string(ConfirmDevices)}
 }
 
+// LinkMaking says whether link certificates are made.
+type LinkMaking string
+
+// Whether they are.
+const (
+	// LinksMade lets the old root's key sign the new one's, for devices that were away.
+	LinksMade LinkMaking = "Made"
+	// LinksNone makes no link: whoever was away for the whole rollover is let in by hand.
+	LinksNone LinkMaking = "None"
+)
+
+// Values are what a document may say of links.
+func (LinkMaking) Values() []string { return []string{string(LinksMade), string(LinksNone)} }
+
 // Rollover says how carefully a key is brought in and another taken out.
 type Rollover struct {
 	// Soak is how long distribution must have been seen complete before signing
@@ -222,6 +236,10 @@ type Rollover struct {
 	Waves []int `json:"waves,omitempty"`
 	// Windows in which leaves are reissued; at any time when absent.
 	Windows []Window `json:"windows,omitempty"`
+	// Links says whether the old root's key signs the new one's, so that devices that were
+	// away for the whole rollover are let in: a link certificate, which the record keeps
+	// for ever in the folder links. Made when absent; it says nothing for an intermediate.
+	Links LinkMaking `json:"links,omitempty"`
 	// Paused stops the rollover where it is; nothing that is distributed is
 	// taken back.
 	Paused bool `json:"paused,omitempty"`

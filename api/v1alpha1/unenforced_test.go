@@ -21,10 +21,9 @@ func TestValidateRefusesWhatIsNotEnforced(t *testing.T) {
 				`f.yaml:12: spec.rollover.skew: -1s is negative`,
 			},
 		},
-		"of a binding and a bundle": {
+		"of a bundle": {
 			documents(root, binding("name: b", "scope: Cluster, authority: root, references: []"), bundleOf("t", "authorities: [root], probes: [{address: 'a:1'}], "+toConfigMap)),
 			[]string{
-				`f.yaml:11: spec.references: is not enforced yet: no object of another operator is re-pointed: take it out, and have them name this binding's issuer, which keeps its name`,
 				`f.yaml:16: spec.probes: is not enforced yet: no server is shaken hands with: take it out`,
 			},
 		},

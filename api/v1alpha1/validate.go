@@ -259,6 +259,7 @@ func (v *validator) binding(document Document, binding *IssuerBinding) {
 			"bind an intermediate below it, or give the key a secret or an issuer", key.Name, authority.Metadata.Name)
 	}
 	namespace := authority.Metadata.Namespace
+	v.references(document, binding, namespace)
 	if binding.Spec.Scope == ScopeCluster {
 		v.claim(document, "metadata.name", "ClusterIssuer "+name, "the issuer of IssuerBinding "+name)
 		if namespace != v.site.ClusterResourceNamespace {

@@ -30,7 +30,7 @@ func (w *World) writes(plan planner.Plan) []write {
 	for _, recorded := range plan.Record {
 		writes = append(writes, write{"record " + recorded.Path(), func() { w.note(recorded) }, w.recordTold(recorded)})
 	}
-	return writes
+	return append(writes, w.linkWrites(plan.LinkRecord)...)
 }
 
 // note commits one entry of the record.
@@ -101,6 +101,7 @@ func (w *World) issuerWrites(targets []planner.TargetIssuer) []write {
 		if !wanted[ref] && !w.issuers[ref].foreign {
 			writes = append(writes, write{"delete ClusterIssuer " + ref.String(), func() {
 				w.checkIssuerUnused(ref)
+				w.checkIssuerUnnamed(ref)
 				delete(w.issuers, ref)
 			}, Written{Verb: Removed, Kind: issuerKind(ref), Ref: ref, Authorities: authorities(w.issuers[ref].authority)}})
 		}
@@ -213,6 +214,12 @@ func (w *World) act(action planner.Action) {
 		w.leaves[action.Subject].issuing = true
 	case planner.ActionRestart:
 		w.restart(action)
+	case planner.ActionRepoint:
+		w.repoint(action)
+	case planner.ActionLink:
+		w.askForLink(action)
+	case planner.ActionUnlink:
+		delete(w.links, action.Subject)
 	case planner.ActionDeleteSecret:
 		w.checkSecretUnused(action.Subject)
 		delete(w.secrets, action.Subject)

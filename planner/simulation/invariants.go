@@ -28,6 +28,8 @@ const (
 	RestartsAreBounded   Invariant = "restarts are bounded"
 	NoIntermediateAnchor Invariant = "intermediates never enter a bundle"
 	OwnCAIsNoBundle      Invariant = "a leaf's own ca.crt is no bundle"
+	LinkBeforeRetire     Invariant = "link before retire"
+	ReferencesAreTheirs  Invariant = "what somebody else writes is his"
 )
 
 // Violation is an invariant that was seen broken, with its evidence.
@@ -125,6 +127,7 @@ func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
 		if !w.retired(anchor) {
 			w.violate(BundlesOnlyGrow, "%s loses %s, which is not to be retired", bundle, anchor)
 		}
+		w.checkLinked(bundle, anchor)
 	}
 	if len(gone) == 0 {
 		return

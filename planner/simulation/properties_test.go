@@ -98,6 +98,7 @@ func TestBundlesOnlyGrowUntilRetire(t *testing.T) { neverBroken(t, simulation.Bu
 func TestNothingIsUsedBeforeItsSkew(t *testing.T) { neverBroken(t, simulation.Skew) }
 func TestRestartsAreBounded(t *testing.T)         { neverBroken(t, simulation.RestartsAreBounded) }
 func TestIntermediatesEnterNoBundle(t *testing.T) { neverBroken(t, simulation.NoIntermediateAnchor) }
+func TestLinkBeforeRetire(t *testing.T)           { neverBroken(t, simulation.LinkBeforeRetire) }
 
 // TestAnySubsetConverges: whatever was committed, and whichever writes were lost on the
 // way, new keys for everyone end the storm: the world settles on what Git says, and

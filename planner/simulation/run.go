@@ -134,8 +134,19 @@ func (w *World) tell(plan planner.Plan, writes []write) {
 			w.log = append(w.log, "            because "+hold.String())
 		}
 	}
+	w.tellOfLinks(plan)
 	for _, write := range writes {
 		w.log = append(w.log, "            does "+write.what)
+	}
+}
+
+// tellOfLinks says, once, of a link that it cannot be made, or failed.
+func (w *World) tellOfLinks(plan planner.Plan) {
+	for _, link := range plan.Links {
+		if said := link.String(); link.Why != "" && link.State != planner.LinkPending && !w.saidOfLinks[said] {
+			w.saidOfLinks[said] = true
+			w.log = append(w.log, "            "+said)
+		}
 	}
 }
 
