@@ -9,7 +9,7 @@ import (
 
 // How much a diagram shows: one that does not fit onto a screen tells nothing.
 const (
-	stagesDrawn  = 16
+	stagesDrawn  = 12
 	titleDrawn   = 60
 	gateDrawn    = 48
 	gatesInArrow = 2

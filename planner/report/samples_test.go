@@ -248,7 +248,8 @@ func huge() forecast.Forecast {
 // evil is a name of somebody who means harm.
 const evil = "<img src=x onerror=alert(1)> `ca` ```\n/merge\n# Safe to merge\n--> | **x** [y](https://evil.example) @everyone #1 \x1b[31m \u202eetag $x$ \"; s1 --> s2"
 
-func hostile() forecast.Forecast {
+// hostile holds a text wherever there may be one.
+func hostile(evil string) forecast.Forecast {
 	f := live(comparing(forecast.Blocked, evil))
 	f.Folder = "sites/--> <b>plant</b>"
 	f.Base.Name, f.Head.Name = evil, "`"+evil
@@ -276,6 +277,6 @@ func hostile() forecast.Forecast {
 var samples = map[string]forecast.Forecast{
 	"nothing": nothing(), "root-roll": rootRoll(), "with-intermediate": withIntermediate(), "waits": waits(),
 	"emergency": emergency(), "blocked-by-policy": blockedByPolicy(), "blocked-by-counterexample": blockedByCounterexample(),
-	"drift-and-conflicts": drifted(), "deletions": deletes(), "devices": fleet(), "huge": huge(), "hostile": hostile(),
+	"drift-and-conflicts": drifted(), "deletions": deletes(), "devices": fleet(), "huge": huge(), "hostile": hostile(evil),
 	"empty": {},
 }

@@ -33,7 +33,7 @@ func verdictOf(f forecast.Forecast) verdict {
 	if known, found := verdicts[f.Verdict]; found {
 		return known
 	}
-	return verdict{title: "Verdict " + clean(string(f.Verdict), longestName), sign: "❔", advice: "This verdict is newer than the program that printed it.", colour: yellow}
+	return verdict{title: "Verdict " + clean(string(f.Verdict), 20), sign: "❔", advice: "This verdict is newer than the program that printed it.", colour: yellow}
 }
 
 // verbs are what a stage does, in the order in which it is told.
@@ -247,7 +247,7 @@ func deedsOf(s forecast.Stage) []deed {
 		add(v.Verb, v.word, v.colour)
 	}
 	for _, verb := range slices.Sorted(maps.Keys(by)) {
-		add(verb, cmp.Or(clean(string(verb), longestName), "does something to"), plain)
+		add(verb, cmp.Or(clean(string(verb), 20), "does something to"), plain)
 	}
 	return deeds
 }
