@@ -1,5 +1,6 @@
 // Command reanchor runs a fleet's PKI from Git.
 //
+//	reanchor comment       keep the comment with a plan up to date on a pull request
 //	reanchor controller    turn the loop of every TrustDomain in the cluster
 //	reanchor validate      say what is wrong with a domain's folder, without a cluster
 //	reanchor version       say which build this is
@@ -55,6 +56,6 @@ from what the cluster really holds, and takes it.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(newController(), newValidate(), newVersion())
+	root.AddCommand(newComment(), newController(), newValidate(), newVersion())
 	return root
 }

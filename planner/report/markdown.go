@@ -30,6 +30,11 @@ func Markdown(f forecast.Forecast) string {
 	return top + body + cutLine(cut)
 }
 
+// NoPlan is the comment for a domain's folder where no plan could be made.
+func NoPlan(folder string) string {
+	return fmt.Sprintf("%s\n## ⛔ No plan: %s\n\n`reanchor plan` failed for this commit; the job's log says why. What an earlier plan said does not hold for it.\n", Marker(folder), code(cmp.Or(folder, ".")))
+}
+
 // markdownTop is what is never cut: the verdict and the few lines that a hurried reader needs.
 func markdownTop(f forecast.Forecast) string {
 	v := verdictOf(f)
