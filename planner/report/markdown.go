@@ -32,14 +32,14 @@ func Markdown(f forecast.Forecast) string {
 
 // NoPlan is the comment for a domain's folder where no plan could be made.
 func NoPlan(folder string) string {
-	return fmt.Sprintf("%s\n## ⛔ No plan: %s\n\n`reanchor plan` failed for this commit; the job's log says why. What an earlier plan said does not hold for it.\n", Marker(folder), code(cmp.Or(folder, ".")))
+	return fmt.Sprintf("%s\n## ⛔ No plan: %s\n\n`reanchor plan` failed for this commit; the job's log says why. What an earlier plan said does not hold for it.\n", Marker(folder), code(folderName(folder)))
 }
 
 // markdownTop is what is never cut: the verdict and the few lines that a hurried reader needs.
 func markdownTop(f forecast.Forecast) string {
 	v := verdictOf(f)
 	var page strings.Builder
-	fmt.Fprintf(&page, "%s\n## %s %s: %s\n\n", Marker(f.Folder), v.sign, prose(v.title), code(cmp.Or(f.Folder, ".")))
+	fmt.Fprintf(&page, "%s\n## %s %s: %s\n\n", Marker(f.Folder), v.sign, prose(v.title), code(folderName(f.Folder)))
 	if f.Summary != "" {
 		page.WriteString(strong(f.Summary, "") + " ")
 	}

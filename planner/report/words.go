@@ -50,6 +50,14 @@ var verbs = []struct {
 	{forecast.Removed, "removes", red},
 }
 
+// folderName is what a domain's folder is called.
+func folderName(folder string) string {
+	if folder == "" || folder == "." {
+		return "the whole repository"
+	}
+	return folder
+}
+
 // number is 50,000.
 func number(n int) string {
 	digits := strconv.Itoa(n)
