@@ -191,6 +191,20 @@ func (t *turn) noteRestartsUnderWay() {
 	}
 }
 
+// awaited are the anchors without which a copy is not what it shall be. Nobody asks somebody
+// else who writes it for one that is to go.
+func (t *turn) awaited(bundle string) pki.Anchors {
+	anchors := t.anchors[bundle]
+	for _, c := range t.courses {
+		for _, k := range c.keys {
+			if t.isObserved(bundle) && c.distributes(bundle) && k.going() {
+				anchors = anchors.Minus(c.anchorsOf(k))
+			}
+		}
+	}
+	return anchors
+}
+
 // copiesDigest is the digest of the copies that the workload's pods would load
 // now; or why they must not yet: a copy is not what its bundle shall be.
 func (t *turn) copiesDigest(w Workload) (digest, stale string) {
@@ -204,7 +218,7 @@ func (t *turn) copiesDigest(w Workload) (digest, stale string) {
 			if bundleCopy.Problem != "" {
 				return "", fmt.Sprintf("%s: %s", bundleCopy.subject(), bundleCopy.Problem)
 			}
-			if !bundleCopy.Anchors.Contains(t.anchors[name]) {
+			if !bundleCopy.Anchors.Contains(t.awaited(name)) {
 				return "", bundleCopy.subject() + " is not current yet"
 			}
 		}

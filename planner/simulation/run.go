@@ -21,6 +21,7 @@ func (w *World) TurnUpTo(writes int) planner.Plan {
 	w.checkPairs()
 	plan, todo := w.planned()
 	w.since, w.told = plan.Gates, plan
+	w.noteEmergencies(plan)
 	switch {
 	case writes != anyWrite:
 		todo = todo[:min(writes, len(todo))]

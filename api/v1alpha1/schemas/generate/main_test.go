@@ -251,8 +251,7 @@ func TestWhatIsNotEnforcedIsMarked(t *testing.T) {
 	}
 	want := map[string]bool{
 		"DeviceGroup": true, "Device": true, "Policy": true,
-		"Authority spec.keys[].state": true, "Authority spec.rollover.confirm": true,
-		"Authority spec.rollover.waitForOffline": true, "Authority spec.rollover.waves": true, "Authority spec.rollover.windows": true,
+		"Authority spec.rollover.waves": true, "Authority spec.rollover.windows": true,
 		"IssuerBinding spec.references": true, "TrustBundle spec.probes": true,
 	}
 	if !maps.Equal(marked, want) {
