@@ -11,7 +11,7 @@ import (
 const (
 	stagesDrawn  = 12
 	titleDrawn   = 60
-	gateDrawn    = 48
+	gateDrawn    = 64
 	gatesInArrow = 2
 )
 

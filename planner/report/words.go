@@ -400,10 +400,13 @@ func (h held) validity() string {
 
 // mark is what it is told by: the fingerprint, or when that is known.
 func (h held) mark() string {
-	if h.Fingerprint.IsZero() {
-		return "known after " + cmp.Or(string(h.KnownAfter), "it is issued")
+	switch {
+	case !h.Fingerprint.IsZero():
+		return h.Fingerprint.Short()
+	case h.KnownAfter != "":
+		return "known after " + string(h.KnownAfter)
 	}
-	return h.Fingerprint.Short()
+	return "not known without a cluster"
 }
 
 // identity of an anchor: its fingerprint, and where that is not known, its key and subject.
