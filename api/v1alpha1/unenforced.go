@@ -22,7 +22,6 @@ type part struct {
 var unenforced = map[part]string{
 	{reflect.TypeFor[DeviceGroup](), ""}: keepOut,
 	{reflect.TypeFor[Device](), ""}:      keepOut,
-	{reflect.TypeFor[Policy](), ""}:      keepOut,
 
 	{reflect.TypeFor[Rollover](), "waves"}:               "leaves are reissued all at once: take it out",
 	{reflect.TypeFor[Rollover](), "windows"}:             "leaves are reissued at any time: take it out",

@@ -110,7 +110,9 @@ func defaulted(kind string) any {
 		device.Default()
 		return device
 	default:
-		return &v1alpha1.Policy{}
+		policy := &v1alpha1.Policy{}
+		policy.Default()
+		return policy
 	}
 }
 

@@ -177,7 +177,8 @@ func TestSchemaAndDecoderAgree(t *testing.T) {
 		"device":                {head + "kind: Device\nmetadata: {name: d}\nspec: {group: g, state: Blocked, request: x}\n", true},
 		"device of no group":    {head + "kind: Device\nmetadata: {name: d}\nspec: {}\n", false},
 		"policy":                {head + "kind: Policy\nmetadata: {name: p}\nspec: {match: {kinds: [A]}, validations: [{expression: b}]}\n", true},
-		"policy about nothing":  {head + "kind: Policy\nmetadata: {name: p}\nspec: {validations: [{expression: b}]}\n", false},
+		"policy about nothing":  {head + "kind: Policy\nmetadata: {name: p}\nspec: {match: {}, validations: [{expression: b}]}\n", false},
+		"exemption for ever":    {head + "kind: Policy\nmetadata: {name: p}\nspec: {exemptions: [{rule: a, subject: b, reason: c}]}\n", false},
 		"duration in years":     {authority + keys + "  duration: 10y\n", false},
 		"duration as number":    {authority + keys + "  duration: 10\n", false},
 		"string for paused":     {authority + keys + "  rollover: {paused: \"true\"}\n", false},
@@ -221,8 +222,8 @@ func TestRunWritesSchemasAndReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	written, err := filepath.Glob(filepath.Join(folder, "*"))
-	if err != nil || len(written) != len(kinds)+3 {
-		t.Errorf("wrote %q (%v), want a schema for each kind, two pages and the plan's schema", written, err)
+	if err != nil || len(written) != len(kinds)+4 {
+		t.Errorf("wrote %q (%v), want a schema for each kind, three pages and the plan's schema", written, err)
 	}
 	if err := run(t.TempDir(), folder, crd, folder, planning); err == nil {
 		t.Error("a folder without sources is no error")
@@ -250,7 +251,7 @@ func TestWhatIsNotEnforcedIsMarked(t *testing.T) {
 		}
 	}
 	want := map[string]bool{
-		"DeviceGroup": true, "Device": true, "Policy": true,
+		"DeviceGroup": true, "Device": true,
 		"Authority spec.rollover.waves": true, "Authority spec.rollover.windows": true,
 		"IssuerBinding spec.references": true, "TrustBundle spec.probes": true,
 	}
