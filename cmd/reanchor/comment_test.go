@@ -163,6 +163,43 @@ func (w *workflow) told(t *testing.T, said string) string {
 	return shown
 }
 
+// git commits what stands in the folder, to a branch of the workflow's.
+func (w *workflow) git(t *testing.T, arguments ...string) {
+	t.Helper()
+	command := exec.Command("git", append([]string{"-c", "user.name=a", "-c", "user.email=a@example.com"}, arguments...)...)
+	command.Dir = w.folder
+	if output, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("git %v: %v\n%s", arguments, err, output)
+	}
+}
+
+// No stub here: what the workflows ask of `reanchor plan` is what it understands.
+func TestWorkflowsCommentWhatIsPlanned(t *testing.T) {
+	for _, provider := range forge.Providers {
+		t.Run(provider, func(t *testing.T) {
+			w := newWorkflow(t, provider)
+			w.environment["PATH"], w.environment["DOMAINS"] = os.Getenv("PATH"), "sites/plant"
+			w.git(t, "init", "-q", "-b", "main")
+			w.git(t, "add", "sites")
+			w.git(t, "commit", "-q", "-m", "one key")
+			w.git(t, "update-ref", "refs/remotes/origin/main", "main")
+			w.git(t, "tag", "before")
+			w.environment["CI_MERGE_REQUEST_DIFF_BASE_SHA"] = "before"
+			pki := filepath.Join(w.folder, "sites/plant/pki.yaml")
+			before, err := os.ReadFile(pki)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.write(t, "sites/plant/pki.yaml", strings.Replace(string(before), `[{name: "2025", state: Signing}]`, `[{name: "2025", state: Retired}, {name: "2026", state: Signing}]`, 1))
+			w.git(t, "commit", "-q", "-a", "-m", "another key")
+			succeeded, said := w.run(t)
+			if comments := w.comments(); !succeeded || len(comments) != 1 || !strings.HasPrefix(comments[0], "## ✅ Safe to merge: `sites/plant`") {
+				t.Errorf("it succeeded: %t, with the comments %q\n%s", succeeded, comments, said)
+			}
+		})
+	}
+}
+
 // The workflow fails if there is no plan, or a blocked one, and keeps one comment for each
 // domain through all of it.
 func TestWorkflowsKeepOneCommentPerDomain(t *testing.T) {
