@@ -110,6 +110,26 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// TestPlan expects the plan that a page explains, quoted piece by piece, to be the one that
+// is printed.
+func TestPlan(t *testing.T) {
+	var quoted []string
+	for line := range strings.Lines(string(read(t, "how-to/review-a-plan.md"))) {
+		if strings.HasPrefix(line, ">") {
+			quoted = append(quoted, strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(line, ">"), " ")))
+		}
+	}
+	var printed []string
+	for line := range strings.Lines(string(read(t, "../planner/report/testdata/root-roll.md"))) {
+		printed = append(printed, strings.TrimSpace(line))
+	}
+	empty := func(line string) bool { return line == "" }
+	quoted, printed = slices.DeleteFunc(quoted, empty), slices.DeleteFunc(printed, empty)
+	if !slices.Equal(quoted, printed) {
+		t.Errorf("how-to/review-a-plan.md quotes\n%s\nand root-roll.md is\n%s", strings.Join(quoted, "\n"), strings.Join(printed, "\n"))
+	}
+}
+
 // TestObjects decodes every object of a cluster that a page shows, strictly.
 func TestObjects(t *testing.T) {
 	kinds := map[string]func() any{
