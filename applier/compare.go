@@ -71,6 +71,7 @@ func (t *turn) compare(ctx context.Context, manifest *unstructured.Unstructured)
 	if err != nil {
 		return nil, err
 	}
+	asked := withoutAsking(desired)
 	live, err := t.live(ctx, desired)
 	if err != nil {
 		return nil, err
@@ -84,7 +85,7 @@ func (t *turn) compare(ctx context.Context, manifest *unstructured.Unstructured)
 		return nil, nil
 	}
 	if !belongs(live, t.domain) {
-		difference.Taken, err = t.taken(ctx, desired)
+		difference.Taken, err = t.taken(ctx, live, desired, asked)
 	}
 	return difference, err
 }

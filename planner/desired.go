@@ -9,6 +9,7 @@ import (
 // Ref names a thing in the cluster or a document: its namespace, empty where it
 // is cluster-scoped, and its name.
 type Ref struct {
+	// Namespace that it lies in; empty of what lies in none. Name is its own.
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
 }
@@ -32,6 +33,7 @@ type Desired struct {
 	Authorities []v1alpha1.Authority     `json:"authorities,omitempty"`
 	Bindings    []v1alpha1.IssuerBinding `json:"bindings,omitempty"`
 	Bundles     []v1alpha1.TrustBundle   `json:"bundles,omitempty"`
+	Groups      []v1alpha1.DeviceGroup   `json:"groups,omitempty"`
 }
 
 // AuthorityRef names an authority.
@@ -46,6 +48,14 @@ func BindingRef(binding v1alpha1.IssuerBinding) Ref {
 		return Ref{Name: binding.Metadata.Name}
 	}
 	return Ref{Namespace: binding.Metadata.Namespace, Name: binding.Metadata.Name}
+}
+
+// GroupIssuer names the issuer that signs the certificates of a group's devices.
+func GroupIssuer(group v1alpha1.DeviceGroup) Ref {
+	if group.Spec.Issuer.Kind == v1alpha1.KindClusterIssuer {
+		return Ref{Name: group.Spec.Issuer.Name}
+	}
+	return Ref{Namespace: group.Spec.Namespace, Name: group.Spec.Issuer.Name}
 }
 
 // SelfSignedName is the name of the Issuer by which an authority's roots sign themselves,

@@ -3,6 +3,7 @@ package planner
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
@@ -24,8 +25,10 @@ func Next(desired Desired, observed Observed, now time.Time) Plan {
 	}
 	t.planIssuers()
 	t.planBundles()
+	t.planDevices()
 	t.watchLifetimes()
 	t.raiseAlarms()
+	t.warnOfThieves()
 	return t.finish()
 }
 
@@ -50,6 +53,7 @@ func (c *course) plan() {
 		c.current.holds = append(c.current.holds, Hold{Gate: "paused", Why: "spec.rollover.paused is true: unset it to go on"})
 		c.current.actions = nil
 	}
+	c.castOut()
 	c.planKeys()
 	c.planRecord()
 	c.turn.plan.Actions = append(c.turn.plan.Actions, c.proofs()...)
@@ -95,7 +99,10 @@ func (c *course) firstOpenStep() (open step, done bool) {
 // other: what it waits for may wait for the other.
 func (c *course) firstOpenRetirement() step {
 	kept := step{phase: Settled, key: c.toName(), progress: c.settledProgress()}
-	for _, k := range c.inState(v1alpha1.KeyRetired) {
+	for _, k := range c.keys {
+		if !k.going() {
+			continue
+		}
 		switch s := c.retire(k); {
 		case s.done():
 		case c.keptForTheWayBack(k) == nil:
@@ -121,7 +128,22 @@ func (c *course) settledProgress() string {
 	if pairs := c.to.under; len(pairs) > 0 {
 		progress += ", and " + counted(len(pairs), "intermediate", "intermediates")
 	}
-	return progress
+	return progress + c.leftBehindInSecrets()
+}
+
+// leftBehindInSecrets names the Secrets of retired keys from elsewhere: they are somebody
+// else's, and stay until he deletes them.
+func (c *course) leftBehindInSecrets() string {
+	var secrets []string
+	for _, k := range c.keys {
+		if k.going() && k.given != nil && k.given.secret != "" && !k.present() && !c.anchored(k) && !c.dependedOn(k) {
+			secrets = append(secrets, k.given.secret)
+		}
+	}
+	if len(secrets) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; nothing needs the Secret %s any more, nor what makes it: delete both by hand", strings.Join(secrets, ", "))
 }
 
 // rollover says where the course stands.

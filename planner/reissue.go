@@ -28,6 +28,7 @@ func (c *course) reissue(k *key) step {
 			s.actions = append(s.actions, *action)
 		}
 	}
+	s.holds = append(s.holds, c.elsewhereHolds(k)...)
 	s.progress = fmt.Sprintf("%d of %s to %s", moved, counted(len(issued), "leaf chains", "leaves chain"), k.name) + foreignIn(issued)
 	if s.done() && c.hasOthers(k) {
 		return c.presentStep(k, s)

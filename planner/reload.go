@@ -134,11 +134,16 @@ func (t *turn) restart(r *reload, w Workload, why string) {
 // template before it is asked for again.
 const restartRetry = 5 * time.Minute
 
+// RestartGate is the gate that remembers when a restart was asked for.
+func RestartGate(restart Action) string {
+	return fmt.Sprintf(GateRestart+"%s %s %s", restart.Workload, restart.Subject, digestOf([]string{restart.BundleDigest, restart.LeavesDigest})[:12])
+}
+
 // askedBefore tells when this very restart was asked for a short while ago; zero if
 // it was not. Without it, whoever puts pod templates back would be in a fight with
 // us, and the workload restarted without an end.
 func (t *turn) askedBefore(action Action) time.Time {
-	gate := fmt.Sprintf(GateRestart+"%s %s %s", action.Workload, action.Subject, digestOf([]string{action.BundleDigest, action.LeavesDigest})[:12])
+	gate := RestartGate(action)
 	again := t.memory.was[gate].Add(restartRetry)
 	if !t.memory.remembers(gate) || !t.now.Before(again) {
 		t.memory.begin(gate)
@@ -191,6 +196,20 @@ func (t *turn) noteRestartsUnderWay() {
 	}
 }
 
+// awaited are the anchors without which a copy is not what it shall be. Nobody asks somebody
+// else who writes it for one that is to go.
+func (t *turn) awaited(bundle string) pki.Anchors {
+	anchors := t.anchors[bundle]
+	for _, c := range t.courses {
+		for _, k := range c.keys {
+			if t.isObserved(bundle) && c.distributes(bundle) && k.going() {
+				anchors = anchors.Minus(c.anchorsOf(k))
+			}
+		}
+	}
+	return anchors
+}
+
 // copiesDigest is the digest of the copies that the workload's pods would load
 // now; or why they must not yet: a copy is not what its bundle shall be.
 func (t *turn) copiesDigest(w Workload) (digest, stale string) {
@@ -204,7 +223,7 @@ func (t *turn) copiesDigest(w Workload) (digest, stale string) {
 			if bundleCopy.Problem != "" {
 				return "", fmt.Sprintf("%s: %s", bundleCopy.subject(), bundleCopy.Problem)
 			}
-			if !bundleCopy.Anchors.Contains(t.anchors[name]) {
+			if !bundleCopy.Anchors.Contains(t.awaited(name)) {
 				return "", bundleCopy.subject() + " is not current yet"
 			}
 		}

@@ -61,14 +61,14 @@ func (c *course) foreignHold(issuer Issuer) *Hold {
 		return nil
 	}
 	hold := &Hold{Gate: "issuer", Subject: issuerName(issuer)}
-	const remedy = ": give the binding another name, or, if nobody needs the issuer, delete it"
+	const remedy = "give the binding another name, or, if nobody needs the issuer, delete it"
 	switch other := c.turn.courseOf(issuer); {
 	case other != nil:
 		hold.Why = fmt.Sprintf("it signs with a key of %s, whose verifiers may not know %s: give the binding another name", other.ref, c.ref)
 	case issuer.SecretName == "":
-		hold.Why = fmt.Sprintf("its spec is that of no key of %s%s", c.ref, remedy)
+		hold.Why = fmt.Sprintf("its spec is that of no key of %s: %s", c.ref, remedy)
 	default:
-		hold.Why = fmt.Sprintf("it signs with the Secret %q, which is no key of %s%s", issuer.SecretName, c.ref, remedy)
+		hold.Why = fmt.Sprintf("it signs with the Secret %q, which is no key of %s that Git lists: list it by secret and certificate, as Retired if it is to go; or %s", issuer.SecretName, c.ref, remedy)
 	}
 	return hold
 }

@@ -52,6 +52,7 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 		restarting: map[string][]string{},
 		distrusted: map[string]pki.Anchors{},
 	}
+	t.passOverMakers()
 	t.indexCopies()
 	t.gatherPresented()
 	t.gatherVouched()
@@ -60,6 +61,7 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 	t.findSigners()
 	t.gatherPairs()
 	t.gatherFamilies()
+	t.findEmergencies()
 	for _, bundle := range t.allBundles() {
 		t.anchors[bundle] = t.bundleAnchors(bundle)
 	}

@@ -33,9 +33,9 @@ type Parts struct {
 	Plan func(desired planner.Desired, observed planner.Observed, now time.Time) planner.Plan
 	// CheckFile looks at one file of a snapshot; policies.CheckFile.
 	CheckFile func(path string, data []byte) []policies.Violation
-	// Check looks at a plan and the manifests that it was rendered to;
+	// Check looks at a plan, the manifests that it was rendered to and the documents;
 	// policies.Check.
-	Check func(plan planner.Plan, manifests []*unstructured.Unstructured) []policies.Violation
+	Check func(policies.Input) []policies.Violation
 	// Cluster is the hand that writes a domain as a service account; the zero Ref: as the
 	// controller itself.
 	Cluster func(domain, account planner.Ref) (Cluster, error)
@@ -108,6 +108,8 @@ type Snapshot interface {
 type Loaded interface {
 	// Desired is what they declare.
 	Desired() planner.Desired
+	// Documents are all of them, the policies too.
+	Documents() []v1alpha1.Object
 	// Warnings say what is allowed and yet unwise, each with file, line and field.
 	Warnings() []string
 	// Render makes the manifests of a target, native ones and overlay included.
@@ -138,8 +140,9 @@ type ApplyOptions struct {
 
 // Result is what Apply did, or would have done. Objects are named "Kind namespace/name".
 type Result struct {
-	// Applied and Pruned objects.
-	Applied, Pruned []string
+	// Applied and Pruned objects, and those Released that were taken over once and that
+	// prune let go of instead.
+	Applied, Pruned, Released []string
 	// Conflicts are fields that somebody else owns, and Taken whole objects; they were left
 	// alone. Each says what to do.
 	Conflicts, Taken []string

@@ -33,6 +33,12 @@ func (*DeviceGroup) kind() string   { return KindDeviceGroup }
 func (*Device) kind() string        { return KindDevice }
 func (*Policy) kind() string        { return KindPolicy }
 
+// KindOf is the kind of what a document declares.
+func KindOf(object Object) string { return object.kind() }
+
+// MetadataOf is the metadata of what a document declares.
+func MetadataOf(object Object) Metadata { return *object.meta() }
+
 // Document is one decoded document and where it stands.
 //
 // +kubebuilder:object:generate=false
@@ -161,7 +167,7 @@ func newObject(kind string) Object {
 // topLevel is the value of a field of the document; nil when there is none, or
 // when the document is no mapping.
 func topLevel(root *yaml.Node, name string) *yaml.Node {
-	if root.Kind != yaml.MappingNode {
+	if root == nil || root.Kind != yaml.MappingNode {
 		return nil
 	}
 	for i := 0; i+1 < len(root.Content); i += 2 {

@@ -14,8 +14,11 @@ const (
 	DefaultECDSASize = 384
 	DefaultRSASize   = 4096
 	DefaultSoak      = 10 * time.Minute
-	DefaultConfirm   = ConfirmWorkloads
-	DefaultSkew      = 5 * time.Minute
+	// DefaultConfirm is the same as ConfirmWorkloads where there are no device groups.
+	DefaultConfirm = ConfirmDevices
+	// DefaultWaitForOffline is thirty days.
+	DefaultWaitForOffline = 720 * time.Hour
+	DefaultSkew           = 5 * time.Minute
 	// DefaultCanaryInterval bounds how long a key that changed behind an issuer's back
 	// goes unseen.
 	DefaultCanaryInterval = time.Hour
@@ -28,6 +31,8 @@ const (
 	DefaultDeviceState    = DeviceActive
 	DefaultDeviceDuration = 2160 * time.Hour
 	DefaultDeviceUsage    = "client auth"
+
+	DefaultSeverity = PolicyDeny
 	// renewalPart of a device's certificate is left when it is renewed.
 	renewalPart = 3
 )
@@ -63,6 +68,7 @@ func (r *Rollover) Default() {
 	defaultDuration(&r.Soak, DefaultSoak)
 	defaultDuration(&r.Skew, DefaultSkew)
 	defaultDuration(&r.CanaryInterval, DefaultCanaryInterval)
+	defaultDuration(&r.WaitForOffline, DefaultWaitForOffline)
 	if r.Confirm == "" {
 		r.Confirm = DefaultConfirm
 	}
@@ -100,6 +106,9 @@ func (c *DeviceCertificate) Default() {
 
 // Default makes a device active. [Decode] has done it already.
 func (d *Device) Default() { d.Spec.State = cmp.Or(d.Spec.State, DefaultDeviceState) }
+
+// Default makes a rule deny. [Decode] has done it already.
+func (p *Policy) Default() { p.Spec.Severity = cmp.Or(p.Spec.Severity, DefaultSeverity) }
 
 func defaultDuration(duration **metav1.Duration, absent time.Duration) {
 	if *duration == nil {

@@ -27,6 +27,10 @@ type Site struct {
 	// Retired are, by the name of their authority, the key pairs that the record in Git
 	// lists as retired, named as [KeyUnder] has it. Their names are used up.
 	Retired map[string][]string
+	// CheckPolicies holds the policies of the domain against the rules that there are;
+	// policies.Problems. Without it their expressions are not looked at here, and what is
+	// wrong with one denies every turn.
+	CheckPolicies func([]Policy) []PolicyProblem
 }
 
 // Validate checks decoded documents, each for itself and all against each other.
@@ -60,6 +64,7 @@ func Validate(documents []Document, site Site) (errors, warnings ErrorList) {
 			v.bundle(document, object)
 		}
 	}
+	v.policies(documents)
 	return v.errors.sorted(), v.warnings.sorted()
 }
 
@@ -180,12 +185,35 @@ func (v *validator) metadata(document Document) {
 	for _, key := range slices.Sorted(maps.Keys(meta.Labels)) {
 		v.label(document, key, meta.Labels[key])
 	}
+	v.adoption(document)
+}
+
+// adoption checks that a document which asks for what stands in the cluster is one that
+// can have it.
+func (v *validator) adoption(document Document) {
+	asked, asks := document.Object.meta().Annotations[AnnotationAdopt]
+	if !asks {
+		return
+	}
+	field := "metadata.annotations[" + AnnotationAdopt + "]"
+	if asked != Adopt {
+		v.refuse(document, field, "%s says neither yes nor no: write %q, or take it out", quote(asked), Adopt)
+	}
+	switch object := document.Object.(type) {
+	case *IssuerBinding:
+	case *TrustBundle:
+		if object.Spec.Via != ViaBundle {
+			v.refuse(document, field, "is for a Bundle of trust-manager's, and with via: %s there is none to take over: take it out", object.Spec.Via)
+		}
+	default:
+		v.refuse(document, field, "is for an IssuerBinding or a TrustBundle, whose issuer or Bundle is taken over: take it out")
+	}
 }
 
 func (v *validator) label(document Document, key, value string) {
 	field := "metadata.labels[" + short(key) + "]"
 	switch {
-	case strings.HasPrefix(key, GroupVersion.Group+"/"):
+	case strings.HasPrefix(key, GroupVersion.Group+"/") && key != LabelEnvironment:
 		v.refuse(document, field, "labels under %s/ are set by reanchor itself: take it out", GroupVersion.Group)
 	case len(validation.IsQualifiedName(key)) > 0:
 		v.refuse(document, field, "is not a label's key")

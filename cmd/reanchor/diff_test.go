@@ -173,4 +173,3 @@ func TestRenderPrintsNoPrivateKey(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-

@@ -33,7 +33,7 @@ func loadFolder(folder, clusterResourceNamespace string) (declared, error) {
 	if err != nil {
 		return declared{}, refused(folder, err)
 	}
-	loaded, err := renderer.Load(root.FS(), domain, renderer.Options{ClusterResourceNamespace: clusterResourceNamespace, Record: record})
+	loaded, err := renderer.Load(root.FS(), domain, loadOptions(clusterResourceNamespace, record))
 	if err != nil {
 		return declared{}, refused(folder, err)
 	}
@@ -63,4 +63,3 @@ func completeFolders(_ *cobra.Command, args []string, _ string) ([]cobra.Complet
 func bindClusterResourceNamespace(command *cobra.Command, into *string) {
 	command.Flags().StringVar(into, "cluster-resource-namespace", v1alpha1.DefaultClusterResourceNamespace, "namespace in which cert-manager looks for the Secrets of ClusterIssuers")
 }
-

@@ -2,8 +2,10 @@
 //
 //	reanchor controller    turn the loop of every TrustDomain in the cluster
 //	reanchor init          write a domain's first folder
+//	reanchor import        describe a cluster that already runs
 //	reanchor validate      say what is wrong with a domain's folder, without a cluster
 //	reanchor render        print the manifests of the end state, without a cluster
+//	reanchor plan          forecast what a change comes to, before it is merged
 //	reanchor diff          compare the end state with the cluster
 //	reanchor observe       write what the cluster holds to a file
 //	reanchor status        say how far TrustDomains and their rollovers have come
@@ -65,9 +67,9 @@ from what the cluster really holds, and takes it.`,
 	root.SetFlagErrorFunc(seeHelp)
 	root.AddCommand(
 		newController(), newVersion(),
-		newInit(), newValidate(), newRender(),
-		newDiff(), newObserve(), newStatus(), newCheck(),
-		newReconcile(), newSuspend(), newResume(),
+		newInit(), newImport(), newValidate(), newRender(),
+		newPlan(), newDiff(), newObserve(), newStatus(), newCheck(),
+		newReconcile(), newSuspend(), newResume(), newCompromise(),
 	)
 	return root
 }

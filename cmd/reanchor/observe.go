@@ -43,7 +43,7 @@ public certificates.)
 
 A TrustDomain that --name names and that is not there yet is one that has not begun.`,
 		Example: "  reanchor observe -n plant --folder clusters/plant > observed.json",
-		Args: cobra.NoArgs,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runObserve(cmd.Context(), flags, time.Now, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},

@@ -31,7 +31,9 @@ func observed(t *testing.T, c *cluster, domain *v1alpha1.TrustDomain) planner.Ob
 }
 
 func TestObserveACluster(t *testing.T) {
-	domain := fleetDomain(func(d *v1alpha1.TrustDomain) { d.Status.Gates = []v1alpha1.Gate{{Name: "soak", Since: ago(time.Minute)}} })
+	domain := fleetDomain(func(d *v1alpha1.TrustDomain) {
+		d.Status.Gates = []v1alpha1.Gate{{Name: "soak", Since: ago(time.Minute)}}
+	})
 	made := observed(t, siteCluster(t, interceptor.Funcs{}), domain)
 	if made.Domain != (planner.Ref{Namespace: "plant", Name: "fleet"}) || !made.At.Equal(noon) || len(made.Foreign) != 0 {
 		t.Errorf("%+v", made)

@@ -34,9 +34,9 @@ func TestFarewell(t *testing.T) {
 		status int
 		said   string
 	}{
-		"well":              {nil, 0, ""},
-		"an error":          {errors.New("no"), 1, "reanchor: no\n"},
-		"another status":    {ended{2, errors.New("no")}, 2, "reanchor: no\n"},
+		"well":               {nil, 0, ""},
+		"an error":           {errors.New("no"), 1, "reanchor: no\n"},
+		"another status":     {ended{2, errors.New("no")}, 2, "reanchor: no\n"},
 		"nothing to be said": {ended{status: 1}, 1, ""},
 	} {
 		var out bytes.Buffer

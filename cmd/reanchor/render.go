@@ -68,7 +68,7 @@ func rendered(read declared, target planner.Target, domain planner.Ref) ([]*unst
 	if err != nil {
 		return nil, err
 	}
-	for _, violation := range policies.Check(planner.Plan{Target: target}, manifests) {
+	for _, violation := range policies.Check(policies.Input{Plan: planner.Plan{Target: target}, Manifests: manifests, Documents: read.Documents, Observed: planner.Observed{Record: read.Record}}) {
 		if violation.Rule == policies.RulePrivateKey {
 			return nil, fmt.Errorf("nothing is printed: %s", violation)
 		}

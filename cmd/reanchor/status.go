@@ -124,7 +124,9 @@ func standings(domains []v1alpha1.TrustDomain) []standing {
 	for _, domain := range domains {
 		all = append(all, standingOf(domain))
 	}
-	slices.SortFunc(all, func(a, b standing) int { return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name)) })
+	slices.SortFunc(all, func(a, b standing) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
 	return all
 }
 

@@ -233,8 +233,12 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := fakeCluster(t, interceptor.Funcs{
-				List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error { return test.err },
-				Get:  func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error { return test.err },
+				List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+					return test.err
+				},
+				Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+					return test.err
+				},
 			})
 			_, listed := c.domainNamed(t.Context(), "")
 			_, gotten := c.domainNamed(t.Context(), "fleet")

@@ -32,3 +32,19 @@ func (p palette) paint(colour, text string) string {
 	}
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
+
+// usualWidth is how many characters a line has where that cannot be told.
+const usualWidth = 100
+
+// widthOf what is written to, in characters.
+func widthOf(out io.Writer) int {
+	file, is := out.(*os.File)
+	if !is {
+		return usualWidth
+	}
+	width, _, err := term.GetSize(int(file.Fd()))
+	if err != nil || width <= 0 {
+		return usualWidth
+	}
+	return width
+}

@@ -184,7 +184,9 @@ func TestWatchTellsWhatChanges(t *testing.T) {
 			out.Reset()
 			<-watching
 			move(func(d *v1alpha1.TrustDomain) { d.Status.Gates = []v1alpha1.Gate{{Name: "x", Since: ago(0)}} }) // which is not told
-			move(func(d *v1alpha1.TrustDomain) { d.Status.Rollovers[0].Phase, d.Status.Rollovers[0].Holds = "Switch", nil })
+			move(func(d *v1alpha1.TrustDomain) {
+				d.Status.Rollovers[0].Phase, d.Status.Rollovers[0].Holds = "Switch", nil
+			})
 			return nil
 		case s.Rollovers[0].Phase == "Switch":
 			defer stop()

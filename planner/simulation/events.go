@@ -35,7 +35,7 @@ func (w *World) RenewCA(key planner.Ref) {
 
 // LoseRequest loses the request that told what a leaf was issued.
 func (w *World) LoseRequest(leaf planner.Ref) {
-	w.leaves[leaf].lost = true
+	w.leaves[leaf].unknown = "the CertificateRequest of revision 1 is gone; a reissue makes it known"
 	w.Say("the CertificateRequest of %s is gone", leaf)
 }
 
@@ -91,6 +91,19 @@ func (w *World) Wipe() Backup {
 	w.since, w.seenLately = nil, nil
 	w.Say("the cluster is lost, and an empty one takes its place")
 	return backup
+}
+
+// RanBefore makes of the world one that ran before reanchor did, and that was described as
+// it stands: nothing of what reanchor makes for itself is there, nor is anything on record
+// or remembered.
+func (w *World) RanBefore() {
+	clear(w.internal)
+	clear(w.record)
+	w.since, w.seenLately = nil, nil
+	for _, issuer := range w.issuers {
+		issuer.canary, issuer.proof = planner.Canary{}, planner.Canary{}
+	}
+	w.Say("all of it was there before reanchor was")
 }
 
 // Backup holds the Secrets of keys.

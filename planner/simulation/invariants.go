@@ -2,7 +2,6 @@ package simulation
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"maps"
 	"reflect"
@@ -54,17 +53,20 @@ func (w *World) checkTrustBeforeUse(authority planner.Ref, secretName string, se
 		w.violate(TrustBeforeUse, "an issuer moves to %s, of which there is no Secret", secretName)
 		return
 	}
-	if usable := secret.certificate.NotBefore().Add(w.skewOf(authority)); w.Now.Before(usable) {
+	if w.hurt[w.rootOf(authority)] {
+		return // everything moves at once
+	}
+	if usable := secret.certificate.NotBefore().Add(w.skewOf(authority)); w.Now.Before(usable) && !w.isHurt(authority) {
 		w.violate(Skew, "an issuer moves to %s at %s, before %s", secretName, w.Now, usable)
 	}
 	for _, name := range w.bundlesOf(authority) {
-		for _, namespace := range w.namespaces {
-			if c := w.copies[copyID{name, namespace}]; c == nil || !c.anchors.Has(secret.root) {
-				w.violate(TrustBeforeUse, "an issuer moves to %s, which the copy of %s in %s does not hold", secretName, name, namespace)
+		for _, id := range w.placesOf(name) {
+			if c := w.copies[id]; c == nil || !c.anchors.Has(secret.root) && !c.unselected {
+				w.violate(TrustBeforeUse, "an issuer moves to %s, which the copy of %s in %s does not hold", secretName, name, id.namespace)
 			}
 		}
-		w.eachVerifier(name, func(who string, anchors pki.Anchors) {
-			if !anchors.Has(secret.root) {
+		w.eachVerifier(name, func(who verifier, anchors pki.Anchors) {
+			if !anchors.Has(secret.root) && (who.device == nil || !w.isWaived(who.device)) {
 				w.violate(TrustBeforeUse, "an issuer moves to %s, which %s has not loaded", secretName, who)
 			}
 		})
@@ -78,7 +80,7 @@ func (w *World) checkOwnCA(authority planner.Ref, secret *caSecret) {
 	for _, workload := range w.workloads {
 		for _, p := range workload.pods {
 			for name, anchors := range p.own {
-				if l := w.leafOf(workload.Ref.Namespace, name); l != nil && w.rootOf(w.authorityOf(l)) == w.rootOf(authority) && !anchors.Has(secret.root) {
+				if l := w.leafOf(workload.Ref.Namespace, name); l != nil && w.familyOf(l) == w.rootOf(authority) && !anchors.Has(secret.root) {
 					w.violate(OwnCAIsNoBundle, "an issuer moves to %s while %s verifies with the ca.crt of %s", secret.certificate, workload, name)
 				}
 			}
@@ -127,8 +129,9 @@ func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
 	if len(gone) == 0 {
 		return
 	}
-	w.eachPresenter(bundle, func(who string, chain []pki.Certificate) {
-		if err := w.verify(chain, after); err != nil {
+	set := digest(after)
+	w.eachPresenter(bundle, func(who presenter, chain []pki.Certificate) {
+		if err := w.verify(chain, after, set); err != nil && !w.hurt[who.root] && (who.device == nil || !w.isWaived(who.device)) {
 			w.violate(DrainBeforeRetire, "%s loses %s while %s needs it: %v", bundle, names(gone), who, err)
 		}
 	})
@@ -144,28 +147,6 @@ func (w *World) checkOrder(next planner.Bundle) {
 	}
 }
 
-// verify is pki.Verify, remembered: no certificate of a world ends while it lasts.
-func (w *World) verify(chain []pki.Certificate, anchors pki.Anchors) error {
-	id := verdictID{leaf: chain[0].Fingerprint(), anchors: digest(anchors)}
-	verdict, known := w.verified[id]
-	if !known {
-		verdict = pki.Verify(chain, anchors, w.Now)
-		w.verified[id] = verdict
-	}
-	return verdict
-}
-
-// digest tells sets of anchors apart.
-func digest(anchors pki.Anchors) (id pki.Fingerprint) {
-	hash := sha256.New()
-	for _, anchor := range anchors {
-		fingerprint := anchor.Fingerprint()
-		hash.Write(fingerprint[:])
-	}
-	hash.Sum(id[:0])
-	return id
-}
-
 // retired reports whether Git lets the key of that anchor go: one that its Certificate
 // was issued, now or before.
 func (w *World) retired(anchor pki.Certificate) bool {
@@ -176,9 +157,14 @@ func (w *World) retired(anchor pki.Certificate) bool {
 	}
 	for _, authority := range w.Desired.Authorities {
 		if slices.ContainsFunc(authority.Spec.Keys, func(k v1alpha1.AuthorityKey) bool {
-			return k.Certificate == string(anchor.PEM()) && k.State != v1alpha1.KeyRetired
+			return k.Certificate == string(anchor.PEM()) && !k.State.Goes()
 		}) {
 			return false
+		}
+	}
+	for _, recorded := range w.record {
+		if recorded.Certificate.Equal(anchor) {
+			return !w.wanted(planner.TargetKey{Authority: w.authorityNamed(recorded.Authority), Name: recorded.Name})
 		}
 	}
 	return slices.ContainsFunc(slices.Collect(maps.Values(w.secrets)), func(s *caSecret) bool { return s.root.Equal(anchor) }) ||
@@ -189,40 +175,9 @@ func (w *World) retired(anchor pki.Certificate) bool {
 func (w *World) wanted(target planner.TargetKey) bool {
 	return slices.ContainsFunc(w.Desired.Authorities, func(a v1alpha1.Authority) bool {
 		return planner.AuthorityRef(a) == target.Authority && slices.ContainsFunc(a.Spec.Keys, func(k v1alpha1.AuthorityKey) bool {
-			return k.Name == target.Name && k.State != v1alpha1.KeyRetired
+			return k.Name == target.Name && !k.State.Goes()
 		})
 	})
-}
-
-// checkPairs asks of every presenter and every verifier of the same authority
-// whether the one is accepted by the other, at this moment.
-func (w *World) checkPairs() {
-	for _, bundle := range w.inventory.Bundles {
-		w.eachVerifier(bundle.Metadata.Name, func(verifier string, anchors pki.Anchors) {
-			w.eachPresenter(bundle.Metadata.Name, func(presenter string, chain []pki.Certificate) {
-				if err := w.verify(chain, anchors); err != nil {
-					w.violate(PairwiseSafety, "%s refuses %s: %v", verifier, presenter, err)
-				}
-			})
-		})
-	}
-	w.checkOwnPairs()
-}
-
-// checkOwnPairs asks the same of those who verify with a leaf Secret's ca.crt.
-func (w *World) checkOwnPairs() {
-	for _, workload := range w.workloads {
-		for _, p := range workload.pods {
-			for name, anchors := range p.own {
-				l := w.leafOf(workload.Ref.Namespace, name)
-				w.eachLeafOf(w.rootOf(w.authorityOf(l)), func(presenter string, chain []pki.Certificate) {
-					if err := w.verify(chain, anchors); err != nil {
-						w.violate(OwnCAIsNoBundle, "pod %d of %s, with the ca.crt of %s, refuses %s: %v", p.ordinal, workload, name, presenter, err)
-					}
-				})
-			}
-		}
-	}
 }
 
 // checkOneRestart is asked when a workload is about to be restarted: no other
@@ -235,7 +190,7 @@ func (w *World) checkOneRestart(action planner.Action) {
 		}
 	}
 	for _, mount := range restarted.Bundles {
-		c := w.copies[copyID{mount.Name, restarted.Ref.Namespace}]
+		c := w.copies[copyID{bundle: mount.Name, namespace: restarted.Ref.Namespace}]
 		if action.BundleDigest != "" && (c == nil || c.via == v1alpha1.ViaBundle && !c.anchors.Contains(w.bundles[mount.Name].Anchors)) {
 			w.violate(RestartsAreBounded, "%s is restarted before its copy of %s is current", restarted, mount.Name)
 		}
@@ -244,7 +199,7 @@ func (w *World) checkOneRestart(action planner.Action) {
 
 // checkBundleUnused is asked when a bundle is about to be deleted.
 func (w *World) checkBundleUnused(name string) {
-	w.eachVerifier(name, func(who string, _ pki.Anchors) {
+	w.eachVerifier(name, func(who verifier, _ pki.Anchors) {
 		w.violate(DrainBeforeRetire, "Bundle %s is deleted while %s verifies with it", name, who)
 	})
 }
@@ -314,55 +269,13 @@ func (w *World) rootOf(ref planner.Ref) planner.Ref {
 	return ref
 }
 
-func (w *World) eachVerifier(bundle string, visit func(who string, anchors pki.Anchors)) {
-	for _, workload := range w.workloads {
-		for _, p := range workload.pods {
-			if anchors, verifies := p.anchors[bundle]; verifies {
-				visit(fmt.Sprintf("pod %d of %s", p.ordinal, workload), anchors)
-			}
-		}
-	}
-}
-
-// eachPresenter visits everything that verifiers of a bundle may be shown: what
-// running pods loaded, and what pods that start would load.
-func (w *World) eachPresenter(bundle string, visit func(who string, chain []pki.Certificate)) {
-	for _, declared := range w.inventory.Bundles {
-		if declared.Metadata.Name != bundle {
-			continue
-		}
-		for _, authority := range w.inventory.Authorities {
-			if slices.Contains(declared.Spec.Authorities, authority.Metadata.Name) {
-				w.eachLeafOf(planner.AuthorityRef(authority), visit)
-			}
-		}
-	}
-}
-
-// eachLeafOf visits the leaves of a root's whole family, in their Secrets and in pods.
-func (w *World) eachLeafOf(root planner.Ref, visit func(who string, chain []pki.Certificate)) {
-	for _, ref := range sortedKeys(w.leaves) {
-		l := w.leaves[ref]
-		if w.rootOf(w.authorityOf(l)) != root {
-			continue
-		}
-		if len(l.chain) > 0 {
-			visit("Certificate "+ref.String(), l.chain)
-		}
-		for _, workload := range w.workloads {
-			for _, p := range workload.pods {
-				if chain, presents := p.chains[l.secret]; presents && workload.Ref.Namespace == ref.Namespace {
-					visit(fmt.Sprintf("pod %d of %s", p.ordinal, workload), chain)
-				}
-			}
-		}
-	}
-}
-
 // authorityOf is the authority that the leaf's issuer is bound to.
-func (w *World) authorityOf(l *leaf) planner.Ref {
+func (w *World) authorityOf(l *leaf) planner.Ref { return w.authorityBehind(l.issuer) }
+
+// authorityBehind is the authority that an issuer is bound to.
+func (w *World) authorityBehind(issuer planner.Ref) planner.Ref {
 	for _, binding := range w.inventory.Bindings {
-		if planner.BindingRef(binding) != l.issuer {
+		if planner.BindingRef(binding) != issuer {
 			continue
 		}
 		for _, authority := range w.inventory.Authorities {

@@ -2,6 +2,7 @@ package simulation_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -29,6 +30,7 @@ func stormy(t *rapid.T, ask func(*simulation.World)) (*simulation.World, shape) 
 		if rapid.IntRange(0, 4).Draw(t, "another writer") == 0 {
 			world.Desired.Bundles[0].Spec.Via = rapid.SampledFrom([]v1alpha1.BundleVia{v1alpha1.ViaBundle, v1alpha1.ViaConfigMap, v1alpha1.ViaObserved}).Draw(t, "via")
 		}
+		disturbDevices(t, world, site)
 		world.Desired.Authorities[0].Spec.Rollover.Paused = rapid.IntRange(0, 9).Draw(t, "paused") == 0
 		for range rapid.IntRange(0, 60).Draw(t, "turns") {
 			if rapid.IntRange(0, 40).Draw(t, "forget") == 0 {
@@ -41,9 +43,25 @@ func stormy(t *rapid.T, ask func(*simulation.World)) (*simulation.World, shape) 
 	return world, site
 }
 
+// disturbDevices silences some devices, wakes others, and lists new ones, or blocks one.
+func disturbDevices(t *rapid.T, world *simulation.World, site shape) {
+	for _, name := range slices.Sorted(maps.Keys(site.groups)) {
+		world.Silent = map[string]bool{}
+		for _, n := range rapid.SliceOfNDistinct(rapid.IntRange(0, 4), 0, 2, rapid.ID).Draw(t, "silent") {
+			world.Silent[fmt.Sprintf("%s/%d", name, n)] = true
+		}
+		switch rapid.IntRange(0, 5).Draw(t, "devices change") {
+		case 0:
+			world.Enrol(simulation.Device{Group: name, Name: fmt.Sprintf("late-%d", rapid.IntRange(0, 99).Draw(t, "late"))})
+		case 1:
+			world.Block(name, "0")
+		}
+	}
+}
+
 // calm ends the storm with new keys for everyone, and lets the world settle.
 func calm(t *rapid.T, world *simulation.World, site shape) {
-	world.Disorder = false
+	world.Disorder, world.Silent = false, nil
 	world.Desired = site.desired(site.fresh())
 	for i := range world.Desired.Bundles { // whoever writes a bundle goes on writing it
 		for _, standing := range world.Observe().Bundles {
@@ -59,6 +77,7 @@ func calm(t *rapid.T, world *simulation.World, site shape) {
 
 // neverBroken fails on a violation of that invariant in any state of any storm.
 func neverBroken(t *testing.T, invariant simulation.Invariant) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		stormy(t, func(world *simulation.World) {
 			for _, broken := range world.Violations() {
@@ -84,6 +103,7 @@ func TestIntermediatesEnterNoBundle(t *testing.T) { neverBroken(t, simulation.No
 // way, new keys for everyone end the storm: the world settles on what Git says, and
 // nothing was broken.
 func TestAnySubsetConverges(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world, site := stormy(t, func(world *simulation.World) { failOnViolation(t, world) })
 		calm(t, world, site)
@@ -95,6 +115,7 @@ func TestAnySubsetConverges(t *testing.T) {
 // TestAnyAuthorityAlone: any of a site's authorities roll, wherever they stand, one after
 // the other and in the middle of each other, and the others stay.
 func TestAnyAuthorityAlone(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world, site := settledSite(t, alone(), rapid.Bool().Draw(t, "record"))
 		signer := map[string]int{}
@@ -126,6 +147,7 @@ func TestAnyAuthorityAlone(t *testing.T) {
 // TestRevertConverges: without a record, where a name may be used again, every world
 // settles on whatever was committed last, going back included.
 func TestRevertConverges(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world := simulation.New(rapid.Uint64().Draw(t, "seed"), fleet(signing("2025")), plant())
 		world.Disorder = true
@@ -148,6 +170,7 @@ func TestRevertConverges(t *testing.T) {
 // middle of whatever, an authority is issued by another, everything is paused or
 // retired: whoever depends on the first day's keys loses nothing.
 func TestStructureChanges(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		users := plant()
 		users.Leaves[1].Issuer.Name = "press"
@@ -213,6 +236,7 @@ func drawStructure(t *rapid.T) planner.Desired {
 // TestSettledWorldsAreLeftAlone: a turn over a settled world writes nothing, and
 // plans the same bytes each time.
 func TestSettledWorldsAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		site := rapid.SampledFrom(shapes).Draw(t, "shape")
 		world := site.world(t, site.drawUsers(t))
@@ -238,6 +262,7 @@ func TestSettledWorldsAreLeftAlone(t *testing.T) {
 // TestWhatIsInUseIsNotRemoved: when Git loses every document, what somebody still
 // depends on stays, and the plan says who that is.
 func TestWhatIsInUseIsNotRemoved(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		site := rapid.SampledFrom(shapes).Draw(t, "shape")
 		world := site.world(t, site.drawUsers(t))
@@ -281,7 +306,7 @@ func reached(world *simulation.World) string {
 		for _, key := range authority.Spec.Keys {
 			pair := pairIn(world.Desired, authority, key.Name)
 			object := planner.KeyObjectName(authority.Metadata.Name, pair)
-			if key.State != v1alpha1.KeyRetired && (!key.Given() || key.Secret != nil) {
+			if !key.State.Goes() && (!key.Given() || key.Secret != nil) {
 				want[object] = true
 			}
 			if key.State == v1alpha1.KeySigning {
@@ -344,6 +369,7 @@ func pairIn(desired planner.Desired, authority v1alpha1.Authority, key string) s
 // anchor is on its way to the copies. Copies that still hold it are no reason to sign
 // with it.
 func TestRevertWhileTheBundleShrinks(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world := simulation.New(rapid.Uint64().Draw(t, "seed"), fleet(signing("2025")), plant())
 		if log, err := world.Settle(200); err != nil {

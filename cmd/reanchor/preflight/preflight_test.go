@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	fluxmeta "github.com/fluxcd/pkg/apis/meta"
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	fluxmeta "github.com/fluxcd/pkg/apis/meta"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -177,36 +177,63 @@ func TestWhatIsFound(t *testing.T) {
 		found   string
 		hint    string
 	}{
-		"an old Kubernetes":         {func(s *site) { s.server.GitVersion = "v1.29.9" }, Failed, "it runs Kubernetes v1.29.9", "upgrade it to 1.30"},
-		"an odd Kubernetes":         {func(s *site) { s.server.GitVersion = "mine" }, Warned, `its version "mine"`, "1.30 or newer"},
-		"clocks a little apart":     {func(s *site) { s.server.Date = noon.Add(-time.Minute) }, Warned, "59s apart", "NTP"},
-		"clocks far apart":          {func(s *site) {
+		"an old Kubernetes":     {func(s *site) { s.server.GitVersion = "v1.29.9" }, Failed, "it runs Kubernetes v1.29.9", "upgrade it to 1.30"},
+		"an odd Kubernetes":     {func(s *site) { s.server.GitVersion = "mine" }, Warned, `its version "mine"`, "1.30 or newer"},
+		"clocks a little apart": {func(s *site) { s.server.Date = noon.Add(-time.Minute) }, Warned, "59s apart", "NTP"},
+		"clocks far apart": {func(s *site) {
 			s.server.Date = noon.Add(6 * time.Minute)
 			edit(s, "reanchor-controller", func(l *coordinationv1.Lease) { l.Spec.RenewTime.Time = s.server.Date })
 		}, Failed, "6m0s apart", "NTP"},
-		"no date":                   {func(s *site) { s.server.Date = time.Time{} }, Warned, "does not say what time it is", "by hand"},
-		"no cert-manager":           {gone("issuers.cert-manager.io"), Failed, "does not know issuers.cert-manager.io", "install cert-manager 1.21"},
-		"another version of it":     {func(s *site) { edit(s, "issuers.cert-manager.io", func(d *apiextensionsv1.CustomResourceDefinition) { d.Spec.Versions[0].Served = false }) }, Failed, "is not served in version v1", "install cert-manager"},
-		"a definition that is new":  {func(s *site) { edit(s, "issuers.cert-manager.io", func(d *apiextensionsv1.CustomResourceDefinition) { d.Status.Conditions = nil }) }, Failed, "is not served", "install cert-manager"},
-		"an old cert-manager":       {func(s *site) { edit(s, "certificates.cert-manager.io", func(d *apiextensionsv1.CustomResourceDefinition) { d.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties = nil }) }, Failed, "not so: Certificates know renewal.policy (cert-manager v1.21.2)", "upgrade cert-manager"},
-		"no webhook":                {func(s *site) { s.webhook = nil }, Warned, "the webhook was not asked", "webhook runs"},
-		"a webhook that is down":    {func(s *site) { s.webhook = errors.New(`failed calling webhook "x": refused`) }, Failed, "the webhook does not answer", "webhook runs"},
-		"who may not ask":           {func(s *site) { s.webhook = errors.New("forbidden") }, Warned, "the webhook could not be asked: forbidden", "ask somebody"},
-		"cert-manager is down":      {func(s *site) { edit(s, "cert-manager", func(d *appsv1.Deployment) { d.Status.AvailableReplicas = 0 }) }, Failed, "Deployment cert-manager/cert-manager is not available", "kubectl describe"},
-		"cert-manager elsewhere":    {gone("cert-manager"), Warned, "whether it runs is not known", "see yourself"},
-		"no trust-manager":          {gone(bundleDefinition), Warned, "it is not installed", "via: ConfigMap"},
-		"another definition":        {func(s *site) { edit(s, definitionName, func(d *apiextensionsv1.CustomResourceDefinition) { d.Spec.Versions[0].Schema.OpenAPIV3Schema.Description = "old" }) }, Warned, "of another release", "kubectl apply -k config/default"},
-		"a permission less":         {func(s *site) { s.lacks = "patch certificates/status.cert-manager.io" }, Failed, "may not patch certificates/status.cert-manager.io", "config/rbac"},
-		"many less":                 {func(s *site) { s.lacks = ".cert-manager.io" }, Failed, " more", "config/rbac"},
-		"no account":                {func(s *site) { s.objects = slices.DeleteFunc(s.objects, func(o client.Object) bool { _, is := o.(*corev1.ServiceAccount); return is }) }, Failed, "there is no ServiceAccount reanchor-system/reanchor-controller", "--controller-account"},
-		"a policy less":             {func(s *site) { s.without("reanchor-secrets") }, Failed, "the admission policy reanchor-secrets is not in force", "config/rbac"},
-		"nobody leads":              {func(s *site) { edit(s, "reanchor-controller", func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = nil }) }, Failed, "nobody holds the lease", "see that the controller runs"},
-		"the leader is gone":        {func(s *site) { edit(s, "reanchor-controller", func(l *coordinationv1.Lease) { l.Spec.RenewTime.Time = noon.Add(-time.Minute) }) }, Failed, "was renewed 1m0s ago, and is held for 35s", "see why"},
-		"no lease":                  {func(s *site) { s.objects = slices.DeleteFunc(s.objects, func(o client.Object) bool { _, is := o.(*coordinationv1.Lease); return is }) }, Warned, "no controller has asked for the lease", "--leader-elect"},
-		"a controller by hand":      {func(s *site) { s.objects = slices.DeleteFunc(s.objects, func(o client.Object) bool { _, is := o.(*appsv1.Deployment); return is && o.GetNamespace() == "reanchor-system" }) }, Warned, "no Deployment of the controller", "see yourself"},
-		"no TrustDomain":            {gone("fleet"), Warned, "there is none", "reanchor init"},
-		"one that is suspended":     {func(s *site) { edit(s, "fleet", func(d *v1alpha1.TrustDomain) { d.Spec.Suspend = true }) }, Warned, "plant/fleet is suspended", "reanchor resume fleet -n plant"},
-		"one that is not ready":     {func(s *site) { edit(s, "fleet", func(d *v1alpha1.TrustDomain) { d.Status.Conditions[0].Status = metav1.ConditionFalse }) }, Failed, "plant/fleet is not ready: Said: so", "reanchor status fleet -n plant"},
+		"no date":         {func(s *site) { s.server.Date = time.Time{} }, Warned, "does not say what time it is", "by hand"},
+		"no cert-manager": {gone("issuers.cert-manager.io"), Failed, "does not know issuers.cert-manager.io", "install cert-manager 1.21"},
+		"another version of it": {func(s *site) {
+			edit(s, "issuers.cert-manager.io", func(d *apiextensionsv1.CustomResourceDefinition) { d.Spec.Versions[0].Served = false })
+		}, Failed, "is not served in version v1", "install cert-manager"},
+		"a definition that is new": {func(s *site) {
+			edit(s, "issuers.cert-manager.io", func(d *apiextensionsv1.CustomResourceDefinition) { d.Status.Conditions = nil })
+		}, Failed, "is not served", "install cert-manager"},
+		"an old cert-manager": {func(s *site) {
+			edit(s, "certificates.cert-manager.io", func(d *apiextensionsv1.CustomResourceDefinition) {
+				d.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties = nil
+			})
+		}, Failed, "not so: Certificates know renewal.policy (cert-manager v1.21.2)", "upgrade cert-manager"},
+		"no webhook":             {func(s *site) { s.webhook = nil }, Warned, "the webhook was not asked", "webhook runs"},
+		"a webhook that is down": {func(s *site) { s.webhook = errors.New(`failed calling webhook "x": refused`) }, Failed, "the webhook does not answer", "webhook runs"},
+		"who may not ask":        {func(s *site) { s.webhook = errors.New("forbidden") }, Warned, "the webhook could not be asked: forbidden", "ask somebody"},
+		"cert-manager is down":   {func(s *site) { edit(s, "cert-manager", func(d *appsv1.Deployment) { d.Status.AvailableReplicas = 0 }) }, Failed, "Deployment cert-manager/cert-manager is not available", "kubectl describe"},
+		"cert-manager elsewhere": {gone("cert-manager"), Warned, "whether it runs is not known", "see yourself"},
+		"no trust-manager":       {gone(bundleDefinition), Warned, "it is not installed", "via: ConfigMap"},
+		"another definition": {func(s *site) {
+			edit(s, definitionName, func(d *apiextensionsv1.CustomResourceDefinition) {
+				d.Spec.Versions[0].Schema.OpenAPIV3Schema.Description = "old"
+			})
+		}, Warned, "of another release", "kubectl apply -k config/default"},
+		"a permission less": {func(s *site) { s.lacks = "patch certificates/status.cert-manager.io" }, Failed, "may not patch certificates/status.cert-manager.io", "config/rbac"},
+		"many less":         {func(s *site) { s.lacks = ".cert-manager.io" }, Failed, " more", "config/rbac"},
+		"no account": {func(s *site) {
+			s.objects = slices.DeleteFunc(s.objects, func(o client.Object) bool { _, is := o.(*corev1.ServiceAccount); return is })
+		}, Failed, "there is no ServiceAccount reanchor-system/reanchor-controller", "--controller-account"},
+		"a policy less": {func(s *site) { s.without("reanchor-secrets") }, Failed, "the admission policy reanchor-secrets is not in force", "config/rbac"},
+		"nobody leads": {func(s *site) {
+			edit(s, "reanchor-controller", func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = nil })
+		}, Failed, "nobody holds the lease", "see that the controller runs"},
+		"the leader is gone": {func(s *site) {
+			edit(s, "reanchor-controller", func(l *coordinationv1.Lease) { l.Spec.RenewTime.Time = noon.Add(-time.Minute) })
+		}, Failed, "was renewed 1m0s ago, and is held for 35s", "see why"},
+		"no lease": {func(s *site) {
+			s.objects = slices.DeleteFunc(s.objects, func(o client.Object) bool { _, is := o.(*coordinationv1.Lease); return is })
+		}, Warned, "no controller has asked for the lease", "--leader-elect"},
+		"a controller by hand": {func(s *site) {
+			s.objects = slices.DeleteFunc(s.objects, func(o client.Object) bool {
+				_, is := o.(*appsv1.Deployment)
+				return is && o.GetNamespace() == "reanchor-system"
+			})
+		}, Warned, "no Deployment of the controller", "see yourself"},
+		"no TrustDomain":        {gone("fleet"), Warned, "there is none", "reanchor init"},
+		"one that is suspended": {func(s *site) { edit(s, "fleet", func(d *v1alpha1.TrustDomain) { d.Spec.Suspend = true }) }, Warned, "plant/fleet is suspended", "reanchor resume fleet -n plant"},
+		"one that is not ready": {func(s *site) {
+			edit(s, "fleet", func(d *v1alpha1.TrustDomain) { d.Status.Conditions[0].Status = metav1.ConditionFalse })
+		}, Failed, "plant/fleet is not ready: Said: so", "reanchor status fleet -n plant"},
 		"one that nobody looked at": {func(s *site) { edit(s, "fleet", func(d *v1alpha1.TrustDomain) { d.Status.Conditions = nil }) }, Warned, "no controller has seen", "try again"},
 	} {
 		t.Run(name, func(t *testing.T) {
