@@ -32,6 +32,9 @@ type Desired struct {
 	Authorities []v1alpha1.Authority     `json:"authorities,omitempty"`
 	Bindings    []v1alpha1.IssuerBinding `json:"bindings,omitempty"`
 	Bundles     []v1alpha1.TrustBundle   `json:"bundles,omitempty"`
+	// Zones are the time zones that windows name. A window of which the zone is not among
+	// them never opens.
+	Zones v1alpha1.Zones `json:"-"`
 }
 
 // AuthorityRef names an authority.

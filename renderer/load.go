@@ -127,11 +127,13 @@ func compose(declared *composition, site v1alpha1.Site) (*Loaded, error) {
 	case err != nil:
 		return nil, err
 	}
+	site.Zones = zonesOf(documents)
 	problems, warnings := v1alpha1.Validate(documents, site)
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
 	loaded := &Loaded{Desired: desired(documents), Warnings: warnings, folder: declared.folder}
+	loaded.Desired.Zones = site.Zones
 	loaded.origins = origins(documents, declared.natives, native)
 	loaded.certificates = declared.certificateLines(documents)
 	loaded.take(native)

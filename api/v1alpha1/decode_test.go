@@ -55,7 +55,7 @@ func TestDecodeReadsWhatIsWritten(t *testing.T) {
 			Keys:       []AuthorityKey{{Name: "2025", State: KeyRetired}, {Name: "2026", State: KeySigning}},
 			Rollover: Rollover{
 				Soak: hours(24), Skew: &metav1.Duration{Duration: 10 * time.Minute},
-				Confirm: ConfirmWorkloads, CanaryInterval: &metav1.Duration{Duration: 10 * time.Minute}, Paused: true,
+				Confirm: ConfirmWorkloads, CanaryInterval: &metav1.Duration{Duration: 10 * time.Minute}, Waves: []int{100}, Paused: true,
 			},
 		},
 	}
@@ -81,7 +81,7 @@ func TestDecodeFillsDefaults(t *testing.T) {
 		Keys:       []AuthorityKey{{Name: "a", State: KeySigning}, {Name: "b", State: KeyTrusted}},
 		Rollover: Rollover{
 			Soak: &metav1.Duration{Duration: 10 * time.Minute}, Skew: &metav1.Duration{Duration: 5 * time.Minute},
-			Confirm: ConfirmWorkloads, CanaryInterval: hours(1),
+			Confirm: ConfirmWorkloads, CanaryInterval: hours(1), Waves: []int{100},
 		},
 	}
 	if !reflect.DeepEqual(spec, want) {

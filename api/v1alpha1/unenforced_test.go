@@ -14,22 +14,19 @@ func TestValidateRefusesWhatIsNotEnforced(t *testing.T) {
 		want []string
 	}{
 		"of an authority": {
-			rollingOver("  rollover:\n    waves: [1]\n    windows: []\n    waitForOffline: 1h\n    confirm: Devices\n    skew: -1s\n") + separator +
+			rollingOver("  rollover:\n    waitForOffline: 1h\n    confirm: Devices\n    skew: -1s\n") + separator +
 				authority("name: b, namespace: pki", "commonName: B", "{name: a, state: Signing}, {name: c, state: Compromised}", ""),
 			[]string{
-				`f.yaml:8: spec.rollover.waves: is not enforced yet: leaves are reissued all at once: take it out`,
-				`f.yaml:9: spec.rollover.windows: is not enforced yet: leaves are reissued at any time: take it out`,
-				`f.yaml:10: spec.rollover.waitForOffline: is not enforced yet: no device is waited for: take it out`,
-				`f.yaml:11: spec.rollover.confirm: Devices is not enforced yet: no device is asked: write Workloads`,
-				`f.yaml:12: spec.rollover.skew: -1s is negative`,
-				`f.yaml:19: spec.keys[1].state: Compromised is not enforced yet: no key goes without waiting: make another key Signing and this one Retired`,
+				`f.yaml:8: spec.rollover.waitForOffline: is not enforced yet: no device is waited for: take it out`,
+				`f.yaml:9: spec.rollover.confirm: Devices is not enforced yet: no device is asked: write Workloads`,
+				`f.yaml:10: spec.rollover.skew: -1s is negative`,
+				`f.yaml:17: spec.keys[1].state: Compromised is not enforced yet: no key goes without waiting: make another key Signing and this one Retired`,
 			},
 		},
-		"of a binding and a bundle": {
-			documents(root, binding("name: b", "scope: Cluster, authority: root, references: []"), bundleOf("t", "authorities: [root], probes: [{address: 'a:1'}], "+toConfigMap)),
+		"of a binding": {
+			documents(root, binding("name: b", "scope: Cluster, authority: root, references: []")),
 			[]string{
 				`f.yaml:11: spec.references: is not enforced yet: no object of another operator is re-pointed: take it out, and have them name this binding's issuer, which keeps its name`,
-				`f.yaml:16: spec.probes: is not enforced yet: no server is shaken hands with: take it out`,
 			},
 		},
 		"kinds": {
@@ -42,7 +39,7 @@ func TestValidateRefusesWhatIsNotEnforced(t *testing.T) {
 				`f.yaml:16: kind: Policy is decoded and checked, but nothing enforces it yet: keep it out of the folder until it is`,
 			},
 		},
-		"left empty": {rollingOver("  rollover: {waves: , windows: ~}\n"), nil},
+		"left empty": {rollingOver("  rollover: {waitForOffline: ~}\n"), nil},
 	} {
 		t.Run(name, func(t *testing.T) { refusals(t, test.file, Site{}, test.want...) })
 	}

@@ -27,6 +27,8 @@ type Site struct {
 	// Retired are, by the name of their authority, the key pairs that the record in Git
 	// lists as retired, named as [KeyUnder] has it. Their names are used up.
 	Retired map[string][]string
+	// Zones are the time zones that the documents name, as far as there are such.
+	Zones Zones
 }
 
 // Validate checks decoded documents, each for itself and all against each other.
@@ -48,6 +50,7 @@ func Validate(documents []Document, site Site) (errors, warnings ErrorList) {
 		switch object := document.Object.(type) {
 		case *Authority:
 			v.chain(document, object)
+			v.windowsBelow(document, object)
 		case *Device:
 			v.device(document, object)
 		}
