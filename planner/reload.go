@@ -13,7 +13,13 @@ type reload struct {
 	asked   int
 	holds   []Hold
 	actions []Action
+	// closed says why nobody is restarted now; window is what it said.
+	closed func() *Hold
+	window *Hold
 }
+
+// all are the holds, and the window that restarts wait for.
+func (r *reload) all() []Hold { return behind(r.window, r.holds) }
 
 // progress says how many of those who were asked have loaded it.
 func (r *reload) progress(who string) string {
@@ -108,6 +114,10 @@ func (t *turn) askPods(r *reload, w Workload, asked bool, why string) {
 func (t *turn) restart(r *reload, w Workload, why string) {
 	if w.Kind == "Pod" {
 		r.hold(w, why+"; nothing that can be restarted owns it: recreate it, a minute from now or later")
+		return
+	}
+	if r.window = r.closed(); r.window != nil {
+		r.hold(w, why)
 		return
 	}
 	if other := t.before(w); other != "" {

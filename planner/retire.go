@@ -18,11 +18,16 @@ func (c *course) retire(k *key) step {
 	if !k.present() && !c.anchored(k) && k.recorded.IsZero() {
 		return s
 	}
+	c.rememberRetiring(k)
 	if holds := append(c.familyHolds(k), c.toArrive(k)...); len(holds) > 0 {
 		return step{phase: Reissue, key: c.toName(), holds: holds, progress: fmt.Sprintf("%s still to follow to %s", counted(len(holds), "authority below is", "authorities below are"), c.toName())}
 	}
 	if s.holds = c.drainHolds(k); len(s.holds) > 0 {
 		s.progress = fmt.Sprintf("%s is not drained", k.name)
+		return s
+	}
+	if window := c.retireWindow(k); window != nil {
+		s.progress, s.holds = fmt.Sprintf("%s is drained", k.name), []Hold{*window}
 		return s
 	}
 	s.drained = true
@@ -246,7 +251,7 @@ func (c *course) neighbours() []Leaf {
 			continue
 		}
 		for _, leaf := range other.familyLeaves {
-			if !c.familySeen[leafID{leaf.Ref, leaf.SecretName}] {
+			if !c.familySeen[leaf.id()] {
 				leaves = append(leaves, leaf)
 			}
 		}
@@ -302,7 +307,7 @@ type rest struct{ before, after pki.Anchors }
 
 // needs says why the leaf still needs the key; empty when it does not.
 func (c *course) needs(leaf Leaf, k *key, rests []rest) string {
-	mine := c.familySeen[leafID{leaf.Ref, leaf.SecretName}]
+	mine := c.familySeen[leaf.id()]
 	switch {
 	case c.issuesAs(k, leaf.Issuer):
 		return "refers to the internal issuer of " + k.name + ": point it at a binding's issuer"
