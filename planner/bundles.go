@@ -29,13 +29,25 @@ func (t *turn) allBundles() []string {
 // that somebody else writes it is what we ask for, whatever else he puts in: nobody asks him
 // to add an anchor that is to go.
 func (t *turn) bundleAnchors(name string) pki.Anchors {
+	standing, _ := t.standing(name)
+	leaving := t.leaving(standing)
+	after := t.anchorsWithout(name, leaving)
+	if len(leaving) == 0 || t.probedWithout(name, leaving, after) {
+		return after
+	}
+	return t.anchorsWithout(name, nil)
+}
+
+// anchorsWithout is what a bundle holds when some certificates, which Git lists no more, are
+// out of it.
+func (t *turn) anchorsWithout(name string, leaving pki.Anchors) pki.Anchors {
 	standing, stands := t.standing(name)
 	anchors, ours := t.further(name), !t.isObserved(name)
 	if stands {
 		ours = standing.Via != v1alpha1.ViaObserved // what stands is kept, whoever Git says is to write it
 	}
 	if ours {
-		anchors = anchors.Union(standing.Anchors.Minus(t.leaving(standing)))
+		anchors = anchors.Union(standing.Anchors.Minus(leaving))
 	}
 	for _, c := range t.courses {
 		if !c.distributes(name) {

@@ -16,6 +16,9 @@ type Plan struct {
 	Target Target `json:"target"`
 	// Actions that no manifest can express, in the order in which to start them.
 	Actions []Action `json:"actions,omitempty"`
+	// Probes are the servers to shake hands with. What comes of it is given to the next
+	// plan as Observed.Probes; it moves nothing by itself.
+	Probes []Probe `json:"probes,omitempty"`
 	// Rollovers tells of every authority where it stands, in order of their names.
 	Rollovers []Rollover `json:"rollovers,omitempty"`
 	// Holds that are no single authority's: a bundle that Git no longer declares

@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -14,7 +15,7 @@ import (
 // internal issuer is there it tells that the Secret is gone, without anyone reading it.
 // At last the record says so.
 func (c *course) retire(k *key) step {
-	s := step{phase: Retire, key: k.name, progress: fmt.Sprintf("%s has nothing left", k.name)}
+	s := step{phase: Retire, key: k.name}
 	if !k.present() && !c.anchored(k) && k.recorded.IsZero() {
 		return s
 	}
@@ -26,8 +27,11 @@ func (c *course) retire(k *key) step {
 		s.progress = fmt.Sprintf("%s is not drained", k.name)
 		return s
 	}
-	if window := c.retireWindow(k); window != nil {
-		s.progress, s.holds = fmt.Sprintf("%s is drained", k.name), []Hold{*window}
+	s = c.probeStep(k, s)
+	if window := c.retireWindow(k, s); window != nil {
+		s.progress, s.holds = cmp.Or(s.progress, k.name+" is drained"), behind(window, s.holds)
+	}
+	if len(s.holds) > 0 {
 		return s
 	}
 	s.drained = true
@@ -364,10 +368,11 @@ func (c *course) planRetiredKey(k *key, target *TargetKey) {
 
 // release takes the key's anchors out of the authority's bundles.
 func (c *course) release(k *key) {
-	gone := c.anchorsOf(k)
 	for _, bundle := range c.bundles {
 		name := bundle.Metadata.Name
-		c.turn.anchors[name] = c.turn.anchors[name].Minus(gone.Minus(c.turn.further(name)))
+		if after := c.without(k, name); c.mayRelease(name, after) {
+			c.turn.anchors[name] = after
+		}
 	}
 	c.turn.plan.Decisive = true
 }

@@ -59,8 +59,9 @@ func (c *course) mayMove(issuer Issuer) *Hold {
 	return c.closed()
 }
 
-// retireWindow says why the key must not begin to go; nil if it may, or has begun to.
-func (c *course) retireWindow(k *key) *Hold {
+// retireWindow says why the key must not begin to go; nil if it may, or has begun to. What
+// else holds it is in s.
+func (c *course) retireWindow(k *key, s step) *Hold {
 	begins := c.anchored(k) || len(k.under) == 0 && k.seen.HasCertificate
 	if len(c.spec.Rollover.Windows) == 0 || !begins {
 		return nil
@@ -70,7 +71,9 @@ func (c *course) retireWindow(k *key) *Hold {
 			return closed
 		}
 	}
-	c.turn.memory.hold(c.retiring(k))
+	if s.done() && !c.spec.Rollover.Paused {
+		c.turn.memory.hold(c.retiring(k))
+	}
 	return nil
 }
 

@@ -29,6 +29,9 @@ const (
 	RestartsAreBounded   Invariant = "restarts are bounded"
 	NoIntermediateAnchor Invariant = "intermediates never enter a bundle"
 	OwnCAIsNoBundle      Invariant = "a leaf's own ca.crt is no bundle"
+	WavesAreProved       Invariant = "a wave is proved before the next"
+	WindowsAreKept       Invariant = "nothing begins outside a window"
+	ProbesComeFirst      Invariant = "an anchor leaves after every probe"
 )
 
 // Violation is an invariant that was seen broken, with its evidence.
@@ -127,6 +130,7 @@ func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
 	if len(gone) == 0 {
 		return
 	}
+	w.checkProbes(bundle, after)
 	w.eachPresenter(bundle, func(who string, chain []pki.Certificate) {
 		if err := w.verify(chain, after); err != nil {
 			w.violate(DrainBeforeRetire, "%s loses %s while %s needs it: %v", bundle, names(gone), who, err)

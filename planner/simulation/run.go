@@ -21,6 +21,8 @@ func (w *World) TurnUpTo(writes int) planner.Plan {
 	w.checkPairs()
 	plan, todo := w.planned()
 	w.since, w.told = plan.Gates, plan
+	w.noteBegun(plan)
+	w.shakeHands(plan.Probes)
 	switch {
 	case writes != anyWrite:
 		todo = todo[:min(writes, len(todo))]
@@ -57,6 +59,7 @@ func (w *World) killedBefore() bool {
 	}
 	w.writesLeft = nil
 	w.ForgetStatus()
+	w.Restart()
 	return true
 }
 
@@ -114,6 +117,9 @@ func (w *World) Pending() []string {
 
 // ForgetStatus loses the planner's memory, as a status that is gone does.
 func (w *World) ForgetStatus() { w.since = nil }
+
+// Restart starts the program anew: what it kept to itself is lost.
+func (w *World) Restart() { clear(w.probed) }
 
 func (w *World) tell(plan planner.Plan, writes []write) {
 	if len(writes) == 0 {

@@ -77,6 +77,13 @@ type World struct {
 	leafLife  time.Duration
 	// writesLeft are those that the program lives to make; nil if it is not to be killed.
 	writesLeft *int
+	// probed are the latest results of probes, and handshakes all that succeeded.
+	probed     map[probeID]planner.ProbeResult
+	handshakes map[probeID][]handshake
+	// begun are the anchors that were to leave while a window was open, and asked the leaves
+	// that were asked for, by the key that they shall chain to.
+	begun map[pki.Fingerprint]bool
+	asked map[string]map[planner.Ref]bool
 	since      []planner.Gate
 	seenLately []planner.Observed
 	log        []string
@@ -122,6 +129,10 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		foreign:    map[planner.Ref]bool{},
 		outside:    map[string]*caSecret{},
 		leaves:     map[planner.Ref]*leaf{},
+		probed:     map[probeID]planner.ProbeResult{},
+		handshakes: map[probeID][]handshake{},
+		begun:      map[pki.Fingerprint]bool{},
+		asked:      map[string]map[planner.Ref]bool{},
 		verified:   map[verdictID]error{},
 		leafLife:   cmp.Or(users.LeafLife, leafLife),
 	}
