@@ -41,11 +41,8 @@ func (t *turn) bundleAnchors(name string) pki.Anchors {
 // anchorsWithout is what a bundle holds when some certificates, which Git lists no more, are
 // out of it.
 func (t *turn) anchorsWithout(name string, leaving pki.Anchors) pki.Anchors {
-	standing, stands := t.standing(name)
-	anchors, ours := t.further(name), !t.isObserved(name)
-	if stands {
-		ours = standing.Via != v1alpha1.ViaObserved // what stands is kept, whoever Git says is to write it
-	}
+	standing, _ := t.standing(name)
+	anchors, ours := t.further(name), t.isWrittenHere(name)
 	if ours {
 		anchors = anchors.Union(standing.Anchors.Minus(leaving))
 	}
@@ -58,6 +55,15 @@ func (t *turn) anchorsWithout(name string, leaving pki.Anchors) pki.Anchors {
 		}
 	}
 	return anchors
+}
+
+// isWrittenHere reports whether what a bundle holds is ours to say, be it by way of
+// trust-manager: what stands is kept, whoever Git says is to write it.
+func (t *turn) isWrittenHere(name string) bool {
+	if standing, stands := t.standing(name); stands {
+		return standing.Via != v1alpha1.ViaObserved
+	}
+	return !t.isObserved(name)
 }
 
 // unreleased are the anchors of keys that go and that were not taken out of the

@@ -116,18 +116,45 @@ func (c *course) probesWithout(k *key) []Probe {
 	if c.isEmergency() || !c.anchored(k) {
 		return nil
 	}
+	gone := c.anchorsOf(k)
 	for _, bundle := range c.bundles {
 		name := bundle.Metadata.Name
-		if after := c.without(k, name); !after.Equal(c.turn.anchors[name]) {
-			probes = append(probes, c.turn.probesOf(name, after)...)
+		if c.turn.heldBy(name).HasAny(gone.Minus(c.turn.further(name))) {
+			probes = append(probes, c.turn.probesOf(name, c.without(k, name))...)
 		}
 	}
 	return probes
 }
 
-// without is what a bundle holds when the key's anchors are out of it.
+// heldBy is what a bundle holds and shall hold, or, if somebody else writes it, any copy of
+// it holds.
+func (t *turn) heldBy(name string) pki.Anchors {
+	if t.isWrittenHere(name) {
+		return t.anchors[name]
+	}
+	standing, _ := t.standing(name)
+	return standing.Anchors
+}
+
+// without is what a bundle holds when the key's anchors are out of it. Of one that somebody
+// else writes it is what is in each of its copies.
 func (c *course) without(k *key, bundle string) pki.Anchors {
-	return c.turn.anchors[bundle].Minus(c.anchorsOf(k).Minus(c.turn.further(bundle)))
+	held := c.turn.anchors[bundle]
+	if !c.turn.isWrittenHere(bundle) {
+		held = c.turn.commonAnchors(bundle)
+	}
+	return held.Minus(c.anchorsOf(k).Minus(c.turn.further(bundle)))
+}
+
+// commonAnchors are those that every copy of a bundle holds which is there.
+func (t *turn) commonAnchors(bundle string) pki.Anchors {
+	common := t.heldBy(bundle)
+	for _, bundleCopy := range t.observed.Copies {
+		if bundleCopy.Bundle == bundle && !bundleCopy.Missing && !t.abandoned(bundleCopy) {
+			common = common.Common(bundleCopy.Anchors)
+		}
+	}
+	return common
 }
 
 // probeHold says what a probe came to that has not passed, and whether it is to be asked now.

@@ -370,7 +370,7 @@ func (c *course) planRetiredKey(k *key, target *TargetKey) {
 func (c *course) release(k *key) {
 	for _, bundle := range c.bundles {
 		name := bundle.Metadata.Name
-		if after := c.without(k, name); c.mayRelease(name, after) {
+		if after := c.without(k, name); c.turn.isWrittenHere(name) && c.mayRelease(name, after) {
 			c.turn.anchors[name] = after
 		}
 	}

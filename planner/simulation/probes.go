@@ -23,7 +23,7 @@ type handshake struct {
 
 // shakeHands answers what a plan asks for. A server is a workload that presents a leaf:
 // "broker.operations.svc:443" is one of the pods of operations/broker. Of any other address
-// nothing is known but that it may show any leaf.
+// nothing is known but that it may show whatever is verified with the bundle.
 func (w *World) shakeHands(probes []planner.Probe) {
 	for _, p := range probes {
 		if w.lazy() {
@@ -44,7 +44,7 @@ func (w *World) shakeHands(probes []planner.Probe) {
 
 // shakeHand says what the server of a probe shows, and what is wrong with it.
 func (w *World) shakeHand(p planner.Probe) (presented pki.Fingerprint, problem string) {
-	chains, refuses := w.shownAt(p.Address)
+	chains, refuses := w.shownAt(p)
 	if refuses {
 		return pki.Fingerprint{}, "connection refused"
 	}
@@ -57,16 +57,17 @@ func (w *World) shakeHand(p planner.Probe) (presented pki.Fingerprint, problem s
 	return presented, ""
 }
 
-// shownAt are the chains that whoever listens at an address may show.
-func (w *World) shownAt(address string) (chains [][]pki.Certificate, refuses bool) {
-	host, _, _ := strings.Cut(address, ":")
+// shownAt are the chains that whoever listens at the address of a probe may show.
+func (w *World) shownAt(p planner.Probe) (chains [][]pki.Certificate, refuses bool) {
+	host, _, _ := strings.Cut(p.Address, ":")
 	name, rest, _ := strings.Cut(host, ".")
 	namespace, _, _ := strings.Cut(rest, ".")
 	at := slices.IndexFunc(w.workloads, func(x *workload) bool {
 		return x.Ref == planner.Ref{Namespace: namespace, Name: name} && len(x.Secrets) > 0
 	})
 	if at < 0 {
-		return w.anyLeaf(), false
+		w.eachPresenter(p.Bundle, func(_ string, chain []pki.Certificate) { chains = append(chains, chain) })
+		return chains, false
 	}
 	server := w.workloads[at]
 	if len(server.pods) == 0 {
@@ -74,16 +75,6 @@ func (w *World) shownAt(address string) (chains [][]pki.Certificate, refuses boo
 	}
 	answering := server.pods[w.random.IntN(len(server.pods))]
 	return [][]pki.Certificate{answering.chains[server.Secrets[0].Name]}, false
-}
-
-// anyLeaf are the chains of all leaves.
-func (w *World) anyLeaf() (chains [][]pki.Certificate) {
-	for _, ref := range sortedKeys(w.leaves) {
-		if l := w.leaves[ref]; len(l.chain) > 0 {
-			chains = append(chains, l.chain)
-		}
-	}
-	return chains
 }
 
 // results are the latest of every probe, sorted.

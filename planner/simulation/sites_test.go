@@ -31,6 +31,7 @@ type shape struct {
 	origins map[string]origin
 	// via says who writes a bundle's copies, if not trust-manager.
 	via map[string]v1alpha1.BundleVia
+	care
 }
 
 // origin is where keys come from.
@@ -153,6 +154,7 @@ func (s shape) desired(keys map[string][]state) planner.Desired {
 		for i, key := range keys[name] {
 			authority.Spec.Keys[i] = s.keyOf(name, authority.Metadata.Namespace, key)
 		}
+		authority.Spec.Rollover.Waves, authority.Spec.Rollover.Windows = s.waves, s.windows
 		d.Authorities = append(d.Authorities, authority)
 		if issuer := s.issuers[name]; issuer != "" {
 			bound := binding(issuer, name)
@@ -170,7 +172,7 @@ func (s shape) desired(keys map[string][]state) planner.Desired {
 		}
 	}) {
 		declared := bundle(name, s.trust[name]...)
-		declared.Spec.Via = cmp.Or(s.via[name], v1alpha1.ViaBundle)
+		declared.Spec.Via, declared.Spec.Probes = cmp.Or(s.via[name], v1alpha1.ViaBundle), s.probes[name]
 		d.Bundles = append(d.Bundles, declared)
 	}
 	return d

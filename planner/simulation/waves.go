@@ -2,8 +2,28 @@ package simulation
 
 import (
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 )
+
+// asked are the leaves that were asked to chain to a key, each with its number from 1.
+type asked struct {
+	signer  pki.Fingerprint
+	numbers map[planner.Ref]int
+}
+
+// number of a leaf among those that were asked for.
+func (w *World) number(authority, ref planner.Ref, signer pki.Fingerprint) int {
+	a := w.asked[authority]
+	if a.signer != signer {
+		a = asked{signer, map[planner.Ref]int{}}
+		w.asked[authority] = a
+	}
+	if a.numbers[ref] == 0 {
+		a.numbers[ref] = len(a.numbers) + 1
+	}
+	return a.numbers[ref]
+}
 
 // checkWave is asked when a leaf is about to be reissued: so many as the waves before it
 // have proved themselves, whichever they are. A leaf has when it chains to what its issuer
@@ -12,14 +32,10 @@ func (w *World) checkWave(ref planner.Ref) {
 	l := w.leaves[ref]
 	authority, declared := w.declaredAuthority(w.authorityOf(l))
 	secret := w.signingSecret(l.issuer)
-	if !declared || secret == nil || len(authority.Spec.Rollover.Waves) == 0 || !w.hasOthers(authority) {
+	if !declared || secret == nil || !w.hasOthers(authority) {
 		return
 	}
-	goal := planner.AuthorityRef(authority).String() + " " + secret.certificate.Fingerprint().String()
-	if w.asked[goal] == nil {
-		w.asked[goal] = map[planner.Ref]bool{}
-	}
-	w.asked[goal][ref] = true
+	number := w.number(planner.AuthorityRef(authority), ref, secret.certificate.Fingerprint())
 	all, proved := 0, 0
 	for _, other := range sortedKeys(w.leaves) {
 		if o := w.leaves[other]; w.authorityOf(o) == w.authorityOf(l) && len(o.chain) > 0 {
@@ -29,8 +45,8 @@ func (w *World) checkWave(ref planner.Ref) {
 			}
 		}
 	}
-	if need := doneBefore(authority.Spec.Rollover.Waves, len(w.asked[goal]), all); proved < need {
-		w.violate(WavesAreProved, "Certificate %s is the leaf number %d of %d to be reissued, and %d have proved themselves, not %d", ref, len(w.asked[goal]), all, proved, need)
+	if need := doneBefore(authority.Spec.Rollover.Waves, number, all); proved < need {
+		w.violate(WavesAreProved, "Certificate %s is the leaf number %d of %d to be reissued, and %d have proved themselves, not %d", ref, number, all, proved, need)
 	}
 }
 

@@ -81,9 +81,9 @@ type World struct {
 	probed     map[probeID]planner.ProbeResult
 	handshakes map[probeID][]handshake
 	// begun are the anchors that were to leave while a window was open, and asked the leaves
-	// that were asked for, by the key that they shall chain to.
-	begun map[pki.Fingerprint]bool
-	asked map[string]map[planner.Ref]bool
+	// of each authority that were asked for.
+	begun      map[pki.Fingerprint]bool
+	asked      map[planner.Ref]asked
 	since      []planner.Gate
 	seenLately []planner.Observed
 	log        []string
@@ -132,7 +132,7 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		probed:     map[probeID]planner.ProbeResult{},
 		handshakes: map[probeID][]handshake{},
 		begun:      map[pki.Fingerprint]bool{},
-		asked:      map[string]map[planner.Ref]bool{},
+		asked:      map[planner.Ref]asked{},
 		verified:   map[verdictID]error{},
 		leafLife:   cmp.Or(users.LeafLife, leafLife),
 	}
