@@ -211,6 +211,10 @@ const GateUnknown = "unknown"
 // GateRestart begins the name of a gate that remembers when a restart was asked for.
 const GateRestart = "restart "
 
+// GateRetiring begins the name of a gate that remembers that a key began to go while a
+// window was open.
+const GateRetiring = "retiring "
+
 // Hold is a reason to wait, with its evidence.
 type Hold struct {
 	// Gate that is shut: "copies", "reload", "soak".

@@ -43,9 +43,9 @@ type ProbeResult struct {
 	Presented pki.Fingerprint `json:"presented,omitzero"`
 }
 
-// Compare orders by bundle, then by name.
+// Compare orders by bundle, then by name, then by what was trusted.
 func (r ProbeResult) Compare(other ProbeResult) int {
-	return cmp.Or(cmp.Compare(r.Bundle, other.Bundle), cmp.Compare(r.Name, other.Name))
+	return cmp.Or(cmp.Compare(r.Bundle, other.Bundle), cmp.Compare(r.Name, other.Name), r.Anchors.Compare(other.Anchors))
 }
 
 // answers reports whether the result is one of that probe.

@@ -78,7 +78,7 @@ func (c *course) retireWindow(k *key, s step) *Hold {
 }
 
 // retiring is the gate that remembers that a key began to go while a window was open.
-func (c *course) retiring(k *key) string { return fmt.Sprintf("retiring %s %s", c.ref, k.name) }
+func (c *course) retiring(k *key) string { return fmt.Sprintf(GateRetiring+"%s %s", c.ref, k.name) }
 
 // rememberRetiring keeps it while the key is on its way out, whatever holds it now.
 func (c *course) rememberRetiring(k *key) {
