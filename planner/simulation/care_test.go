@@ -57,3 +57,10 @@ func fleetWith(with care, keys ...state) planner.Desired {
 	desired.Bundles[0].Spec.Probes = with.probes[desired.Bundles[0].Metadata.Name]
 	return desired
 }
+
+// slowly is two waves, four minutes of every quarter of an hour, and a probe of the broker.
+var slowly = care{
+	waves:   []int{30, 100},
+	windows: []v1alpha1.Window{{Cron: "*/15 * * * *", Duration: metav1.Duration{Duration: 4 * time.Minute}}},
+	probes:  map[string][]v1alpha1.Probe{"fleet-trust": {{Name: "broker", Address: "broker.operations.svc:8883"}}},
+}

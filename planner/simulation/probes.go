@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -35,11 +36,21 @@ func (w *World) shakeHands(probes []planner.Probe) {
 		}
 		result.Presented, result.Problem = w.shakeHand(p)
 		result.OK = result.Problem == ""
+		w.tellHandshake(p, result)
 		w.probed[id] = result
 		if result.OK {
 			w.handshakes[id] = append(w.handshakes[id], handshake{w.Now, p.Anchors})
 		}
 	}
+}
+
+// tellHandshake adds a line when a handshake ends in another way than the one before.
+func (w *World) tellHandshake(p planner.Probe, result planner.ProbeResult) {
+	last, made := w.probed[probeID{p.Bundle, p.Name}]
+	if made && last.Problem == result.Problem && last.Anchors == result.Anchors {
+		return
+	}
+	w.log = append(w.log, fmt.Sprintf("%s  -- handshake with %s, trusting %s: %s", w.clock(), p.Address, names(p.Anchors), cmp.Or(result.Problem, "well")))
 }
 
 // shakeHand says what the server of a probe shows, and what is wrong with it.
