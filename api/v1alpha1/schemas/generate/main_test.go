@@ -236,8 +236,7 @@ func TestWhatIsNotEnforcedIsMarked(t *testing.T) {
 	want := map[string]bool{
 		"DeviceGroup": true, "Device": true, "Policy": true,
 		"Authority spec.keys[].state": true, "Authority spec.rollover.confirm": true,
-		"Authority spec.rollover.waitForOffline": true, "Authority spec.rollover.waves": true, "Authority spec.rollover.windows": true,
-		"IssuerBinding spec.references": true, "TrustBundle spec.probes": true,
+		"Authority spec.rollover.waitForOffline": true, "IssuerBinding spec.references": true,
 	}
 	if !maps.Equal(marked, want) {
 		t.Errorf("marked are %v, want %v", marked, want)
