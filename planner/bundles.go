@@ -79,7 +79,7 @@ func (c *course) unreleased() pki.Anchors {
 	var certificates []pki.Certificate
 	for _, k := range c.keys {
 		held := slices.ContainsFunc(standing, func(b Bundle) bool { return k.known() && b.Anchors.Has(k.seen.Certificate) })
-		if k.going() && k.known() && k.seen.Certificate.SelfSigned() && (held || len(standing) == 0 && k.seen.HasCertificate) {
+		if k.going() && !c.isCastOut(k) && k.known() && k.seen.Certificate.SelfSigned() && (held || len(standing) == 0 && k.seen.HasCertificate) {
 			certificates = append(certificates, k.seen.Certificate)
 		}
 	}

@@ -36,6 +36,9 @@ type course struct {
 	bundles []v1alpha1.TrustBundle
 	// strangerAsked reports that a leaf that a stranger signed is asked for in this turn.
 	strangerAsked bool
+	// emergency reports that a key of the authority, or of one above it, is compromised
+	// and not gone yet.
+	emergency bool
 	// advanced reports that nothing is left to do but to retire keys.
 	advanced bool
 	current  step
@@ -63,13 +66,24 @@ type key struct {
 // known reports whether the key's certificate is known.
 func (k *key) known() bool { return !k.seen.Certificate.IsZero() }
 
+// certificate of the key: the one that is seen, or else the one that is on record.
+func (k *key) certificate() pki.Certificate {
+	if k.known() {
+		return k.seen.Certificate
+	}
+	return k.recorded
+}
+
 // present reports whether any object of the key is there.
 func (k *key) present() bool {
 	return k.seen.HasCertificate || k.seen.HasIssuer || k.seen.HasClusterIssuer
 }
 
 // going reports whether the key is on its way out.
-func (k *key) going() bool { return k.state == v1alpha1.KeyRetired }
+func (k *key) going() bool { return k.state.Goes() }
+
+// compromised reports whether somebody else may sign with the key.
+func (k *key) compromised() bool { return k.state == v1alpha1.KeyCompromised }
 
 // gatherCourses joins what Git declares and what the cluster holds, parents first: what
 // becomes of an intermediate's keys follows from its parent's.
@@ -262,6 +276,9 @@ func (c *course) pairOf(declared v1alpha1.AuthorityKey) (pair string, is bool) {
 // stands for now. One whose parent's pair stays is kept beside it, so that one can go
 // back to both.
 func (c *course) stateOf(pair string) v1alpha1.KeyState {
+	if c.isCompromised(pair) {
+		return v1alpha1.KeyCompromised
+	}
 	if parent := c.parentPair(pair); c.lists(pair) && parent != nil && !parent.going() {
 		return v1alpha1.KeyTrusted
 	}
@@ -273,8 +290,15 @@ func (c *course) stateOf(pair string) v1alpha1.KeyState {
 func (c *course) lists(pair string) bool {
 	name, parent := v1alpha1.SplitKey(pair)
 	return parent != "" && slices.ContainsFunc(c.spec.Keys, func(k v1alpha1.AuthorityKey) bool {
-		return k.Name == name && k.State != v1alpha1.KeyRetired
+		return k.Name == name && !k.State.Goes()
 	})
+}
+
+// isCompromised reports whether Git says so of the key that a pair is of: with the key of an
+// intermediate, all its pairs are.
+func (c *course) isCompromised(pair string) bool {
+	name, _ := v1alpha1.SplitKey(pair)
+	return slices.ContainsFunc(c.spec.Keys, func(k v1alpha1.AuthorityKey) bool { return k.Name == name && k.State == v1alpha1.KeyCompromised })
 }
 
 // parentPair is the key of the parent that a pair stands under; nil if it is not known.

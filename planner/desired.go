@@ -32,6 +32,7 @@ type Desired struct {
 	Authorities []v1alpha1.Authority     `json:"authorities,omitempty"`
 	Bindings    []v1alpha1.IssuerBinding `json:"bindings,omitempty"`
 	Bundles     []v1alpha1.TrustBundle   `json:"bundles,omitempty"`
+	Groups      []v1alpha1.DeviceGroup   `json:"groups,omitempty"`
 	// Zones are the time zones that windows name. A window of which the zone is not among
 	// them never opens.
 	Zones v1alpha1.Zones `json:"-"`
@@ -49,6 +50,14 @@ func BindingRef(binding v1alpha1.IssuerBinding) Ref {
 		return Ref{Name: binding.Metadata.Name}
 	}
 	return Ref{Namespace: binding.Metadata.Namespace, Name: binding.Metadata.Name}
+}
+
+// GroupIssuer names the issuer that signs the certificates of a group's devices.
+func GroupIssuer(group v1alpha1.DeviceGroup) Ref {
+	if group.Spec.Issuer.Kind == v1alpha1.KindClusterIssuer {
+		return Ref{Name: group.Spec.Issuer.Name}
+	}
+	return Ref{Namespace: group.Spec.Namespace, Name: group.Spec.Issuer.Name}
 }
 
 // SelfSignedName is the name of the Issuer by which an authority's roots sign themselves,

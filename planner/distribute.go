@@ -13,7 +13,7 @@ import (
 // intermediate is trusted through its root, whose turn came before.
 func (c *course) distribute(k *key) step {
 	s := step{phase: Distribute, key: k.name}
-	if c.isIntermediate() {
+	if c.isIntermediate() || c.emergency && k == c.to {
 		return s
 	}
 	holding, lacking := c.copiesOf(k)
@@ -31,6 +31,10 @@ func (c *course) distribute(k *key) step {
 	if reloads := c.reloadGate(k); len(reloads.holds) > 0 {
 		s.progress += "; " + reloads.progress("verifiers have")
 		s.holds, s.actions = append(reloads.all(), c.aheadHolds(k)...), reloads.actions
+		return s
+	}
+	if s.holds = c.distrustHolds(k); len(s.holds) > 0 {
+		s.holds = append(s.holds, c.aheadHolds(k)...)
 		return s
 	}
 	if s = c.soakGate(k, s); !s.done() {
@@ -334,8 +338,9 @@ func (c *course) introducedAnchors() pki.Anchors {
 	var certificates []pki.Certificate
 	for _, k := range c.keys {
 		wanted := !k.going() && !c.spec.Rollover.Paused && k.known() && len(c.introduceHolds(k)) == 0
-		if (wanted || c.dependedOn(k)) && k.seen.Certificate.SelfSigned() {
-			certificates = append(certificates, k.seen.Certificate)
+		needed := c.dependedOn(k) || c.devicesNeed(k) // be it a key that only the record remembers
+		if certificate := k.certificate(); (wanted || needed && !c.isCastOut(k)) && certificate.SelfSigned() {
+			certificates = append(certificates, certificate)
 		}
 	}
 	return pki.NewAnchors(certificates...)

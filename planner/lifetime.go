@@ -29,7 +29,7 @@ func (c *course) need() time.Duration { return c.skew() + c.soak() }
 // tooLate says that a key that is to give way ends before another can take over; nil if
 // there is time, or if it is over already.
 func (c *course) tooLate(k *key) *Hold {
-	if k != c.to || k.seen.HasCertificate || k.known() || c.isIntermediate() {
+	if k != c.to || k.seen.HasCertificate || k.known() || c.isIntermediate() || c.emergency {
 		return nil
 	}
 	for _, old := range c.keys {

@@ -24,8 +24,10 @@ func Next(desired Desired, observed Observed, now time.Time) Plan {
 	}
 	t.planIssuers()
 	t.planBundles()
+	t.planDevices()
 	t.watchLifetimes()
 	t.raiseAlarms()
+	t.warnOfThieves()
 	return t.finish()
 }
 
@@ -50,6 +52,7 @@ func (c *course) plan() {
 		c.current.holds = append(c.current.holds, Hold{Gate: "paused", Why: "spec.rollover.paused is true: unset it to go on"})
 		c.current.actions, c.current.probes = nil, nil
 	}
+	c.castOut()
 	c.planKeys()
 	c.planRecord()
 	c.turn.plan.Actions = append(c.turn.plan.Actions, c.proofs()...)
@@ -97,7 +100,10 @@ func (c *course) firstOpenStep() (open step, done bool) {
 // other: what it waits for may wait for the other.
 func (c *course) firstOpenRetirement() step {
 	kept := step{phase: Settled, key: c.toName(), progress: c.settledProgress()}
-	for _, k := range c.inState(v1alpha1.KeyRetired) {
+	for _, k := range c.keys {
+		if !k.going() {
+			continue
+		}
 		switch s := c.retire(k); {
 		case s.done():
 		case c.keptForTheWayBack(k) == nil:

@@ -30,6 +30,8 @@ type Observed struct {
 	Copies []Copy `json:"copies,omitempty"`
 	// Workloads that verify with a copy or present a leaf.
 	Workloads []Workload `json:"workloads,omitempty"`
+	// Ledger has an entry for each device group that Git declares.
+	Ledger []Ledger `json:"ledger,omitempty"`
 	// Record is what Git remembers of the keys that came to be.
 	Record Record `json:"record,omitzero"`
 	// Probes are the results of those that earlier plans asked for. One that is not there is
@@ -55,6 +57,7 @@ func (o Observed) sorted() Observed {
 		return cmp.Or(a.Ref.Compare(b.Ref), cmp.Compare(a.Kind, b.Kind))
 	})
 	o.Probes = sortedBy(o.Probes, ProbeResult.Compare)
+	o.Ledger = sortedBy(o.Ledger, func(a, b Ledger) int { return cmp.Compare(a.Group, b.Group) })
 	o.Unknown = sortedBy(o.Unknown, func(a, b Unknown) int { return cmp.Compare(a.Subject, b.Subject) })
 	return o
 }

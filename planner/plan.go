@@ -28,6 +28,8 @@ type Plan struct {
 	Record []RecordedKey `json:"record,omitempty"`
 	// Drops names who would lose trust if what is to be retired went now.
 	Drops []Drop `json:"drops,omitempty"`
+	// StillTrust names who may still trust a key that is compromised.
+	StillTrust []Drop `json:"stillTrust,omitempty"`
 	// Gates is what the next turn must be given as Observed.Since.
 	Gates []Gate `json:"gates,omitempty"`
 	// LookAgain is when time alone may change the plan; zero if never.
@@ -47,6 +49,17 @@ type Target struct {
 	Keys    []TargetKey    `json:"keys,omitempty"`
 	Issuers []TargetIssuer `json:"issuers,omitempty"`
 	Bundles []TargetBundle `json:"bundles,omitempty"`
+	// DeviceRules say of every device group which key signs, sorted by group.
+	DeviceRules []DeviceRule `json:"deviceRules,omitempty"`
+}
+
+// DeviceRule is what becomes of the certificates of a group's devices.
+type DeviceRule struct {
+	Group string `json:"group"`
+	// Authority and Key that sign: what was signed by another is issued anew. Empty: no
+	// key may sign yet.
+	Authority Ref    `json:"authority,omitzero"`
+	Key       string `json:"key,omitempty"`
 }
 
 // CASpec is what a CA certificate is like. Once issued it is frozen.
@@ -235,7 +248,8 @@ func (h Hold) String() string {
 	return h.Gate + ": " + h.Subject + ": " + h.Why
 }
 
-// Drop is somebody who would lose trust if a key were retired now.
+// Drop is somebody who would lose trust if a key were retired now, or who loses it because
+// it is compromised; or, in StillTrust, somebody who does not lose it though he should.
 type Drop struct {
 	Authority Ref    `json:"authority"`
 	Key       string `json:"key"`

@@ -113,7 +113,7 @@ func (t *turn) probeHolds(probes []Probe, without string, within time.Duration) 
 // hold when it is gone. An emergency asks nobody.
 func (c *course) probesWithout(k *key) []Probe {
 	var probes []Probe
-	if c.isEmergency() || !c.anchored(k) {
+	if c.emergency || !c.anchored(k) {
 		return nil
 	}
 	gone := c.anchorsOf(k)
@@ -189,7 +189,7 @@ func (p Probe) where() string {
 // mayRelease reports whether every probe of a bundle has passed with exactly these anchors:
 // another authority may have changed what the bundle is to hold in this same turn.
 func (c *course) mayRelease(bundle string, after pki.Anchors) bool {
-	return c.isEmergency() || !slices.ContainsFunc(c.turn.probesOf(bundle, after), func(p Probe) bool {
+	return c.emergency || !slices.ContainsFunc(c.turn.probesOf(bundle, after), func(p Probe) bool {
 		return !c.turn.passed(p, c.canaryInterval())
 	})
 }

@@ -64,7 +64,7 @@ func (c *course) recordOf(k *key, retired bool) RecordedKey {
 // if there is no record.
 func (c *course) unrecorded(k *key) *Hold {
 	record := c.turn.observed.Record
-	if !record.Enabled || !k.recorded.IsZero() {
+	if !record.Enabled || !k.recorded.IsZero() || c.emergency {
 		return nil
 	}
 	why := "being recorded in Git"
@@ -83,7 +83,7 @@ func (c *course) planRecord() {
 		if c.isRecordable(k) {
 			c.turn.plan.Record = append(c.turn.plan.Record, c.recordOf(k, false))
 		}
-		if c.current.phase == Retire && c.current.key == k.name && c.isGone(k) && !c.spec.Rollover.Paused {
+		if c.current.phase == Retire && c.current.key == k.name && c.isGone(k) && !c.mustBeCleared(k) && !c.spec.Rollover.Paused {
 			c.turn.plan.Record = append(c.turn.plan.Record, c.recordOf(k, true))
 		}
 	}

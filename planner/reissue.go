@@ -40,7 +40,10 @@ func (c *course) reissueWave(k *key, w wave, issued []Leaf) step {
 			s.actions = append(s.actions, *action)
 		}
 	}
-	if s.holds = behind(window, s.holds); s.done() && c.hasOthers(k) {
+	if s.holds = behind(window, s.holds); w.isLast() {
+		s.holds = append(s.holds, c.elsewhereHolds(k)...)
+	}
+	if s.done() && c.hasOthers(k) {
 		return c.presentStep(k, w, s)
 	}
 	return s

@@ -13,9 +13,18 @@ type reload struct {
 	asked   int
 	holds   []Hold
 	actions []Action
-	// closed says why nobody is restarted now; window is what it said.
+	// closed says why nobody is restarted now, nil where that waits for nothing; window is
+	// what it said.
 	closed func() *Hold
 	window *Hold
+}
+
+// waitsForWindow reports whether nobody is restarted before a window opens.
+func (r *reload) waitsForWindow() bool {
+	if r.closed != nil {
+		r.window = r.closed()
+	}
+	return r.window != nil
 }
 
 // all are the holds, and the window that restarts wait for.
@@ -116,7 +125,7 @@ func (t *turn) restart(r *reload, w Workload, why string) {
 		r.hold(w, why+"; nothing that can be restarted owns it: recreate it, a minute from now or later")
 		return
 	}
-	if r.window = r.closed(); r.window != nil {
+	if r.waitsForWindow() {
 		r.hold(w, why)
 		return
 	}
@@ -201,6 +210,20 @@ func (t *turn) noteRestartsUnderWay() {
 	}
 }
 
+// awaited are the anchors without which a copy is not what it shall be. Nobody asks somebody
+// else who writes it for one that is to go.
+func (t *turn) awaited(bundle string) pki.Anchors {
+	anchors := t.anchors[bundle]
+	for _, c := range t.courses {
+		for _, k := range c.keys {
+			if t.isObserved(bundle) && c.distributes(bundle) && k.going() {
+				anchors = anchors.Minus(c.anchorsOf(k))
+			}
+		}
+	}
+	return anchors
+}
+
 // copiesDigest is the digest of the copies that the workload's pods would load
 // now; or why they must not yet: a copy is not what its bundle shall be.
 func (t *turn) copiesDigest(w Workload) (digest, stale string) {
@@ -214,7 +237,7 @@ func (t *turn) copiesDigest(w Workload) (digest, stale string) {
 			if bundleCopy.Problem != "" {
 				return "", fmt.Sprintf("%s: %s", bundleCopy.subject(), bundleCopy.Problem)
 			}
-			if !bundleCopy.Anchors.Contains(t.anchors[name]) {
+			if !bundleCopy.Anchors.Contains(t.awaited(name)) {
 				return "", bundleCopy.subject() + " is not current yet"
 			}
 		}

@@ -16,7 +16,7 @@ import (
 // At last the record says so.
 func (c *course) retire(k *key) step {
 	s := step{phase: Retire, key: k.name}
-	if !k.present() && !c.anchored(k) && k.recorded.IsZero() {
+	if !k.present() && !c.anchored(k) && k.recorded.IsZero() && !c.mustBeCleared(k) {
 		return s
 	}
 	c.rememberRetiring(k)
@@ -35,12 +35,16 @@ func (c *course) retire(k *key) step {
 		return s
 	}
 	s.drained = true
+	cleared := c.clear(k)
 	object := c.keyObject(k).String()
 	switch {
 	case c.anchored(k):
 		holding, lacking := c.copiesWith(c.anchorsOf(k))
 		s.progress = fmt.Sprintf("%d of %s without %s", len(lacking), counted(len(holding)+len(lacking), "copy is", "copies are"), k.name)
 		s.holds = c.leavingHolds(k, holding)
+	case len(cleared.holds) > 0:
+		s.progress = "no copy holds " + k.name + "; " + cleared.progress("verifiers have")
+		s.holds, s.actions = cleared.holds, cleared.actions
 	case len(k.under) > 0:
 		s.progress = fmt.Sprintf("what %s signed goes first", k.name)
 		s.holds = c.pairHolds(k)
@@ -177,6 +181,9 @@ func (c *course) drainHolds(k *key) []Hold {
 			holds = append(holds, Hold{Gate: "issuer", Subject: issuerName(issuer), Why: "still signs with " + k.name})
 		}
 	}
+	if k.compromised() {
+		return holds // whoever still needs it is named, and not waited for
+	}
 	if !c.declared && c.anchored(k) {
 		holds = append(holds, Hold{Gate: "declaration", Subject: "Authority " + c.ref.String(), Why: "Git no longer declares it, but bundles hold its anchor: declare it with every key Retired to have it drained, or take the anchor out by hand"})
 	}
@@ -190,6 +197,7 @@ func (c *course) drainHolds(k *key) []Hold {
 			holds = append(holds, Hold{Gate: "drain", Subject: "Certificate " + leaf.Ref.String(), Why: why})
 		}
 	}
+	holds = append(holds, c.needingHolds(k)...)
 	if hold := c.keptForTheWayBack(k); hold != nil {
 		holds = append(holds, *hold)
 	}
@@ -354,6 +362,7 @@ func (c *course) planRetiredKey(k *key, target *TargetKey) {
 	case c.anchored(k):
 		c.release(k)
 	case len(k.under) > 0:
+	case c.mustBeCleared(k): // while it is there, it is known whose anchor is asked for
 	case k.seen.HasCertificate && !k.seen.HasIssuer:
 		target.Issuer = true // it is to tell when the Secret is gone
 	case k.seen.HasCertificate:
@@ -368,9 +377,11 @@ func (c *course) planRetiredKey(k *key, target *TargetKey) {
 
 // release takes the key's anchors out of the authority's bundles.
 func (c *course) release(k *key) {
+	gone := c.anchorsOf(k)
 	for _, bundle := range c.bundles {
 		name := bundle.Metadata.Name
-		if after := c.without(k, name); c.turn.isWrittenHere(name) && c.mayRelease(name, after) {
+		after := c.turn.anchors[name].Minus(gone.Minus(c.turn.further(name)))
+		if !c.turn.isWrittenHere(name) || c.mayRelease(name, after) {
 			c.turn.anchors[name] = after
 		}
 	}
@@ -384,6 +395,8 @@ func (c *course) drops() []Drop {
 		if !k.going() || !k.known() {
 			continue
 		}
+		drops = append(drops, c.refusals(k)...)
+		drops = append(drops, c.deviceDrops(k)...)
 		for _, leaf := range c.familyLeaves {
 			if c.turn.passes(leaf, k) {
 				drops = append(drops, Drop{Authority: c.ref, Key: k.name, Who: "Certificate " + leaf.Ref.String(), Why: "chains to " + k.name})

@@ -60,6 +60,7 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 	t.findSigners()
 	t.gatherPairs()
 	t.gatherFamilies()
+	t.findEmergencies()
 	for _, bundle := range t.allBundles() {
 		t.anchors[bundle] = t.bundleAnchors(bundle)
 	}

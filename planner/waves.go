@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-
-	"github.com/reanchor/reanchor/api/v1alpha1"
 )
 
 // Waves: the leaves of an authority stand in an order that follows from the hash of what
@@ -32,7 +30,7 @@ const allLeaves = 100
 // percents of the authority's waves, the last of which is everyone. An emergency has one.
 func (c *course) percents() []int {
 	percents := c.spec.Rollover.Waves
-	if c.isEmergency() || len(percents) == 0 {
+	if c.emergency || len(percents) == 0 {
 		return []int{allLeaves}
 	}
 	if percents[len(percents)-1] < allLeaves {
@@ -131,18 +129,4 @@ func (c *course) troubles(w wave, k *key) []Hold {
 		}
 	}
 	return holds
-}
-
-// isEmergency reports whether a key of the authority, or of one above it, is compromised:
-// then nothing waits for waves, windows or probes.
-func (c *course) isEmergency() bool {
-	for at := c; at != nil; at = at.parent {
-		if slices.ContainsFunc(at.keys, func(k *key) bool { return k.state == v1alpha1.KeyCompromised }) {
-			return true
-		}
-		if at.inCircle() {
-			break
-		}
-	}
-	return false
 }

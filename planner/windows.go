@@ -23,7 +23,7 @@ import (
 // one. Whoever asks has something to begin: the plan is looked at again when that changes.
 func (c *course) closed() *Hold {
 	windows := c.spec.Rollover.Windows
-	if len(windows) == 0 || c.isEmergency() {
+	if len(windows) == 0 || c.emergency {
 		return nil
 	}
 	schedule, err := v1alpha1.NewSchedule(windows, c.turn.desired.Zones)

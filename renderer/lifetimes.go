@@ -155,7 +155,7 @@ func (c *recordCheck) state(authority v1alpha1.Authority, name string) v1alpha1.
 	if intermediate != (above != "") {
 		return v1alpha1.KeyRetired
 	}
-	if !intermediate || own == v1alpha1.KeyRetired {
+	if !intermediate || own.Goes() {
 		return own
 	}
 	if theirs := c.state(parent, above); theirs != v1alpha1.KeySigning {

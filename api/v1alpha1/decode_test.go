@@ -55,7 +55,7 @@ func TestDecodeReadsWhatIsWritten(t *testing.T) {
 			Keys:       []AuthorityKey{{Name: "2025", State: KeyRetired}, {Name: "2026", State: KeySigning}},
 			Rollover: Rollover{
 				Soak: hours(24), Skew: &metav1.Duration{Duration: 10 * time.Minute},
-				Confirm: ConfirmWorkloads, CanaryInterval: &metav1.Duration{Duration: 10 * time.Minute}, Waves: []int{100}, Paused: true,
+				Confirm: ConfirmDevices, CanaryInterval: &metav1.Duration{Duration: 10 * time.Minute}, WaitForOffline: hours(720), Waves: []int{100}, Paused: true,
 			},
 		},
 	}
@@ -81,7 +81,7 @@ func TestDecodeFillsDefaults(t *testing.T) {
 		Keys:       []AuthorityKey{{Name: "a", State: KeySigning}, {Name: "b", State: KeyTrusted}},
 		Rollover: Rollover{
 			Soak: &metav1.Duration{Duration: 10 * time.Minute}, Skew: &metav1.Duration{Duration: 5 * time.Minute},
-			Confirm: ConfirmWorkloads, CanaryInterval: hours(1), Waves: []int{100},
+			Confirm: ConfirmDevices, CanaryInterval: hours(1), WaitForOffline: hours(720), Waves: []int{100},
 		},
 	}
 	if !reflect.DeepEqual(spec, want) {
@@ -217,7 +217,7 @@ func TestDecodeErrors(t *testing.T) {
 			authorityWith(subjectLine + "  privateKey: {algorithm: ecdsa}\n  keys: [{name: a, state: Singing}]\n"),
 			[]string{
 				`f.yaml:6: spec.privateKey.algorithm: "ecdsa" is not known: write ECDSA, RSA or Ed25519; did you mean "ECDSA"?`,
-				`f.yaml:7: spec.keys[0].state: "Singing" is not known: write Trusted, Signing or Retired; did you mean "Signing"?`,
+				`f.yaml:7: spec.keys[0].state: "Singing" is not known: write Trusted, Signing, Retired or Compromised; did you mean "Signing"?`,
 			},
 		},
 		"issued by": {

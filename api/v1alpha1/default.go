@@ -14,8 +14,11 @@ const (
 	DefaultECDSASize = 384
 	DefaultRSASize   = 4096
 	DefaultSoak      = 10 * time.Minute
-	DefaultConfirm   = ConfirmWorkloads
-	DefaultSkew      = 5 * time.Minute
+	// DefaultConfirm is the same as ConfirmWorkloads where there are no device groups.
+	DefaultConfirm = ConfirmDevices
+	// DefaultWaitForOffline is thirty days.
+	DefaultWaitForOffline = 720 * time.Hour
+	DefaultSkew           = 5 * time.Minute
 	// DefaultCanaryInterval bounds how long a key that changed behind an issuer's back
 	// goes unseen.
 	DefaultCanaryInterval = time.Hour
@@ -63,6 +66,7 @@ func (r *Rollover) Default() {
 	defaultDuration(&r.Soak, DefaultSoak)
 	defaultDuration(&r.Skew, DefaultSkew)
 	defaultDuration(&r.CanaryInterval, DefaultCanaryInterval)
+	defaultDuration(&r.WaitForOffline, DefaultWaitForOffline)
 	if r.Confirm == "" {
 		r.Confirm = DefaultConfirm
 	}

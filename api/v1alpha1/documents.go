@@ -51,9 +51,9 @@ type Authority struct {
 }
 
 // Leaving reports whether the authority is on its way out: each of its keys is
-// Retired. It stays declared until the last one is drained.
+// Retired or Compromised. It stays declared until the last one is drained.
 func (a *Authority) Leaving() bool {
-	return len(a.Spec.Keys) > 0 && !slices.ContainsFunc(a.Spec.Keys, func(key AuthorityKey) bool { return key.State != KeyRetired })
+	return len(a.Spec.Keys) > 0 && !slices.ContainsFunc(a.Spec.Keys, func(key AuthorityKey) bool { return !key.State.Goes() })
 }
 
 // AuthoritySpec says what the authority's certificates are like and where each
@@ -133,9 +133,13 @@ const (
 	KeySigning KeyState = "Signing"
 	// KeyRetired keys are drained, then removed; their names stay listed.
 	KeyRetired KeyState = "Retired"
-	// KeyCompromised keys go at once, without waiting for anyone.
+	// KeyCompromised keys go at once, without waiting for anyone: somebody else may sign
+	// with them.
 	KeyCompromised KeyState = "Compromised"
 )
+
+// Goes reports whether a key of that state is on its way out.
+func (s KeyState) Goes() bool { return s == KeyRetired || s == KeyCompromised }
 
 // Values are the states that a document may name.
 func (KeyState) Values() []string {
@@ -199,7 +203,7 @@ type Rollover struct {
 	// Soak is how long distribution must have been seen complete before signing
 	// moves; 10m when absent.
 	Soak *metav1.Duration `json:"soak,omitempty"`
-	// Confirm says who is waited for; Workloads when absent.
+	// Confirm says who is waited for; Devices when absent.
 	Confirm Confirmation `json:"confirm,omitempty"`
 	// Skew is how long after a certificate's notBefore it is not yet used, for
 	// verifiers whose clocks are behind; 5m when absent.
@@ -210,6 +214,8 @@ type Rollover struct {
 	// WaitForOffline is how long a silent device may hold up retirement; then the plan
 	// names who will drop, and holds until they are waived in Git. 720h when absent.
 	WaitForOffline *metav1.Duration `json:"waitForOffline,omitempty"`
+	// Waivers name devices that are waited for no longer, and lose trust when the key goes.
+	Waivers []Waiver `json:"waivers,omitempty"`
 	// Waves are percents of the leaves, rising to 100: the next leaves are reissued only
 	// once all of those before have been, and whoever presents them has loaded them. All
 	// at once, [100], when absent.
@@ -220,6 +226,16 @@ type Rollover struct {
 	// Paused stops the rollover where it is; nothing that is distributed is
 	// taken back.
 	Paused bool `json:"paused,omitempty"`
+}
+
+// Waiver lets a key go over devices that have not shown that they can do without it.
+type Waiver struct {
+	// Key that goes.
+	Key string `json:"key"`
+	// Devices as "group/name".
+	Devices []string `json:"devices"`
+	// Reason for people: scrapped, sold, in a drawer.
+	Reason string `json:"reason"`
 }
 
 // Window is a time that comes again and again.

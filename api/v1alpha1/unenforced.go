@@ -24,11 +24,7 @@ var unenforced = map[part]string{
 	{reflect.TypeFor[Device](), ""}:      keepOut,
 	{reflect.TypeFor[Policy](), ""}:      keepOut,
 
-	{reflect.TypeFor[Rollover](), "waitForOffline"}:      "no device is waited for: take it out",
 	{reflect.TypeFor[IssuerBindingSpec](), "references"}: "no object of another operator is re-pointed: take it out, and have them name this binding's issuer, which keeps its name",
-
-	{reflect.TypeFor[KeyState](), string(KeyCompromised)}:     "no key goes without waiting: make another key Signing and this one Retired",
-	{reflect.TypeFor[Confirmation](), string(ConfirmDevices)}: "no device is asked: write Workloads",
 }
 
 const keepOut = "keep it out of the folder until it is"

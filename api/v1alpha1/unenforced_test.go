@@ -13,16 +13,6 @@ func TestValidateRefusesWhatIsNotEnforced(t *testing.T) {
 		file string
 		want []string
 	}{
-		"of an authority": {
-			rollingOver("  rollover:\n    waitForOffline: 1h\n    confirm: Devices\n    skew: -1s\n") + separator +
-				authority("name: b, namespace: pki", "commonName: B", "{name: a, state: Signing}, {name: c, state: Compromised}", ""),
-			[]string{
-				`f.yaml:8: spec.rollover.waitForOffline: is not enforced yet: no device is waited for: take it out`,
-				`f.yaml:9: spec.rollover.confirm: Devices is not enforced yet: no device is asked: write Workloads`,
-				`f.yaml:10: spec.rollover.skew: -1s is negative`,
-				`f.yaml:17: spec.keys[1].state: Compromised is not enforced yet: no key goes without waiting: make another key Signing and this one Retired`,
-			},
-		},
 		"of a binding": {
 			documents(root, binding("name: b", "scope: Cluster, authority: root, references: []")),
 			[]string{

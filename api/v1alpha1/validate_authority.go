@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -33,6 +34,7 @@ func (v *validator) authority(document Document, authority *Authority) {
 	v.keys(document, authority)
 	v.given(document, authority)
 	v.rollover(document, authority.Spec.Rollover)
+	v.waivers(document, authority.Spec)
 	if authority.makesKeys() {
 		v.subject(document, authority.Spec.Subject)
 		v.privateKey(document, authority.Spec.PrivateKey)
@@ -126,6 +128,20 @@ func (v *validator) keys(document Document, authority *Authority) {
 	case len(signing) > 1:
 		v.refuse(document, "spec.keys", "the keys %s are all Signing: exactly one must be, make the others Trusted or Retired", list(signing, "and"))
 	}
+	if compromised := authority.compromised(); len(compromised) > 0 && authority.Spec.Rollover.Paused {
+		v.refuse(document, "spec.rollover.paused", "holds up the emergency of %s: take it out", list(compromised, "and"))
+	}
+}
+
+// compromised are the names of the keys that somebody else may sign with.
+func (a *Authority) compromised() []string {
+	var names []string
+	for _, key := range a.Spec.Keys {
+		if key.State == KeyCompromised {
+			names = append(names, key.Name)
+		}
+	}
+	return names
 }
 
 func isKeyName(name string) bool { return len(validation.IsDNS1123Label(name)) == 0 }
@@ -141,7 +157,35 @@ func (v *validator) duration(document Document, spec AuthoritySpec) {
 	}
 }
 
+// waivers name devices, and a key that goes.
+func (v *validator) waivers(document Document, spec AuthoritySpec) {
+	for i, waiver := range spec.Rollover.Waivers {
+		field := fmt.Sprintf("spec.rollover.waivers[%d]", i)
+		at := slices.IndexFunc(spec.Keys, func(k AuthorityKey) bool { return k.Name == waiver.Key })
+		switch {
+		case at < 0:
+			v.refuse(document, field+".key", "%s is none of the keys: name one that goes", quote(waiver.Key))
+		case !spec.Keys[at].State.Goes():
+			v.warn(document, field+".key", "key %s is %s, so that nothing is waived: take it out, or let the key go", waiver.Key, spec.Keys[at].State)
+		}
+		if strings.TrimSpace(waiver.Reason) == "" {
+			v.refuse(document, field+".reason", "is missing: say why nobody needs to wait for these devices")
+		}
+		if len(waiver.Devices) == 0 {
+			v.refuse(document, field+".devices", "names no device: write group/name")
+		}
+		for j, device := range waiver.Devices {
+			if group, name, both := strings.Cut(device, "/"); !both || group == "" || name == "" {
+				v.refuse(document, fmt.Sprintf("%s.devices[%d]", field, j), "%s is not a device: write group/name", quote(device))
+			}
+		}
+	}
+}
+
 func (v *validator) rollover(document Document, rollover Rollover) {
+	if wait := rollover.WaitForOffline.Duration; wait < 0 {
+		v.refuse(document, "spec.rollover.waitForOffline", "%s is negative", wait)
+	}
 	switch soak := rollover.Soak.Duration; {
 	case soak < 0:
 		v.refuse(document, "spec.rollover.soak", "%s is negative", soak)

@@ -212,7 +212,7 @@ func (v *validator) offlineParent(l *link, parent *Authority) {
 		where = "behind an external issuer"
 	}
 	for _, key := range l.keys {
-		if !key.Given() && key.State != KeyRetired {
+		if !key.Given() && !key.State.Goes() {
 			v.refuse(l.document, key.field+".name", "key %s would be made here, and cannot be signed: key %s of Authority %s is %s; "+
 				"bring a key that it has signed, by certificate and secret, or retire this one", key.Name, above.Name, parent.Metadata.Name, where)
 		}

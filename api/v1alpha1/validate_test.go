@@ -256,3 +256,22 @@ func TestTheExamplesAreValid(t *testing.T) {
 	}
 	mistakes(t, documents(files...))
 }
+
+// An emergency is not put off.
+func TestValidateRefusesToPauseAnEmergency(t *testing.T) {
+	refusals(t, authority("name: b, namespace: pki", "commonName: B", "{name: a, state: Signing}, {name: c, state: Compromised}", "  rollover: {paused: true}\n"), Site{},
+		`f.yaml:7: spec.rollover.paused: holds up the emergency of c: take it out`)
+	refusals(t, authority("name: b, namespace: pki", "commonName: B", "{name: a, state: Retired}, {name: c, state: Compromised}", ""), Site{})
+}
+
+// A waiver names a key that goes, devices, and why.
+func TestValidateWaivers(t *testing.T) {
+	refusals(t, authority("name: b, namespace: pki", "commonName: B", "{name: a, state: Signing}, {name: c, state: Retired}", "  rollover:\n    waivers:\n"+
+		"    - {key: c, devices: [sensors/one], reason: scrapped}\n"+
+		"    - {key: d, devices: [one], reason: ' '}\n"+
+		"    - {key: c, devices: [], reason: sold}\n"), Site{},
+		`f.yaml:10: spec.rollover.waivers[1].devices[0]: "one" is not a device: write group/name`,
+		`f.yaml:10: spec.rollover.waivers[1].key: "d" is none of the keys: name one that goes`,
+		`f.yaml:10: spec.rollover.waivers[1].reason: is missing: say why nobody needs to wait for these devices`,
+		`f.yaml:11: spec.rollover.waivers[2].devices: names no device: write group/name`)
+}

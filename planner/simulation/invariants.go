@@ -57,7 +57,10 @@ func (w *World) checkTrustBeforeUse(authority planner.Ref, secretName string, se
 		w.violate(TrustBeforeUse, "an issuer moves to %s, of which there is no Secret", secretName)
 		return
 	}
-	if usable := secret.certificate.NotBefore().Add(w.skewOf(authority)); w.Now.Before(usable) {
+	if w.hurt[w.rootOf(authority)] {
+		return // everything moves at once
+	}
+	if usable := secret.certificate.NotBefore().Add(w.skewOf(authority)); w.Now.Before(usable) && !w.isHurt(authority) {
 		w.violate(Skew, "an issuer moves to %s at %s, before %s", secretName, w.Now, usable)
 	}
 	for _, name := range w.bundlesOf(authority) {
@@ -66,8 +69,8 @@ func (w *World) checkTrustBeforeUse(authority planner.Ref, secretName string, se
 				w.violate(TrustBeforeUse, "an issuer moves to %s, which the copy of %s in %s does not hold", secretName, name, namespace)
 			}
 		}
-		w.eachVerifier(name, func(who string, anchors pki.Anchors) {
-			if !anchors.Has(secret.root) {
+		w.eachVerifier(name, func(who verifier, anchors pki.Anchors) {
+			if !anchors.Has(secret.root) && (who.device == nil || !w.isWaived(who.device)) {
 				w.violate(TrustBeforeUse, "an issuer moves to %s, which %s has not loaded", secretName, who)
 			}
 		})
@@ -131,8 +134,8 @@ func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
 		return
 	}
 	w.checkProbes(bundle, after)
-	w.eachPresenter(bundle, func(who string, chain []pki.Certificate) {
-		if err := w.verify(chain, after); err != nil {
+	w.eachPresenter(bundle, func(who presenter, chain []pki.Certificate) {
+		if err := w.verify(chain, after); err != nil && !w.hurt[who.root] && (who.device == nil || !w.isWaived(who.device)) {
 			w.violate(DrainBeforeRetire, "%s loses %s while %s needs it: %v", bundle, names(gone), who, err)
 		}
 	})
@@ -180,9 +183,14 @@ func (w *World) retired(anchor pki.Certificate) bool {
 	}
 	for _, authority := range w.Desired.Authorities {
 		if slices.ContainsFunc(authority.Spec.Keys, func(k v1alpha1.AuthorityKey) bool {
-			return k.Certificate == string(anchor.PEM()) && k.State != v1alpha1.KeyRetired
+			return k.Certificate == string(anchor.PEM()) && !k.State.Goes()
 		}) {
 			return false
+		}
+	}
+	for _, recorded := range w.record {
+		if recorded.Certificate.Equal(anchor) {
+			return !w.wanted(planner.TargetKey{Authority: w.authorityNamed(recorded.Authority), Name: recorded.Name})
 		}
 	}
 	return slices.ContainsFunc(slices.Collect(maps.Values(w.secrets)), func(s *caSecret) bool { return s.root.Equal(anchor) }) ||
@@ -193,7 +201,7 @@ func (w *World) retired(anchor pki.Certificate) bool {
 func (w *World) wanted(target planner.TargetKey) bool {
 	return slices.ContainsFunc(w.Desired.Authorities, func(a v1alpha1.Authority) bool {
 		return planner.AuthorityRef(a) == target.Authority && slices.ContainsFunc(a.Spec.Keys, func(k v1alpha1.AuthorityKey) bool {
-			return k.Name == target.Name && k.State != v1alpha1.KeyRetired
+			return k.Name == target.Name && !k.State.Goes()
 		})
 	})
 }
@@ -202,10 +210,10 @@ func (w *World) wanted(target planner.TargetKey) bool {
 // whether the one is accepted by the other, at this moment.
 func (w *World) checkPairs() {
 	for _, bundle := range w.inventory.Bundles {
-		w.eachVerifier(bundle.Metadata.Name, func(verifier string, anchors pki.Anchors) {
-			w.eachPresenter(bundle.Metadata.Name, func(presenter string, chain []pki.Certificate) {
+		w.eachVerifier(bundle.Metadata.Name, func(verifier verifier, anchors pki.Anchors) {
+			w.eachPresenter(bundle.Metadata.Name, func(presenter presenter, chain []pki.Certificate) {
 				if err := w.verify(chain, anchors); err != nil {
-					w.violate(PairwiseSafety, "%s refuses %s: %v", verifier, presenter, err)
+					w.refused(verifier, presenter, err)
 				}
 			})
 		})
@@ -219,8 +227,8 @@ func (w *World) checkOwnPairs() {
 		for _, p := range workload.pods {
 			for name, anchors := range p.own {
 				l := w.leafOf(workload.Ref.Namespace, name)
-				w.eachLeafOf(w.rootOf(w.authorityOf(l)), func(presenter string, chain []pki.Certificate) {
-					if err := w.verify(chain, anchors); err != nil {
+				w.eachLeafOf(w.rootOf(w.authorityOf(l)), func(presenter presenter, chain []pki.Certificate) {
+					if err := w.verify(chain, anchors); err != nil && !w.hurt[presenter.root] {
 						w.violate(OwnCAIsNoBundle, "pod %d of %s, with the ca.crt of %s, refuses %s: %v", p.ordinal, workload, name, presenter, err)
 					}
 				})
@@ -248,7 +256,7 @@ func (w *World) checkOneRestart(action planner.Action) {
 
 // checkBundleUnused is asked when a bundle is about to be deleted.
 func (w *World) checkBundleUnused(name string) {
-	w.eachVerifier(name, func(who string, _ pki.Anchors) {
+	w.eachVerifier(name, func(who verifier, _ pki.Anchors) {
 		w.violate(DrainBeforeRetire, "Bundle %s is deleted while %s verifies with it", name, who)
 	})
 }
@@ -318,19 +326,73 @@ func (w *World) rootOf(ref planner.Ref) planner.Ref {
 	return ref
 }
 
-func (w *World) eachVerifier(bundle string, visit func(who string, anchors pki.Anchors)) {
+// verifier is a pod, or a device, that holds the anchors of a bundle.
+type verifier struct {
+	of      *workload
+	ordinal int
+	device  *device
+}
+
+// String is "pod 0 of Deployment plant/broker" or "Device sensors/one".
+func (v verifier) String() string {
+	if v.device != nil {
+		return v.who()
+	}
+	return fmt.Sprintf("pod %d of %s", v.ordinal, v.of)
+}
+
+// who is the verifier as plans name it.
+func (v verifier) who() string {
+	if v.device != nil {
+		return "Device " + v.device.String()
+	}
+	return v.of.String()
+}
+
+// presenter is who shows a chain: a pod, or whoever takes it from its Secret.
+type presenter struct {
+	// leaf that is shown, and the root of its authorities.
+	leaf, root planner.Ref
+	// of is nil for whoever takes it from the Secret, and for a device.
+	of      *workload
+	ordinal int
+	device  *device
+}
+
+// String is "Certificate plant/broker", or as a verifier's.
+func (p presenter) String() string {
+	if p.of == nil {
+		return p.what()
+	}
+	return verifier{of: p.of, ordinal: p.ordinal}.String()
+}
+
+// what is shown, as plans name it.
+func (p presenter) what() string {
+	if p.device != nil {
+		return "Device " + p.device.String()
+	}
+	return "Certificate " + p.leaf.String()
+}
+
+func (w *World) eachVerifier(bundle string, visit func(who verifier, anchors pki.Anchors)) {
 	for _, workload := range w.workloads {
 		for _, p := range workload.pods {
 			if anchors, verifies := p.anchors[bundle]; verifies {
-				visit(fmt.Sprintf("pod %d of %s", p.ordinal, workload), anchors)
+				visit(verifier{of: workload, ordinal: p.ordinal}, anchors)
 			}
+		}
+	}
+	for _, d := range w.devices {
+		if d.bundle == bundle && len(d.anchors) > 0 && w.counts(d) {
+			visit(verifier{device: d}, d.anchors)
 		}
 	}
 }
 
 // eachPresenter visits everything that verifiers of a bundle may be shown: what
 // running pods loaded, and what pods that start would load.
-func (w *World) eachPresenter(bundle string, visit func(who string, chain []pki.Certificate)) {
+func (w *World) eachPresenter(bundle string, visit func(who presenter, chain []pki.Certificate)) {
 	for _, declared := range w.inventory.Bundles {
 		if declared.Metadata.Name != bundle {
 			continue
@@ -344,29 +406,37 @@ func (w *World) eachPresenter(bundle string, visit func(who string, chain []pki.
 }
 
 // eachLeafOf visits the leaves of a root's whole family, in their Secrets and in pods.
-func (w *World) eachLeafOf(root planner.Ref, visit func(who string, chain []pki.Certificate)) {
+func (w *World) eachLeafOf(root planner.Ref, visit func(who presenter, chain []pki.Certificate)) {
 	for _, ref := range sortedKeys(w.leaves) {
 		l := w.leaves[ref]
 		if w.rootOf(w.authorityOf(l)) != root {
 			continue
 		}
 		if len(l.chain) > 0 {
-			visit("Certificate "+ref.String(), l.chain)
+			visit(presenter{leaf: ref, root: root}, l.chain)
 		}
 		for _, workload := range w.workloads {
 			for _, p := range workload.pods {
 				if chain, presents := p.chains[l.secret]; presents && workload.Ref.Namespace == ref.Namespace {
-					visit(fmt.Sprintf("pod %d of %s", p.ordinal, workload), chain)
+					visit(presenter{leaf: ref, root: root, of: workload, ordinal: p.ordinal}, chain)
 				}
 			}
+		}
+	}
+	for _, d := range w.devices {
+		if d.root == root && w.counts(d) {
+			visit(presenter{root: root, device: d}, d.chain)
 		}
 	}
 }
 
 // authorityOf is the authority that the leaf's issuer is bound to.
-func (w *World) authorityOf(l *leaf) planner.Ref {
+func (w *World) authorityOf(l *leaf) planner.Ref { return w.authorityBehind(l.issuer) }
+
+// authorityBehind is the authority that an issuer is bound to.
+func (w *World) authorityBehind(issuer planner.Ref) planner.Ref {
 	for _, binding := range w.inventory.Bindings {
-		if planner.BindingRef(binding) != l.issuer {
+		if planner.BindingRef(binding) != issuer {
 			continue
 		}
 		for _, authority := range w.inventory.Authorities {

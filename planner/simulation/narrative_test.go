@@ -53,6 +53,18 @@ func TestNarratives(t *testing.T) {
 			{says: "the first keys", want: chain(keys(signing("2025")), keys(signing("a")))},
 			{says: "2026 shall sign, 2025 shall go", want: chain(keys(retired("2025"), signing("2026")), keys(signing("a")))},
 		},
+		"root-compromised": {
+			{says: "the first key", want: fleet(signing("2025"))},
+			{says: "2025 is compromised, 2026 shall sign", want: fleet(compromised("2025"), signing("2026"))},
+		},
+		"root-compromised-with-its-intermediate": {
+			{says: "the first keys", want: chain(keys(signing("2025")), keys(signing("a")))},
+			{says: "2025 is compromised, 2026 shall sign", want: chain(keys(compromised("2025"), signing("2026")), keys(signing("a")))},
+		},
+		"intermediate-compromised": {
+			{says: "the first keys", want: chain(keys(signing("2025")), keys(signing("a")))},
+			{says: "a is compromised, b shall issue", want: chain(keys(signing("2025")), keys(compromised("a"), signing("b")))},
+		},
 	}
 	for name, commits := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -37,6 +37,7 @@ func (w *World) Observe() planner.Observed {
 		seen.OldestStart = workload.oldest()
 		observed.Workloads = append(observed.Workloads, seen)
 	}
+	w.observeDevices(&observed)
 	return observed
 }
 
@@ -95,6 +96,7 @@ func (w *World) refuse(observed planner.Observed) planner.Observed {
 		func() { observed.Bundles = nil },
 		func() { observed.Copies = nil },
 		func() { observed.Workloads = nil },
+		func() { observed.Ledger = nil },
 	}
 	list := w.random.IntN(len(refused))
 	refused[list]()
@@ -137,9 +139,12 @@ func (w *World) observeLoose(observed *planner.Observed) {
 		if c.via == v1alpha1.ViaBundle {
 			continue
 		}
-		b := loose[id.bundle]
+		b, via := loose[id.bundle], c.via
+		if b.Via == v1alpha1.ViaConfigMap {
+			via = b.Via // one copy of ours makes it ours
+		}
 		loose[id.bundle] = planner.Bundle{
-			Name: id.bundle, Via: c.via, Seen: true, Anchors: b.Anchors.Union(c.anchors),
+			Name: id.bundle, Via: via, Seen: true, Anchors: b.Anchors.Union(c.anchors),
 			Target: v1alpha1.BundleTarget{ConfigMap: v1alpha1.ConfigMapTarget{Key: "ca.crt"}},
 		}
 	}

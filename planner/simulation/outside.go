@@ -137,7 +137,7 @@ func (w *World) obeyIn(id copyID, bundle v1alpha1.TrustBundle) {
 		return // it is not his yet
 	}
 	next := held.Union(w.listed(bundle))
-	next = slices.DeleteFunc(slices.Clone(next), func(anchor pki.Certificate) bool { return w.isAskedToTake(id, anchor) })
+	next = slices.DeleteFunc(slices.Clone(next), func(anchor pki.Certificate) bool { return w.retired(anchor) && w.isAskedToTake(id, anchor) })
 	if len(next) == 0 || next.Equal(held) {
 		return
 	}

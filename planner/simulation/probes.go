@@ -77,7 +77,7 @@ func (w *World) shownAt(p planner.Probe) (chains [][]pki.Certificate, refuses bo
 		return x.Ref == planner.Ref{Namespace: namespace, Name: name} && len(x.Secrets) > 0
 	})
 	if at < 0 {
-		w.eachPresenter(p.Bundle, func(_ string, chain []pki.Certificate) { chains = append(chains, chain) })
+		w.eachPresenter(p.Bundle, func(_ presenter, chain []pki.Certificate) { chains = append(chains, chain) })
 		return chains, false
 	}
 	server := w.workloads[at]
@@ -102,6 +102,9 @@ func (w *World) checkProbes(bundle string, after pki.Anchors) {
 		return
 	}
 	declared := w.Desired.Bundles[at]
+	if slices.ContainsFunc(declared.Spec.Authorities, w.isEmergencyOf) {
+		return
+	}
 	for _, probe := range declared.Spec.Probes {
 		probe.Default()
 		lately := func(h handshake) bool {

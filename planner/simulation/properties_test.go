@@ -2,6 +2,7 @@ package simulation_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -31,6 +32,7 @@ func stormy(t *rapid.T, ask func(*simulation.World)) (*simulation.World, shape) 
 		if rapid.IntRange(0, 4).Draw(t, "another writer") == 0 {
 			world.Desired.Bundles[0].Spec.Via = rapid.SampledFrom([]v1alpha1.BundleVia{v1alpha1.ViaBundle, v1alpha1.ViaConfigMap, v1alpha1.ViaObserved}).Draw(t, "via")
 		}
+		disturbDevices(t, world, site)
 		world.Desired.Authorities[0].Spec.Rollover.Paused = rapid.IntRange(0, 9).Draw(t, "paused") == 0
 		for range rapid.IntRange(0, 60).Draw(t, "turns") {
 			if rapid.IntRange(0, 40).Draw(t, "forget") == 0 {
@@ -46,9 +48,25 @@ func stormy(t *rapid.T, ask func(*simulation.World)) (*simulation.World, shape) 
 	return world, site
 }
 
+// disturbDevices silences some devices, wakes others, and lists new ones, or blocks one.
+func disturbDevices(t *rapid.T, world *simulation.World, site shape) {
+	for _, name := range slices.Sorted(maps.Keys(site.groups)) {
+		world.Silent = map[string]bool{}
+		for _, n := range rapid.SliceOfNDistinct(rapid.IntRange(0, 4), 0, 2, rapid.ID).Draw(t, "silent") {
+			world.Silent[fmt.Sprintf("%s/%d", name, n)] = true
+		}
+		switch rapid.IntRange(0, 5).Draw(t, "devices change") {
+		case 0:
+			world.Enrol(simulation.Device{Group: name, Name: fmt.Sprintf("late-%d", rapid.IntRange(0, 99).Draw(t, "late"))})
+		case 1:
+			world.Block(name, "0")
+		}
+	}
+}
+
 // calm ends the storm with new keys for everyone, and lets the world settle.
 func calm(t *rapid.T, world *simulation.World, site shape) {
-	world.Disorder = false
+	world.Disorder, world.Silent = false, nil
 	world.Desired = site.desired(site.fresh())
 	for i := range world.Desired.Bundles { // whoever writes a bundle goes on writing it
 		for _, standing := range world.Observe().Bundles {
@@ -297,7 +315,7 @@ func reached(world *simulation.World) string {
 		for _, key := range authority.Spec.Keys {
 			pair := pairIn(world.Desired, authority, key.Name)
 			object := planner.KeyObjectName(authority.Metadata.Name, pair)
-			if key.State != v1alpha1.KeyRetired && (!key.Given() || key.Secret != nil) {
+			if !key.State.Goes() && (!key.Given() || key.Secret != nil) {
 				want[object] = true
 			}
 			if key.State == v1alpha1.KeySigning {

@@ -23,6 +23,7 @@ func (w *World) TurnUpTo(writes int) planner.Plan {
 	w.since, w.told = plan.Gates, plan
 	w.noteBegun(plan)
 	w.shakeHands(plan.Probes)
+	w.noteEmergencies(plan)
 	switch {
 	case writes != anyWrite:
 		todo = todo[:min(writes, len(todo))]

@@ -20,6 +20,9 @@ func signing(name string) state { return state{name, v1alpha1.KeySigning} }
 func trusted(name string) state { return state{name, v1alpha1.KeyTrusted} }
 func retired(name string) state { return state{name, v1alpha1.KeyRetired} }
 
+// compromised: somebody else may sign with it.
+func compromised(name string) state { return state{name, v1alpha1.KeyCompromised} }
+
 func duration(d time.Duration) *metav1.Duration { return &metav1.Duration{Duration: d} }
 
 // root declares a self-signed root in cert-manager's namespace.
@@ -30,7 +33,7 @@ func root(name string, keys ...state) v1alpha1.Authority {
 			Subject:    v1alpha1.Subject{CommonName: name},
 			PrivateKey: v1alpha1.PrivateKey{Algorithm: v1alpha1.Ed25519},
 			Duration:   duration(87600 * time.Hour),
-			Rollover:   v1alpha1.Rollover{Soak: duration(time.Minute), Skew: duration(30 * time.Second), Confirm: v1alpha1.ConfirmWorkloads},
+			Rollover:   v1alpha1.Rollover{Soak: duration(time.Minute), Skew: duration(30 * time.Second), Confirm: v1alpha1.ConfirmDevices, WaitForOffline: duration(time.Hour)},
 		},
 	}
 	for _, key := range keys {
@@ -54,6 +57,14 @@ func bundle(name string, authorities ...string) v1alpha1.TrustBundle {
 			Via:         v1alpha1.ViaBundle,
 			Target:      v1alpha1.BundleTarget{ConfigMap: v1alpha1.ConfigMapTarget{Key: "ca.crt"}},
 		},
+	}
+}
+
+// group is one of devices for which a ClusterIssuer signs.
+func group(name, issuer string) v1alpha1.DeviceGroup {
+	return v1alpha1.DeviceGroup{
+		Metadata: v1alpha1.Metadata{Name: name},
+		Spec:     v1alpha1.DeviceGroupSpec{Issuer: v1alpha1.IssuerReference{Name: issuer, Kind: v1alpha1.KindClusterIssuer}, Namespace: "workload"},
 	}
 }
 

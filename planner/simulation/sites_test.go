@@ -31,6 +31,8 @@ type shape struct {
 	origins map[string]origin
 	// via says who writes a bundle's copies, if not trust-manager.
 	via map[string]v1alpha1.BundleVia
+	// groups of devices, by the issuer that signs for them.
+	groups map[string]string
 	care
 }
 
@@ -82,6 +84,19 @@ var shapes = []shape{
 		trust:   map[string][]string{"fleet-trust": {"fleet-root"}},
 	},
 	{
+		name: "a root and devices", authorities: []string{"fleet-root"},
+		issuers: map[string]string{"fleet-root": "fleet"},
+		trust:   map[string][]string{"fleet-trust": {"fleet-root"}},
+		groups:  map[string]string{"sensors": "fleet"},
+	},
+	{
+		name: "an intermediate with devices under it, and one that has none", authorities: []string{"fleet-root", "fleet-issuing", "fleet-line"},
+		parents: map[string]string{"fleet-issuing": "fleet-root", "fleet-line": "fleet-root"},
+		issuers: map[string]string{"fleet-issuing": "fleet", "fleet-line": "line"},
+		trust:   map[string][]string{"fleet-trust": {"fleet-root"}},
+		groups:  map[string]string{"sensors": "fleet"},
+	},
+	{
 		name: "three levels, and leaves of each", authorities: []string{"fleet-root", "fleet-site", "fleet-line"},
 		parents:   map[string]string{"fleet-site": "fleet-root", "fleet-line": "fleet-site"},
 		elsewhere: map[string]string{"fleet-line": "workload"},
@@ -131,6 +146,11 @@ func (s shape) world(t *rapid.T, users simulation.Users) *simulation.World {
 	}
 	world := simulation.New(rapid.Uint64().Draw(t, "seed"), s.desired(s.first()), users)
 	world.Join(abroad)
+	for _, name := range slices.Sorted(maps.Keys(s.groups)) {
+		for n := range rapid.IntRange(1, 3).Draw(t, "devices of "+name) {
+			world.Enrol(simulation.Device{Group: name, Name: fmt.Sprint(n)})
+		}
+	}
 	return world
 }
 
@@ -174,6 +194,9 @@ func (s shape) desired(keys map[string][]state) planner.Desired {
 		declared := bundle(name, s.trust[name]...)
 		declared.Spec.Via, declared.Spec.Probes = cmp.Or(s.via[name], v1alpha1.ViaBundle), s.probes[name]
 		d.Bundles = append(d.Bundles, declared)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.groups)) {
+		d.Groups = append(d.Groups, group(name, s.groups[name]))
 	}
 	return d
 }
@@ -219,11 +242,13 @@ func drawKeys(t *rapid.T, names ...string) []state {
 			keys = append(keys, signing(name))
 			continue
 		}
-		switch rapid.IntRange(0, 2).Draw(t, "state of "+name) {
-		case 0:
+		switch n := rapid.IntRange(0, 9).Draw(t, "state of "+name); {
+		case n < 3:
 			keys = append(keys, trusted(name))
-		case 1:
+		case n < 6:
 			keys = append(keys, retired(name))
+		case n == 9:
+			keys = append(keys, compromised(name))
 		}
 	}
 	return keys

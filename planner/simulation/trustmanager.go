@@ -30,7 +30,7 @@ func (w *World) syncCopy(id copyID) {
 	if held := w.copies[id]; len(anchors) == 0 || (held != nil && held.anchors.Equal(anchors)) || w.Stuck["ConfigMap "+id.namespace+"/"+id.bundle] || w.lazy() {
 		return
 	}
-	w.copies[id] = &bundleCopy{via: v1alpha1.ViaBundle, anchors: anchors, changed: w.Now}
+	w.put(id, bundleCopy{via: v1alpha1.ViaBundle, anchors: anchors})
 }
 
 func (w *World) bundleNames() []string {

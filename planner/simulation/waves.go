@@ -32,7 +32,7 @@ func (w *World) checkWave(ref planner.Ref) {
 	l := w.leaves[ref]
 	authority, declared := w.declaredAuthority(w.authorityOf(l))
 	secret := w.signingSecret(l.issuer)
-	if !declared || secret == nil || !w.hasOthers(authority) {
+	if !declared || secret == nil || !w.hasOthers(authority) || w.isEmergencyOf(authority.Metadata.Name) {
 		return
 	}
 	number := w.number(planner.AuthorityRef(authority), ref, secret.certificate.Fingerprint())

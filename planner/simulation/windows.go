@@ -16,7 +16,25 @@ func (w *World) isClosed(authority v1alpha1.Authority) bool {
 	if err != nil {
 		panic(fmt.Sprintf("simulation: windows of %s: %v", planner.AuthorityRef(authority), err))
 	}
-	return len(windows) > 0 && !schedule.IsOpen(w.Now)
+	return len(windows) > 0 && !schedule.IsOpen(w.Now) && !w.isEmergencyOf(authority.Metadata.Name)
+}
+
+// isEmergencyOf reports whether a key of an authority, or of one above it, is compromised:
+// nothing waits for windows, waves or probes then.
+func (w *World) isEmergencyOf(name string) bool {
+	for _, authority := range w.Desired.Authorities {
+		if authority.Metadata.Name != name {
+			continue
+		}
+		for _, key := range authority.Spec.Keys {
+			if key.State == v1alpha1.KeyCompromised {
+				return true
+			}
+		}
+		parent := authority.Spec.IssuedBy
+		return parent != nil && parent.Name != name && w.isEmergencyOf(parent.Name)
+	}
+	return false
 }
 
 func (w *World) checkWindow(authority planner.Ref, format string, args ...any) {

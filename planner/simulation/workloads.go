@@ -114,10 +114,10 @@ func (w *World) start(workload *workload) *pod {
 	return p
 }
 
-// loadBundle loads a copy as it has been since the time given, if it has.
+// loadBundle loads a copy as it was at the time given, if it was there.
 func (w *World) loadBundle(workload *workload, p *pod, mount planner.Mount, since time.Time) bool {
-	c := w.copies[copyID{mount.Name, workload.Ref.Namespace}]
-	if c == nil || c.changed.After(since) {
+	c := w.copies[copyID{mount.Name, workload.Ref.Namespace}].asOf(since)
+	if c == nil {
 		return false
 	}
 	p.anchors[mount.Name] = c.anchors

@@ -48,6 +48,8 @@ type World struct {
 	// Stuck are those of whom nothing more comes: "ConfigMap workload/fleet-trust",
 	// "Certificate operations/broker", "Deployment operations/broker", "canary fleet".
 	Stuck map[string]bool
+	// Silent are the devices that do not come by, "sensors/sensor-0042".
+	Silent map[string]bool
 
 	// inventory is what Git declared on the first day: who depends on whom. Whoever leaves
 	// Git is still there.
@@ -74,7 +76,10 @@ type World struct {
 	told      planner.Plan
 	leaves    map[planner.Ref]*leaf
 	workloads []*workload
-	leafLife  time.Duration
+	devices   []*device
+	// given are the devices that were waived at some time.
+	given    map[string]bool
+	leafLife time.Duration
 	// writesLeft are those that the program lives to make; nil if it is not to be killed.
 	writesLeft *int
 	// probed are the latest results of probes, and handshakes all that succeeded.
@@ -88,6 +93,11 @@ type World struct {
 	seenLately []planner.Observed
 	log        []string
 	violations []Violation
+	// hurt are the authorities of which a key was compromised, named those whom plans said to lose
+	// trust or to keep it wrongly, refusals the pairs that did not verify.
+	hurt     map[planner.Ref]bool
+	named    map[string]bool
+	refusals []Refusal
 	// verified remembers the verdict on a chain and a set of anchors.
 	verified map[verdictID]error
 }
@@ -103,12 +113,37 @@ type bundleCopy struct {
 	anchors  pki.Anchors
 	changed  time.Time
 	revision int
+	// before is what it was, for whoever reloads late.
+	before *bundleCopy
+}
+
+// longestReload is longer than any workload takes to load what changed.
+const longestReload = time.Hour
+
+// put replaces a copy, and remembers what it was for as long as that may be loaded.
+func (w *World) put(id copyID, next bundleCopy) {
+	next.before, next.changed = w.copies[id], w.Now
+	for c := &next; c.before != nil; c = c.before {
+		if w.Now.Sub(c.changed) > longestReload {
+			c.before = nil // nobody loads what that replaced any more
+			break
+		}
+	}
+	w.copies[id] = &next
+}
+
+// asOf is the copy as it was at that time; nil if it was not there yet.
+func (c *bundleCopy) asOf(at time.Time) *bundleCopy {
+	for c != nil && c.changed.After(at) {
+		c = c.before
+	}
+	return c
 }
 
 // writeCopy writes a copy that is not trust-manager's.
 func (w *World) writeCopy(id copyID, via v1alpha1.BundleVia, anchors pki.Anchors) {
 	w.revisions++
-	w.copies[id] = &bundleCopy{via: via, anchors: anchors, changed: w.Now, revision: w.revisions}
+	w.put(id, bundleCopy{via: via, anchors: anchors, revision: w.revisions})
 }
 
 // New makes a world in which nothing has been issued yet.
@@ -134,6 +169,9 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		begun:      map[pki.Fingerprint]bool{},
 		asked:      map[planner.Ref]asked{},
 		verified:   map[verdictID]error{},
+		hurt:       map[planner.Ref]bool{},
+		given:      map[string]bool{},
+		named:      map[string]bool{},
 		leafLife:   cmp.Or(users.LeafLife, leafLife),
 	}
 	for _, declared := range users.Leaves {
@@ -159,6 +197,7 @@ func (w *World) neighbours() {
 	w.answerCanaries()
 	w.syncCopies()
 	w.obey()
+	w.visit()
 	for _, workload := range w.workloads {
 		w.roll(workload)
 		w.reload(workload)

@@ -1,0 +1,121 @@
+package simulation
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/planner"
+)
+
+// Refusal is somebody who was refused, or refuses, because a key is compromised.
+type Refusal struct {
+	// Verifier and Presenter as plans name them: "Deployment plant/broker", "Certificate
+	// plant/press".
+	Verifier, Presenter string
+}
+
+// Refusals are the pairs that did not verify at some moment since a key was compromised,
+// sorted, each once. In every other case such a pair is a [Violation].
+func (w *World) Refusals() []Refusal {
+	slices.SortFunc(w.refusals, func(a, b Refusal) int {
+		return cmp.Or(cmp.Compare(a.Verifier, b.Verifier), cmp.Compare(a.Presenter, b.Presenter))
+	})
+	w.refusals = slices.Compact(w.refusals)
+	return w.refusals
+}
+
+// RefusedNow are the pairs that do not verify at this moment.
+func (w *World) RefusedNow() []Refusal {
+	before := w.refusals
+	w.refusals = nil
+	w.checkPairs()
+	now := w.Refusals()
+	w.refusals = append(before, now...)
+	return now
+}
+
+// refused takes down a pair that does not verify. It is a violation, unless a key of that
+// root is compromised and the plans have named one of the two since.
+func (w *World) refused(v verifier, p presenter, err error) {
+	from, to := v.who(), p.what()
+	switch {
+	case v.device != nil && w.isWaived(v.device), p.device != nil && w.isWaived(p.device):
+		// somebody has decided so, by name
+	case !w.hurt[p.root]:
+		w.violate(PairwiseSafety, "%s refuses %s: %v", v, p, err)
+	case w.isCompromised(p.root) && !w.named[from] && !w.named[to]:
+		w.violate(PairwiseSafety, "%s refuses %s, and no plan has named either: %v", v, p, err)
+	}
+	w.refusals = append(w.refusals, Refusal{from, to})
+}
+
+// noteEmergencies remembers whose keys Git says are compromised, and whom plans name.
+func (w *World) noteEmergencies(plan planner.Plan) {
+	for _, authority := range w.Desired.Authorities {
+		ref := planner.AuthorityRef(authority)
+		w.hurt[ref] = w.hurt[ref] || w.isCompromised(ref)
+	}
+	for _, drop := range slices.Concat(plan.Drops, plan.StillTrust) {
+		w.named[drop.Who] = true
+	}
+}
+
+// isHurt reports whether a key of the authority, or of one above it, was compromised.
+func (w *World) isHurt(ref planner.Ref) bool {
+	for _, authority := range w.inventory.Authorities {
+		if planner.AuthorityRef(authority) == ref && authority.Spec.IssuedBy != nil && !w.hurt[ref] {
+			return slices.ContainsFunc(w.inventory.Authorities, func(parent v1alpha1.Authority) bool {
+				return parent.Metadata.Name == authority.Spec.IssuedBy.Name && w.isHurt(planner.AuthorityRef(parent))
+			})
+		}
+	}
+	return w.hurt[ref]
+}
+
+// isCompromised reports whether Git says so of a key of the authority.
+func (w *World) isCompromised(authority planner.Ref) bool {
+	return slices.ContainsFunc(w.Desired.Authorities, func(a v1alpha1.Authority) bool {
+		return planner.AuthorityRef(a) == authority && slices.ContainsFunc(a.Spec.Keys, func(k v1alpha1.AuthorityKey) bool { return k.State == v1alpha1.KeyCompromised })
+	})
+}
+
+// StillTrusted names the pods that have the anchor of a compromised key in memory.
+func (w *World) StillTrusted() []string {
+	var who []string
+	for _, authority := range w.Desired.Authorities {
+		for _, key := range authority.Spec.Keys {
+			if key.State == v1alpha1.KeyCompromised {
+				who = append(who, w.trusting(planner.AuthorityRef(authority), key)...)
+			}
+		}
+	}
+	slices.Sort(who)
+	return slices.Compact(who)
+}
+
+func (w *World) trusting(authority planner.Ref, key v1alpha1.AuthorityKey) []string {
+	var who []string
+	for _, name := range w.bundlesOf(authority) {
+		for _, workload := range w.workloads {
+			for _, p := range workload.pods {
+				for _, anchor := range p.anchors[name] {
+					if anchor.CommonName() == w.commonName(authority, key.Name) || key.Certificate == string(anchor.PEM()) {
+						who = append(who, workload.String())
+					}
+				}
+			}
+		}
+	}
+	return who
+}
+
+// commonName is that of a root's key which is made here.
+func (w *World) commonName(authority planner.Ref, key string) string {
+	for _, declared := range w.Desired.Authorities {
+		if planner.AuthorityRef(declared) == authority {
+			return planner.NewCASpec(declared.Spec, key, planner.Ref{}).CommonName
+		}
+	}
+	return ""
+}
