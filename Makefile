@@ -7,7 +7,7 @@ BIN    := $(ROOT)/.bin
 TOOL   := go tool -modfile=$(ROOT)/tools/go.mod
 # Tests that need the control plane and TLS clients carry the build tag e2e. The longest
 # comes first: two packages run at a time, which leaves the processors idle often enough.
-E2E    := ./fixtures/aio-root ./applier ./gitsource ./fixtures/...
+E2E    := ./fixtures/aio-root ./fixtures/import ./applier ./gitsource ./fixtures/...
 # Where generated files lie.
 GENERATED := api config docs/reference
 PACKAGES := mosquitto mosquitto-clients openssl git bind9 strace
@@ -51,7 +51,7 @@ generate: ## write deep copies, the CRD, the JSON Schemas and the reference anew
 	go run ./api/v1alpha1/schemas/generate api/v1alpha1 api/v1alpha1/schemas config/crd/reanchor.dev_trustdomains.yaml docs/reference
 
 golden: ## write the golden files anew; read the difference before you commit it
-	go test ./planner/... ./renderer/... ./reconciler/... -update
+	go test ./planner/... ./renderer/... ./reconciler/... ./importer -update
 
 test: deps check e2e ## everything: the quick checks, then end to end on a real control plane
 

@@ -56,6 +56,9 @@ type Result struct {
 	Applied []Object
 	// Pruned are the objects that were deleted, sorted by kind and name.
 	Pruned []Object
+	// Released are the objects that were taken over once, and that prune has let go of
+	// instead: they lost reanchor's labels and stand as they were. Sorted likewise.
+	Released []Object
 	// Conflicts are the objects that were left as they are because somebody else owns
 	// them or a field of theirs, in the order of the manifests.
 	Conflicts []Conflict
@@ -73,7 +76,8 @@ type Result struct {
 // are added to what is applied.
 //
 // What another TrustDomain owns is a [Conflict], and so is an object that reanchor renders
-// itself where somebody else's controller made one. A native manifest takes over what
+// itself where somebody else made one: an issuer or a Bundle is taken over only if its
+// document asks for it. A native manifest takes over what
 // stands in its place, but for the fields that others own.
 func (a *Applier) Apply(ctx context.Context, domain planner.Ref, manifests []*unstructured.Unstructured, options Options) (Result, error) {
 	t := &turn{
@@ -234,11 +238,15 @@ func (t *turn) pruneKind(ctx context.Context, kind schema.GroupVersionKind, desi
 		if done = false; !allowed || object.GetDeletionTimestamp() != nil {
 			continue
 		}
-		if err := t.delete(ctx, object); err != nil {
+		remove, into := t.delete, &t.result.Pruned
+		if isAdopted(object) {
+			remove, into = t.release, &t.result.Released
+		}
+		if err := remove(ctx, object); err != nil {
 			errs = append(errs, fmt.Errorf("prune %s: %w", objectOf(object), err))
 			continue
 		}
-		t.result.Pruned = append(t.result.Pruned, objectOf(object))
+		*into = append(*into, objectOf(object))
 	}
 	return done, errors.Join(errs...)
 }

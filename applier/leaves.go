@@ -23,10 +23,10 @@ import (
 // of their own through one of our issuers. It chains to our key, and so the key cannot
 // go before it is reissued; what was signed with it chains to our key through it.
 func (w *world) leaves(keys []planner.Key, issuers []planner.Issuer) []planner.Leaf {
-	signers := w.signers(keys, issuers)
+	signers, signing := w.signers(keys, issuers), w.signing(keys)
 	var leaves []planner.Leaf
 	keep := func(leaf planner.Leaf) {
-		if signers[leaf.Issuer] || leadsThroughAny(keys, leaf.Chain) {
+		if signers[leaf.Issuer] || leadsThroughAny(signing, leaf.Chain) {
 			leaves = append(leaves, leaf)
 		}
 	}
@@ -47,12 +47,29 @@ func (w *world) leaves(keys []planner.Key, issuers []planner.Issuer) []planner.L
 	return leaves
 }
 
-// leadsThroughAny reports whether a known key signed a certificate of the chain.
-func leadsThroughAny(keys []planner.Key, chain []pki.Certificate) bool {
+// signing are the certificates of the domain's keys: those that are known, and those of
+// keys from elsewhere, which Git gives.
+func (w *world) signing(keys []planner.Key) []pki.Certificate {
+	var signing []pki.Certificate
+	for _, key := range keys {
+		if !key.Certificate.IsZero() {
+			signing = append(signing, key.Certificate)
+		}
+	}
+	for _, authority := range w.desired.Authorities {
+		for _, key := range authority.Spec.Keys {
+			if given, err := pki.ParsePEM([]byte(key.Certificate)); err == nil && len(given) == 1 {
+				signing = append(signing, given...)
+			}
+		}
+	}
+	return signing
+}
+
+// leadsThroughAny reports whether one of the keys signed a certificate of the chain.
+func leadsThroughAny(signing, chain []pki.Certificate) bool {
 	return slices.ContainsFunc(chain, func(certificate pki.Certificate) bool {
-		return slices.ContainsFunc(keys, func(key planner.Key) bool {
-			return !key.Certificate.IsZero() && certificate.SignedBy(key.Certificate)
-		})
+		return slices.ContainsFunc(signing, certificate.SignedBy)
 	})
 }
 

@@ -153,6 +153,15 @@ func TestWhoseObjectsAreTakenOver(t *testing.T) {
 		object.SetOwnerReferences(controlledBy("Bundle", "trust"))
 		return object
 	}
+	asked := func(manifest *unstructured.Unstructured) *unstructured.Unstructured {
+		asking := manifest.DeepCopy()
+		asking.SetAnnotations(map[string]string{v1alpha1.AnnotationAdopt: v1alpha1.Adopt})
+		return asking
+	}
+	bound := func(issuer *certmanagerv1.ClusterIssuer) client.Object {
+		issuer.Spec.CA = &certmanagerv1.CAIssuer{SecretName: "s"}
+		return issuer
+	}
 	bare := func() *corev1.ConfigMap { return unlabelled(copyOf("ns", "trust", nil)) }
 	standingIssuer := func() *certmanagerv1.ClusterIssuer {
 		return &certmanagerv1.ClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: "fleet"}}
@@ -168,9 +177,13 @@ func TestWhoseObjectsAreTakenOver(t *testing.T) {
 	}{
 		"another domain's issuer":                 {issuer, ownedBy(mill, standingIssuer()), "ClusterIssuer fleet belongs to TrustDomain reanchor-system/mill: give it another name"},
 		"an issuer of a domain that is gone":      {issuer, nil, ""},
-		"somebody's issuer":                       {issuer, standingIssuer(), ""},
+		"somebody's issuer":                       {issuer, standingIssuer(), "ClusterIssuer fleet is there already, and reanchor did not make it: annotate its document"},
+		"somebody's issuer that is asked for":     {asked(issuer), bound(standingIssuer()), ""},
+		"another issuer than is asked for":        {asked(issuer), standingIssuer(), "ClusterIssuer fleet is not taken over, for it is not yet as its document says: its spec is another"},
+		"a controller's that is asked for":        {asked(issuer), controlled(bound(standingIssuer())), "ClusterIssuer fleet is made by Bundle trust"},
+		"another domain's that is asked for":      {asked(issuer), ownedBy(mill, bound(standingIssuer())), "ClusterIssuer fleet belongs to TrustDomain reanchor-system/mill"},
 		"a controller's issuer":                   {issuer, controlled(standingIssuer()), "ClusterIssuer fleet is made by Bundle trust: give it another name"},
-		"somebody's Bundle":                       {bundle, unlabelledBundle, ""},
+		"somebody's Bundle":                       {bundle, unlabelledBundle, "Bundle trust is there already, and reanchor did not make it: annotate its document"},
 		"somebody's ConfigMap, by a copy":         {bundleCopy, bare(), "ConfigMap ns/trust was not made by reanchor: delete it"},
 		"trust-manager's copy, by a copy":         {bundleCopy, trustManagers, "ConfigMap ns/trust was not made by reanchor: delete it"},
 		"a copy of a domain that is gone":         {bundleCopy, nil, ""},

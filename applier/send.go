@@ -104,21 +104,27 @@ func (t *turn) apply(ctx context.Context, live listing, manifest *unstructured.U
 	if err != nil {
 		return effect{sent: true, err: err}
 	}
+	asked := withoutAsking(desired)
 	current := live.objects[refOf(manifest)]
+	var options []client.ApplyOption
+	if current != nil && isAdopted(current) {
+		desired, options = asAdopted(current, desired)
+	}
 	switch {
 	case current != nil && upToDate(current, desired):
 		return effect{sent: true}
 	case t.dryRun:
 		return effect{sent: true, applied: true}
 	case current != nil:
-		return t.send(ctx, desired)
+		return t.send(ctx, desired, options...)
 	}
-	return t.take(ctx, desired)
+	return t.take(ctx, desired, asked)
 }
 
 // send applies an object at the API server.
-func (t *turn) send(ctx context.Context, desired *unstructured.Unstructured) effect {
-	err := t.Writer.Apply(ctx, client.ApplyConfigurationFromUnstructured(desired), client.FieldOwner(v1alpha1.FieldManager))
+func (t *turn) send(ctx context.Context, desired *unstructured.Unstructured, options ...client.ApplyOption) effect {
+	options = append(options, client.FieldOwner(v1alpha1.FieldManager))
+	err := t.Writer.Apply(ctx, client.ApplyConfigurationFromUnstructured(desired), options...)
 	if conflict, is := conflictOf(objectOf(desired), err); is {
 		return effect{sent: true, conflict: &conflict}
 	}
@@ -127,34 +133,48 @@ func (t *turn) send(ctx context.Context, desired *unstructured.Unstructured) eff
 
 // take applies an object that is not among the domain's: one that is not there, or that
 // the domain takes over. What is there is looked at first.
-func (t *turn) take(ctx context.Context, desired *unstructured.Unstructured) effect {
+func (t *turn) take(ctx context.Context, desired *unstructured.Unstructured, asked bool) effect {
 	release, err := t.Claims.take(ctx, objectOf(desired).identity())
 	if err != nil {
 		return effect{sent: true, err: err}
 	}
 	defer release()
-	taken, err := t.taken(ctx, desired)
+	current, err := t.standing(ctx, desired)
+	if err != nil {
+		return effect{sent: true, err: err}
+	}
+	if current == nil {
+		return t.send(ctx, desired)
+	}
+	taken, err := t.taken(ctx, current, desired, asked)
 	if err != nil {
 		return effect{sent: true, err: err}
 	}
 	if taken != "" {
 		return effect{sent: true, conflict: &Conflict{Object: objectOf(desired), Taken: taken}}
 	}
+	if isSomebodys(current, desired) {
+		desired, _ = asAdopted(current, desired)
+	}
 	return t.send(ctx, desired)
 }
 
-// taken says why what stands in an object's place may not be taken over; empty if it may,
-// or if there is nothing.
-func (t *turn) taken(ctx context.Context, desired *unstructured.Unstructured) (string, error) {
+// standing is what stands in an object's place; nil if there is nothing.
+func (t *turn) standing(ctx context.Context, desired *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	current := &unstructured.Unstructured{}
 	current.SetGroupVersionKind(desired.GroupVersionKind())
 	err := t.Reader.Get(ctx, objectKey(refOf(desired)), current)
 	if apierrors.IsNotFound(err) {
-		return "", nil
+		return nil, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("look at what is there of that name: %w; grant get on it", err)
+		return nil, fmt.Errorf("look at what is there of that name: %w; grant get on it", err)
 	}
+	return current, nil
+}
+
+// taken says why what stands in an object's place may not be taken over; empty if it may.
+func (t *turn) taken(ctx context.Context, current, desired *unstructured.Unstructured, asked bool) (string, error) {
 	owner, other, err := t.owners.other(ctx, current)
 	switch {
 	case err != nil:
@@ -166,6 +186,8 @@ func (t *turn) taken(ctx context.Context, desired *unstructured.Unstructured) (s
 		return fmt.Sprintf("is made by %s %s: give it another name", controller.Kind, controller.Name), nil
 	case isConfigMap(desired) && isOurCopy(desired) && !isOurCopy(current):
 		return "was not made by reanchor: delete it once nobody needs it, or give the bundle another name", nil
+	case isSomebodys(current, desired):
+		return notAdoptable(current, desired, asked), nil
 	}
 	return "", nil
 }

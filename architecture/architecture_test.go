@@ -1,7 +1,7 @@
 // Package architecture holds the lines between the packages: imports run downward
 // only, decisions are pure, and the clock is read by commands alone.
 //
-//	cmd → {reconciler, receiver, registrar, dashboard}
+//	cmd → {reconciler, receiver, importer, registrar, dashboard}
 //	    → {applier, inventory, renderer, gitsource, policies, prober} → planner → api → pki
 package architecture
 
@@ -33,7 +33,7 @@ var storeys = [][]string{
 	{"api/v1alpha1"},
 	{"planner"},
 	{"applier", "inventory", "renderer", "gitsource", "policies", "prober"},
-	{"reconciler", "receiver", "registrar", "dashboard"},
+	{"reconciler", "receiver", "importer", "registrar", "dashboard"},
 	{"cmd/"},
 }
 
@@ -52,7 +52,7 @@ var keepers = map[string][]string{
 	"github.com/prometheus/":  {"reconciler", "receiver", "registrar", "dashboard", "cmd/"},
 	"github.com/spf13/cobra":  {"cmd/"},
 	"k8s.io/client-go":        {"applier", "inventory", "reconciler", "registrar", "dashboard", "cmd/"},
-	"sigs.k8s.io/controller-": {"applier", "inventory", "reconciler", "registrar", "dashboard", "cmd/"},
+	"sigs.k8s.io/controller-": {"applier", "inventory", "reconciler", "importer", "registrar", "dashboard", "cmd/"},
 }
 
 // clocks may read the time: commands, and what stands around the product.

@@ -51,6 +51,23 @@ func givenOf(declared v1alpha1.AuthorityKey) *given {
 	return g
 }
 
+// passOverMakers takes the Certificates that make the Secrets of keys from elsewhere out of
+// the leaves: each is the key itself, and to have it issued anew would change the key behind
+// everyone's back.
+func (t *turn) passOverMakers() {
+	made := map[Ref]bool{}
+	for _, authority := range t.desired.Authorities {
+		for _, declared := range authority.Spec.Keys {
+			if declared.Secret != nil {
+				made[Ref{Namespace: authority.Metadata.Namespace, Name: declared.Secret.Name}] = true
+			}
+		}
+	}
+	t.observed.Leaves = slices.DeleteFunc(slices.Clone(t.observed.Leaves), func(leaf Leaf) bool {
+		return made[Ref{Namespace: leaf.Ref.Namespace, Name: leaf.SecretName}]
+	})
+}
+
 // fromElsewhere reports whether the key is not made here: Git gives it, or its internal
 // issuer tells of a Secret that is none of ours, since it has left Git.
 func (k *key) fromElsewhere() bool {
@@ -207,7 +224,7 @@ func (c *course) keyBehind(issuer Issuer) *key {
 		if issuer.SignsWith == c.signsWith(k) {
 			return k
 		}
-		holds := issuer.SignsWith == "" && k.staysOutside() && specHolds(issuer.Spec, k.given.issuer)
+		holds := issuer.SignsWith == "" && k.staysOutside() && SpecHolds(issuer.Spec, k.given.issuer)
 		if holds && (behind == nil || len(k.given.issuer) > len(behind.given.issuer)) {
 			behind = k
 		}
@@ -244,12 +261,12 @@ func (c *course) outsideHold(k *key, issuer Issuer) *Hold {
 
 // outsideMoves reports whether the issuer has another spec than Git gives the key.
 func (c *course) outsideMoves(k *key, issuer Issuer) bool {
-	return !specHolds(issuer.Spec, k.given.issuer)
+	return !SpecHolds(issuer.Spec, k.given.issuer)
 }
 
-// specHolds reports whether a spec has every field that another one has, with its value:
-// what a server adds by itself is no difference.
-func specHolds(spec, wanted string) bool {
+// SpecHolds reports whether a spec, as JSON, has every field that another one has, with its
+// value: what a server adds by itself is no difference.
+func SpecHolds(spec, wanted string) bool {
 	var has, wants any
 	if json.Unmarshal([]byte(spec), &has) != nil || json.Unmarshal([]byte(wanted), &wants) != nil {
 		return false

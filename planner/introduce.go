@@ -296,12 +296,19 @@ func (c *course) planKeys() {
 
 // wantsIssuer reports whether a key from elsewhere has an internal issuer, by which it is
 // proved and intermediates are signed. An intermediate's is made before its parent is ready
-// for it: a Secret that is missing or wrong is to be known early.
+// for it: a Secret that is missing or wrong is to be known early. One whose key is in use,
+// by issuers that were there before, is made when an authority below makes a key under it.
 func (c *course) wantsIssuer(k *key) bool {
-	introduced := c.current.phase == Introduce && c.current.key == k.name && !c.spec.Rollover.Paused
+	if !k.hasForeignSecret() || k.seen.HasIssuer || c.spec.Rollover.Paused {
+		return k.hasForeignSecret() && k.seen.HasIssuer
+	}
 	unfit := holdsOf(k, []func(*key) *Hold{c.spentName, c.leftGit, c.otherOrigin, c.signedElsewhere})
-	return k.hasForeignSecret() && (k.seen.HasIssuer || introduced && len(unfit) == 0)
+	introduced := c.current.phase == Introduce && c.current.key == k.name
+	return len(unfit) == 0 && (introduced && !(c.inUse(k) && len(c.issuers) > 0) || k == c.to && c.makesKeysBelow())
 }
+
+// makesKeysBelow reports whether an authority that this one issues makes keys here.
+func (c *course) makesKeysBelow() bool { return slices.ContainsFunc(c.children, (*course).makesKeys) }
 
 // servesElsewhere reports whether the key signs intermediates in other namespaces, or is
 // about to: an Issuer serves its own namespace alone.

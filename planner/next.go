@@ -3,6 +3,7 @@ package planner
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
@@ -129,7 +130,22 @@ func (c *course) settledProgress() string {
 	if pairs := c.to.under; len(pairs) > 0 {
 		progress += ", and " + counted(len(pairs), "intermediate", "intermediates")
 	}
-	return progress
+	return progress + c.leftBehindInSecrets()
+}
+
+// leftBehindInSecrets names the Secrets of retired keys from elsewhere: they are somebody
+// else's, and stay until he deletes them.
+func (c *course) leftBehindInSecrets() string {
+	var secrets []string
+	for _, k := range c.keys {
+		if k.going() && k.given != nil && k.given.secret != "" && !k.present() && !c.anchored(k) && !c.dependedOn(k) {
+			secrets = append(secrets, k.given.secret)
+		}
+	}
+	if len(secrets) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; nothing needs the Secret %s any more, nor what makes it: delete both by hand", strings.Join(secrets, ", "))
 }
 
 // rollover says where the course stands.

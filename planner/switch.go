@@ -81,14 +81,14 @@ func (c *course) foreignHold(issuer Issuer) *Hold {
 		return nil
 	}
 	hold := &Hold{Gate: "issuer", Subject: issuerName(issuer)}
-	const remedy = ": give the binding another name, or, if nobody needs the issuer, delete it"
+	const remedy = "give the binding another name, or, if nobody needs the issuer, delete it"
 	switch other := c.turn.courseOf(issuer); {
 	case other != nil:
 		hold.Why = fmt.Sprintf("it signs with a key of %s, whose verifiers may not know %s: give the binding another name", other.ref, c.ref)
 	case issuer.SecretName == "":
-		hold.Why = fmt.Sprintf("its spec is that of no key of %s%s", c.ref, remedy)
+		hold.Why = fmt.Sprintf("its spec is that of no key of %s: %s", c.ref, remedy)
 	default:
-		hold.Why = fmt.Sprintf("it signs with the Secret %q, which is no key of %s%s", issuer.SecretName, c.ref, remedy)
+		hold.Why = fmt.Sprintf("it signs with the Secret %q, which is no key of %s that Git lists: list it by secret and certificate, as Retired if it is to go; or %s", issuer.SecretName, c.ref, remedy)
 	}
 	return hold
 }
@@ -252,7 +252,7 @@ func (c *course) planIssuer(issuer Issuer) {
 		return
 	}
 	target := c.targetIssuer(issuer, shall)
-	if shall != at || shall.staysOutside() && !specHolds(issuer.Spec, target.Spec) {
+	if shall != at || shall.staysOutside() && !SpecHolds(issuer.Spec, target.Spec) {
 		c.turn.plan.Decisive = true
 	}
 	c.turn.plan.Target.Issuers = append(c.turn.plan.Target.Issuers, target)

@@ -75,7 +75,7 @@ func TestSwitch(t *testing.T) {
 			site: soaked(), change: func(s *site) { s.issuer().SecretName = "by-hand" },
 			want: []string{
 				"fleet-root 2025 → 2026: Switch: 0 of 1 issuer signs with 2026",
-				`- issuer: ClusterIssuer fleet: it signs with the Secret "by-hand", which is no key of cert-manager/fleet-root: give the binding another name, or, if nobody needs the issuer, delete it`,
+				`- issuer: ClusterIssuer fleet: it signs with the Secret "by-hand", which is no key of cert-manager/fleet-root that Git lists: list it by secret and certificate, as Retired if it is to go; or give the binding another name, or, if nobody needs the issuer, delete it`,
 				drop2025,
 			},
 			targets: []string{"key fleet-root 2025 Certificate Issuer", "key fleet-root 2026 Certificate Issuer", "bundle fleet-trust 2025 2026"},

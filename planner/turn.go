@@ -52,6 +52,7 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 		restarting: map[string][]string{},
 		distrusted: map[string]pki.Anchors{},
 	}
+	t.passOverMakers()
 	t.indexCopies()
 	t.gatherPresented()
 	t.gatherVouched()

@@ -121,13 +121,13 @@ func alarms(prefix string, before []string, unharmed bool, holds []planner.Hold)
 	return all
 }
 
-// written says what was applied, pruned, done and recorded; empty if nothing was.
+// written says what was applied, pruned, let go of, done and recorded; empty if nothing was.
 func written(t *turn) string {
 	var parts []string
 	for _, wrote := range []struct {
 		how  string
 		what []string
-	}{{"applied", t.result.Applied}, {"pruned", t.result.Pruned}, {"ran", words(t.acted)}, {"recorded", recordedPaths(t.recorded)}} {
+	}{{"applied", t.result.Applied}, {"pruned", t.result.Pruned}, {"let go of what was adopted", t.result.Released}, {"ran", words(t.acted)}, {"recorded", recordedPaths(t.recorded)}} {
 		if len(wrote.what) > 0 {
 			parts = append(parts, fmt.Sprintf("%s %d: %s", wrote.how, len(wrote.what), list(wrote.what)))
 		}

@@ -140,8 +140,9 @@ type ApplyOptions struct {
 
 // Result is what Apply did, or would have done. Objects are named "Kind namespace/name".
 type Result struct {
-	// Applied and Pruned objects.
-	Applied, Pruned []string
+	// Applied and Pruned objects, and those Released that were taken over once and that
+	// prune let go of instead.
+	Applied, Pruned, Released []string
 	// Conflicts are fields that somebody else owns, and Taken whole objects; they were left
 	// alone. Each says what to do.
 	Conflicts, Taken []string

@@ -311,7 +311,7 @@ func (t *turn) inForce(ctx context.Context, loaded Loaded, plan planner.Plan, pr
 		return false
 	}
 	result, err := cluster.Apply(ctx, t.ref(), manifests, ApplyOptions{Prune: prune, Kinds: withKindsOf(t.domain.Status.Kinds, manifests), DryRun: true})
-	if err != nil || len(result.Applied)+len(result.Pruned) > 0 {
+	if err != nil || len(result.Applied)+len(result.Pruned)+len(result.Released) > 0 {
 		return false
 	}
 	t.wasApplied(result, manifests)

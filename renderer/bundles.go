@@ -32,8 +32,12 @@ func (l *Loaded) bundle(bundle planner.TargetBundle) (*unstructured.Unstructured
 	case bundle.Via == v1alpha1.ViaBundle || bundle.Via == "":
 		made, err = l.trustManagerBundle(bundle)
 	}
-	if made != nil && len(bundle.Certificates) > 0 {
-		made.SetAnnotations(map[string]string{v1alpha1.AnnotationCertificates: fingerprints(bundle.Certificates)})
+	if made != nil {
+		annotations := adoptionOf(l.trustBundle(bundle.Name))
+		if len(bundle.Certificates) > 0 {
+			annotations[v1alpha1.AnnotationCertificates] = fingerprints(bundle.Certificates)
+		}
+		setAnnotations(made, annotations)
 	}
 	return made, err
 }

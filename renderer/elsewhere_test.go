@@ -163,6 +163,33 @@ func TestRenderRefusesChangedCopies(t *testing.T) {
 	}
 }
 
+// A document that asks for what stands in the cluster has what it is rendered to say so, to
+// whoever applies it; an overlay does not.
+func TestAdoptionIsAskedForByDocuments(t *testing.T) {
+	asking := strings.NewReplacer(
+		"metadata: {name: fleet}", "metadata: {name: fleet, annotations: {reanchor.dev/adopt: 'true', other: x}}",
+		"metadata: {name: fleet-trust}", "metadata: {name: fleet-trust, annotations: {reanchor.dev/adopt: 'true'}}",
+	).Replace(fleet)
+	for archive, want := range map[string]string{fleet: "", asking: v1alpha1.Adopt} {
+		asked := 0
+		for _, o := range mustRender(t, mustLoad(t, repository(archive), ""), distributing(t)) {
+			if o.GetKind() != "ClusterIssuer" && o.GetKind() != "Bundle" {
+				continue
+			}
+			if asked++; o.GetAnnotations()[v1alpha1.AnnotationAdopt] != want || o.GetAnnotations()["other"] != "" {
+				t.Errorf("%s has annotations %v", o.GetKind(), o.GetAnnotations())
+			}
+		}
+		if asked < 2 {
+			t.Errorf("%d objects were rendered that may be asked for", asked)
+		}
+	}
+	overlaid := fleet + "-- overlay/kustomization.yaml --\n" + component + "commonAnnotations: {reanchor.dev/adopt: 'true'}\n"
+	if _, err := mustLoad(t, repository(overlaid), "").Render(distributing(t), plant); err == nil || !strings.Contains(err.Error(), "the annotation reanchor.dev/adopt is set by reanchor alone") {
+		t.Errorf("an overlay asks: %v", err)
+	}
+}
+
 func TestOurAnnotationsAreOurs(t *testing.T) {
 	native := strings.Replace(fleet, "[pki.yaml]", "[pki.yaml, own.yaml]", 1) +
 		"-- own.yaml --\n{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {name: mine, namespace: plant, annotations: {reanchor.dev/signs-with: x}}, spec: {selfSigned: {}}}\n"

@@ -156,19 +156,29 @@ func (l *Loaded) selfSignedIssuer(ref planner.Ref) *unstructured.Unstructured {
 // annotation which key that is, since its spec does not. It bears no key's labels: by those
 // a key's own objects are known.
 func (l *Loaded) issuer(issuer planner.TargetIssuer) (*unstructured.Unstructured, error) {
-	spec, annotations := signsWith(issuer.SecretName()), map[string]string(nil)
+	spec, annotations := signsWith(issuer.SecretName()), adoptionOf(l.binding(issuer.Ref))
 	if issuer.Spec != "" {
 		spec = nil
 		if key := issuer.SignsWith(); key != "" {
-			annotations = map[string]string{v1alpha1.AnnotationSignsWith: key}
+			annotations[v1alpha1.AnnotationSignsWith] = key
 		}
 		if err := json.Unmarshal([]byte(issuer.Spec), &spec); err != nil {
 			return nil, fmt.Errorf("IssuerBinding %s: read the issuer's spec that key %s has: %w", issuer.Ref.Name, issuer.SignsWith(), err)
 		}
 	}
 	made := manifest(certManager, issuerKind(issuer.Ref), issuer.Ref.Namespace, issuer.Ref.Name, labelsOf(l.binding(issuer.Ref), v1alpha1.LabelBinding, issuer.Ref.Name), spec)
-	made.SetAnnotations(annotations)
+	setAnnotations(made, annotations)
 	return made, nil
+}
+
+// adoptionOf is the annotation by which a document asks for the object that stands in the
+// cluster already: whoever applies it is told so, and it goes no further.
+func adoptionOf(document v1alpha1.Metadata) map[string]string {
+	annotations := map[string]string{}
+	if asked := document.Annotations[v1alpha1.AnnotationAdopt]; asked != "" {
+		annotations[v1alpha1.AnnotationAdopt] = asked
+	}
+	return annotations
 }
 
 // authority is the metadata of an authority: none once it has left Git and its

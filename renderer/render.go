@@ -96,8 +96,11 @@ func (l *Loaded) stamps(rendered []*unstructured.Unstructured) (map[identity]mar
 	return stamps, nil
 }
 
+// ownAnnotations are those that reanchor alone may set on what it renders.
+var ownAnnotations = []string{v1alpha1.AnnotationSignsWith, v1alpha1.AnnotationCertificates, v1alpha1.AnnotationAdopt, v1alpha1.AnnotationAdopted}
+
 // marksOf are those labels and annotations of an object that reanchor alone may set: every
-// label of its group, and the annotations by which it remembers what is in an object.
+// label of its group, and the annotations by which it remembers what is in an object and where it came from.
 // Others of the group are for owners of workloads.
 func marksOf(o *unstructured.Unstructured) marks {
 	kept := marks{map[string]string{}, map[string]string{}}
@@ -107,7 +110,7 @@ func marksOf(o *unstructured.Unstructured) marks {
 		}
 	}
 	for key, value := range o.GetAnnotations() {
-		if key == v1alpha1.AnnotationSignsWith || key == v1alpha1.AnnotationCertificates {
+		if slices.Contains(ownAnnotations, key) {
 			kept.annotations[key] = value
 		}
 	}

@@ -161,7 +161,7 @@ func newObject(kind string) Object {
 // topLevel is the value of a field of the document; nil when there is none, or
 // when the document is no mapping.
 func topLevel(root *yaml.Node, name string) *yaml.Node {
-	if root.Kind != yaml.MappingNode {
+	if root == nil || root.Kind != yaml.MappingNode {
 		return nil
 	}
 	for i := 0; i+1 < len(root.Content); i += 2 {

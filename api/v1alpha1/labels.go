@@ -51,6 +51,14 @@ const (
 	// itself: the SHA-256 fingerprints, in lower-case hex, with commas between, of the
 	// anchors that came from spec.certificates of the TrustBundle.
 	AnnotationCertificates = "reanchor.dev/certificates"
+	// AnnotationAdopt is written on an IssuerBinding or a TrustBundle, in Git, by whoever
+	// wants the object of its name taken over that stands in the cluster already and that
+	// reanchor did not make. Its value is "true". Without it, such an object is refused.
+	AnnotationAdopt = "reanchor.dev/adopt"
+	// AnnotationAdopted is set on an object that was taken over so; its value is "true". It
+	// is never pruned: when its document leaves Git it loses reanchor's labels and stays as
+	// it is, this annotation included.
+	AnnotationAdopted = "reanchor.dev/adopted"
 	// AnnotationAcceptRevision is set by a person on a TrustDomain whose branch was
 	// rewritten: the one revision, "main@sha1:<commit>", that may take the place of what
 	// was read before, though its history does not hold it. It counts once: what a turn has
@@ -61,6 +69,9 @@ const (
 	// it was sent through.
 	AnnotationIssuerGeneration = "reanchor.dev/issuer-generation"
 )
+
+// Adopt is the value of [AnnotationAdopt] and of [AnnotationAdopted].
+const Adopt = "true"
 
 // OwnCAUnused is the value of [AnnotationOwnCA] that waives the check.
 const OwnCAUnused = "Unused"

@@ -183,6 +183,29 @@ func (v *validator) metadata(document Document) {
 	for _, key := range slices.Sorted(maps.Keys(meta.Labels)) {
 		v.label(document, key, meta.Labels[key])
 	}
+	v.adoption(document)
+}
+
+// adoption checks that a document which asks for what stands in the cluster is one that
+// can have it.
+func (v *validator) adoption(document Document) {
+	asked, asks := document.Object.meta().Annotations[AnnotationAdopt]
+	if !asks {
+		return
+	}
+	field := "metadata.annotations[" + AnnotationAdopt + "]"
+	if asked != Adopt {
+		v.refuse(document, field, "%s says neither yes nor no: write %q, or take it out", quote(asked), Adopt)
+	}
+	switch object := document.Object.(type) {
+	case *IssuerBinding:
+	case *TrustBundle:
+		if object.Spec.Via != ViaBundle {
+			v.refuse(document, field, "is for a Bundle of trust-manager's, and with via: %s there is none to take over: take it out", object.Spec.Via)
+		}
+	default:
+		v.refuse(document, field, "is for an IssuerBinding or a TrustBundle, whose issuer or Bundle is taken over: take it out")
+	}
 }
 
 func (v *validator) label(document Document, key, value string) {

@@ -95,7 +95,7 @@ type hand struct{ applier.Applier }
 // Apply writes the manifests and tells what it did in words.
 func (h hand) Apply(ctx context.Context, domain planner.Ref, manifests []*unstructured.Unstructured, options reconciler.ApplyOptions) (reconciler.Result, error) {
 	result, err := h.Applier.Apply(ctx, domain, manifests, applier.Options(options))
-	told := reconciler.Result{Applied: words(result.Applied), Pruned: words(result.Pruned), Kinds: result.Kinds}
+	told := reconciler.Result{Applied: words(result.Applied), Pruned: words(result.Pruned), Released: words(result.Released), Kinds: result.Kinds}
 	for _, conflict := range result.Conflicts {
 		if conflict.Taken != "" {
 			told.Taken = append(told.Taken, conflict.String())

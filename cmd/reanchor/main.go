@@ -1,6 +1,7 @@
 // Command reanchor runs a fleet's PKI from Git.
 //
 //	reanchor controller    turn the loop of every TrustDomain in the cluster
+//	reanchor import        describe a cluster that already runs
 //	reanchor validate      say what is wrong with a domain's folder, without a cluster
 //	reanchor version       say which build this is
 //
@@ -24,10 +25,9 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "reanchor:", err)
+	if status := farewell(os.Stderr, run(ctx, os.Args[1:], os.Stdout, os.Stderr)); status != 0 {
 		stop()
-		os.Exit(1)
+		os.Exit(status)
 	}
 }
 
@@ -56,6 +56,6 @@ from what the cluster really holds, and takes it.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(newController(), newValidate(), newVersion())
+	root.AddCommand(newController(), newImport(), newValidate(), newVersion())
 	return root
 }

@@ -23,6 +23,7 @@ func withDevices() []shape {
 // takes, by name; nothing that it trusts or presents breaks. Waived in Git, it is retired
 // over, and named as one who drops; or it comes back, and nobody drops.
 func TestSilentDeviceHoldsRetire(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world, site := settledSite(t, withDevices(), rapid.Bool().Draw(t, "record"))
 		for range 5 { // every device comes by once
@@ -77,6 +78,7 @@ func names(plan planner.Plan, subject, text string) bool {
 
 // TestDeviceThatEnrolsInTheMiddle gets both anchors, whenever it comes (invariant 17).
 func TestDeviceThatEnrolsInTheMiddle(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world, site := settledSite(t, withDevices(), false)
 		world.Desired = site.desired(site.keysTo("k2"))

@@ -10,21 +10,20 @@ import (
 // cut off was named before (that is asked after every write), and in the end nobody trusts
 // the thief, everybody accepts everybody again, and nothing is left of the key.
 func TestEmergency(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world, site := settledSite(t, alone(), rapid.Bool().Draw(t, "record"))
 		world.Disorder = rapid.Bool().Draw(t, "disorder")
+		keys := site.first()
 		if rapid.Bool().Draw(t, "another rollover is under way") {
-			world.Desired = site.desired(site.keysTo("k3"))
+			keys = site.keysTo("k3")
+			world.Desired = site.desired(keys)
 			for range rapid.IntRange(0, 60).Draw(t, "turns before") {
 				world.Turn()
 				failOnViolation(t, world)
 			}
 		}
 		thieves := rapid.SliceOfNDistinct(rapid.SampledFrom(site.authorities), 1, len(site.authorities), rapid.ID).Draw(t, "stolen")
-		keys := site.first()
-		for _, name := range site.authorities {
-			keys[name] = []state{retired("k3"), signing("k1")}
-		}
 		for _, name := range thieves {
 			keys[name] = []state{compromised("k1"), retired("k3"), signing("k2")}
 		}

@@ -93,6 +93,19 @@ func (w *World) Wipe() Backup {
 	return backup
 }
 
+// RanBefore makes of the world one that ran before reanchor did, and that was described as
+// it stands: nothing of what reanchor makes for itself is there, nor is anything on record
+// or remembered.
+func (w *World) RanBefore() {
+	clear(w.internal)
+	clear(w.record)
+	w.since, w.seenLately = nil, nil
+	for _, issuer := range w.issuers {
+		issuer.canary, issuer.proof = planner.Canary{}, planner.Canary{}
+	}
+	w.Say("all of it was there before reanchor was")
+}
+
 // Backup holds the Secrets of keys.
 type Backup struct{ secrets map[planner.Ref]*caSecret }
 

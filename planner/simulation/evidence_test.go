@@ -68,6 +68,7 @@ func phaseOf(plan planner.Plan, authority string) planner.Phase {
 // beginning of a rollover on, the rollover gets no further than the phase that needs it,
 // and a hold names it.
 func TestFailClosed(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world, site := settledSite(t, homely(), rapid.Bool().Draw(t, "record"))
 		users := world.Observe()
@@ -117,6 +118,7 @@ func drawStuck(t *rapid.T, users planner.Observed, site shape) (string, planner.
 // TestUnknownLeavesHold (invariant 4): a leaf of which it is not known what it was issued
 // is named, and nothing that it may chain to goes.
 func TestUnknownLeavesHold(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world, site := settledSite(t, homely(), rapid.Bool().Draw(t, "record"))
 		lost := rapid.SampledFrom(world.Observe().Leaves).Draw(t, "lost").Ref
@@ -140,6 +142,7 @@ func TestUnknownLeavesHold(t *testing.T) {
 // without a key identifier, or with another's, is held in Introduce and enters no bundle;
 // one that shares its predecessor's subject alone breaks nothing.
 func TestIdentityIsTheFingerprint(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world := simulation.New(rapid.Uint64().Draw(t, "seed"), fleet(signing("2025")), plant())
 		world.KeepRecord()
@@ -186,6 +189,7 @@ func withoutSKI(template *x509.Certificate) {
 // held either way and named by both fingerprints. Of the same key it harms nobody; of
 // another it is an alarm, and the bundle grows by it.
 func TestRenewOrRekeyIsKnown(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world := simulation.New(rapid.Uint64().Draw(t, "seed"), fleet(signing("2025")), plant())
 		if rapid.Bool().Draw(t, "record") {
@@ -235,6 +239,7 @@ func TestRenewOrRekeyIsKnown(t *testing.T) {
 // TestLifetimes (invariant 8): no issuer signs with a CA that has ended, a leaf that will
 // outlive its CA is named, and so is a CA that it is getting late for.
 func TestLifetimes(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		const day = 24 * time.Hour
 		short := func(keys ...state) planner.Desired {
@@ -286,6 +291,7 @@ func expectOutlivingNamed(t *rapid.T, world *simulation.World, plan planner.Plan
 // or after any of a turn's writes, with its status lost or not, the world comes to the
 // same end as without.
 func TestCrashAnywhereConverges(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world, site := settledSite(t, shapes, rapid.Bool().Draw(t, "record"))
 		world.Desired = site.desired(site.keysTo("k2"))
@@ -309,6 +315,7 @@ func TestCrashAnywhereConverges(t *testing.T) {
 // plan, within a canary interval an alarm names the strange key, the authority is not
 // settled, and no leaf is reissued over it; and bundles lose nothing.
 func TestNothingIsAdoptedSilently(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world, site := settledSite(t, homely(), rapid.Bool().Draw(t, "record"))
 		authority := rapid.SampledFrom(world.Observe().Keys).Draw(t, "key").Authority
@@ -350,6 +357,7 @@ func TestNothingIsAdoptedSilently(t *testing.T) {
 // a name of which Git records another key. A new key is a way out, and so is a backup of
 // the keys' Secrets, with which the site goes on as it was.
 func TestAnotherClusterIsHeld(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world, site := settledSite(t, homely(), true)
 		recorded := world.Record().Keys
@@ -387,6 +395,7 @@ func TestAnotherClusterIsHeld(t *testing.T) {
 // TestOwnCAIsNoBundle (invariant 19): a workload that verifies with its leaf's own ca.crt
 // is named before Switch, and no issuer moves until it verifies with the bundle.
 func TestOwnCAIsNoBundle(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		site := rapid.SampledFrom(shapes).Draw(t, "shape")
 		users := site.drawUsers(t)

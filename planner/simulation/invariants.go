@@ -133,7 +133,7 @@ func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
 	if len(gone) == 0 {
 		return
 	}
-	w.checkProbes(bundle, after)
+	w.checkProbes(bundle, gone, after)
 	w.eachPresenter(bundle, func(who presenter, chain []pki.Certificate) {
 		if err := w.verify(chain, after); err != nil && !w.hurt[who.root] && (who.device == nil || !w.isWaived(who.device)) {
 			w.violate(DrainBeforeRetire, "%s loses %s while %s needs it: %v", bundle, names(gone), who, err)

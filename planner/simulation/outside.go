@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -20,13 +21,17 @@ import (
 )
 
 // Outside is where keys come from that are not made in a world: other people's Secrets,
-// external issuers, a safe. Equal names give equal keys.
+// external issuers, a safe. Equal names give equal keys. It may be used by several
+// goroutines at once.
 //
 //	outside := simulation.NewOutside()
 //	keys := []v1alpha1.AuthorityKey{outside.InSecret("plant 2025", planner.Ref{Namespace: "cert-manager", Name: "plant-2025"})}
 //	…
 //	world.Join(outside)
 type Outside struct {
+	mu sync.Mutex
+	// made are all keys by their names.
+	made    map[string]*caSecret
 	secrets map[planner.Ref]*caSecret
 	// issuers by their specs.
 	issuers map[string]*caSecret
@@ -36,7 +41,7 @@ type Outside struct {
 
 // NewOutside makes an empty one.
 func NewOutside() *Outside {
-	return &Outside{secrets: map[planner.Ref]*caSecret{}, issuers: map[string]*caSecret{}, offline: map[string]*caSecret{}}
+	return &Outside{made: map[string]*caSecret{}, secrets: map[planner.Ref]*caSecret{}, issuers: map[string]*caSecret{}, offline: map[string]*caSecret{}}
 }
 
 // outsideLife is how long the CA certificates of outside live.
@@ -44,11 +49,15 @@ const outsideLife = 15 * 365 * 24 * time.Hour
 
 // Offline is a self-signed root whose key is nowhere.
 func (o *Outside) Offline(name string) v1alpha1.AuthorityKey {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	return o.keep(o.make(name, nil, outsideLife))
 }
 
 // InSecret is a self-signed root whose key is in a Secret.
 func (o *Outside) InSecret(name string, secret planner.Ref) v1alpha1.AuthorityKey {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	made := o.make(name, nil, outsideLife)
 	o.secrets[secret] = made
 	key := o.keep(made)
@@ -59,6 +68,8 @@ func (o *Outside) InSecret(name string, secret planner.Ref) v1alpha1.AuthorityKe
 // Behind is a self-signed root behind an external issuer, which signs with an intermediate
 // of its own and hands that out with each leaf.
 func (o *Outside) Behind(name string) v1alpha1.AuthorityKey {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	root := o.make(name, nil, outsideLife)
 	spec := fmt.Sprintf(`{"acme":{"server":%q}}`, "https://"+name)
 	o.issuers[spec] = o.make("issuing CA of "+name, root, outsideLife/2)
@@ -69,6 +80,8 @@ func (o *Outside) Behind(name string) v1alpha1.AuthorityKey {
 
 // Under is an intermediate that the parent has signed outside, and whose key is in a Secret.
 func (o *Outside) Under(name string, parent v1alpha1.AuthorityKey, secret planner.Ref) v1alpha1.AuthorityKey {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	made := o.make(name, o.offline[parent.Certificate], outsideLife/2)
 	o.secrets[secret] = made
 	key := o.keep(made)
@@ -83,6 +96,13 @@ func (o *Outside) keep(made *caSecret) v1alpha1.AuthorityKey {
 }
 
 func (o *Outside) make(name string, parent *caSecret, life time.Duration) *caSecret {
+	if o.made[name] == nil {
+		o.made[name] = newOutside(name, parent, life)
+	}
+	return o.made[name]
+}
+
+func newOutside(name string, parent *caSecret, life time.Duration) *caSecret {
 	seed := sha256.Sum256([]byte("outside " + name))
 	private := ed25519.NewKeyFromSeed(seed[:])
 	template := &x509.Certificate{
@@ -100,6 +120,8 @@ func (o *Outside) make(name string, parent *caSecret, life time.Duration) *caSec
 
 // Join brings what is outside into the world's reach.
 func (w *World) Join(outside *Outside) {
+	outside.mu.Lock()
+	defer outside.mu.Unlock()
 	for ref, secret := range outside.secrets {
 		w.secrets[ref], w.foreign[ref] = secret, true
 	}

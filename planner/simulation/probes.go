@@ -95,8 +95,11 @@ func (w *World) results() []planner.ProbeResult {
 
 // checkProbes is asked when a bundle is about to hold less: every probe of it has shaken hands
 // lately with nothing but what is left. Of a bundle that somebody else writes, he takes his
-// time.
-func (w *World) checkProbes(bundle string, after pki.Anchors) {
+// time. What nobody vouches for goes at once.
+func (w *World) checkProbes(bundle string, gone, after pki.Anchors) {
+	if !slices.ContainsFunc(gone, w.isVouchedFor) {
+		return
+	}
 	at := slices.IndexFunc(w.Desired.Bundles, func(b v1alpha1.TrustBundle) bool { return b.Metadata.Name == bundle })
 	if at < 0 {
 		return
@@ -114,4 +117,22 @@ func (w *World) checkProbes(bundle string, after pki.Anchors) {
 			w.violate(ProbesComeFirst, "%s is to hold %s, and nobody has shaken hands with %s so", bundle, names(after), probe.Name)
 		}
 	}
+}
+
+// isVouchedFor reports whether an anchor is that of a key that is there, is on record, or
+// that Git gives.
+func (w *World) isVouchedFor(anchor pki.Certificate) bool {
+	for _, ca := range w.cas {
+		if !ca.issued.IsZero() && ca.issued.Equal(anchor) {
+			return true
+		}
+	}
+	for _, recorded := range w.record {
+		if !recorded.Retired && recorded.Certificate.Equal(anchor) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(w.Desired.Authorities, func(a v1alpha1.Authority) bool {
+		return slices.ContainsFunc(a.Spec.Keys, func(k v1alpha1.AuthorityKey) bool { return k.Certificate == string(anchor.PEM()) })
+	})
 }

@@ -90,6 +90,7 @@ func settling(site shape) int {
 
 // neverBroken fails on a violation of that invariant in any state of any storm.
 func neverBroken(t *testing.T, invariant simulation.Invariant) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		stormy(t, func(world *simulation.World) {
 			for _, broken := range world.Violations() {
@@ -118,6 +119,7 @@ func TestProbesComeFirst(t *testing.T)            { neverBroken(t, simulation.Pr
 // way, new keys for everyone end the storm: the world settles on what Git says, and
 // nothing was broken.
 func TestAnySubsetConverges(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world, site := stormy(t, func(world *simulation.World) { failOnViolation(t, world) })
 		calm(t, world, site)
@@ -129,6 +131,7 @@ func TestAnySubsetConverges(t *testing.T) {
 // TestAnyAuthorityAlone: any of a site's authorities roll, wherever they stand, one after
 // the other and in the middle of each other, and the others stay.
 func TestAnyAuthorityAlone(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world, site := settledSite(t, alone(), rapid.Bool().Draw(t, "record"))
 		signer := map[string]int{}
@@ -160,6 +163,7 @@ func TestAnyAuthorityAlone(t *testing.T) {
 // TestRevertConverges: without a record, where a name may be used again, every world
 // settles on whatever was committed last, going back included.
 func TestRevertConverges(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world := simulation.New(rapid.Uint64().Draw(t, "seed"), fleet(signing("2025")), plant())
 		world.Disorder = true
@@ -182,6 +186,7 @@ func TestRevertConverges(t *testing.T) {
 // middle of whatever, an authority is issued by another, everything is paused or
 // retired: whoever depends on the first day's keys loses nothing.
 func TestStructureChanges(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		users := plant()
 		users.Leaves[1].Issuer.Name = "press"
@@ -247,6 +252,7 @@ func drawStructure(t *rapid.T) planner.Desired {
 // TestSettledWorldsAreLeftAlone: a turn over a settled world writes nothing, and
 // plans the same bytes each time.
 func TestSettledWorldsAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		site := rapid.SampledFrom(shapes).Draw(t, "shape")
 		world := site.world(t, site.drawUsers(t))
@@ -272,6 +278,7 @@ func TestSettledWorldsAreLeftAlone(t *testing.T) {
 // TestWhatIsInUseIsNotRemoved: when Git loses every document, what somebody still
 // depends on stays, and the plan says who that is.
 func TestWhatIsInUseIsNotRemoved(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		site := rapid.SampledFrom(shapes).Draw(t, "shape")
 		world := site.world(t, site.drawUsers(t))
@@ -378,6 +385,7 @@ func pairIn(desired planner.Desired, authority v1alpha1.Authority, key string) s
 // anchor is on its way to the copies. Copies that still hold it are no reason to sign
 // with it.
 func TestRevertWhileTheBundleShrinks(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		world := simulation.New(rapid.Uint64().Draw(t, "seed"), fleet(signing("2025")), plant())
 		if log, err := world.Settle(200); err != nil {
