@@ -48,7 +48,7 @@ generated:
 generate: ## write deep copies, the CRD, the JSON Schemas and the reference anew
 	$(TOOL) controller-gen object paths=./api/...
 	$(TOOL) controller-gen crd paths=./api/... output:crd:dir=config/crd
-	go run ./api/v1alpha1/schemas/generate api/v1alpha1 api/v1alpha1/schemas config/crd/reanchor.dev_trustdomains.yaml docs/reference
+	go run ./api/v1alpha1/schemas/generate api/v1alpha1 api/v1alpha1/schemas config/crd/reanchor.dev_trustdomains.yaml docs/reference planner
 
 golden: ## write the golden files anew; read the difference before you commit it
 	go test ./planner/... ./renderer/... ./reconciler/... ./importer -update

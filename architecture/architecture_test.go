@@ -29,7 +29,7 @@ const module = "github.com/reanchor/reanchor"
 // storeys are the packages of the house, from the ground up: a package imports
 // only from storeys below its own.
 var storeys = [][]string{
-	{"pki"},
+	{"pki", "config"},
 	{"api/v1alpha1"},
 	{"planner"},
 	{"applier", "inventory", "renderer", "gitsource", "policies", "prober"},

@@ -10,13 +10,16 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/policies"
 	"github.com/reanchor/reanchor/renderer"
 )
 
@@ -236,4 +239,88 @@ func read(t *testing.T, page string) []byte {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// policyExample is a section of the page about policies: policies, and documents or manifests
+// that pass and fail, with what is said of the latter.
+type policyExample struct {
+	policies, passes, fails []v1alpha1.Object
+	good, bad               []*unstructured.Unstructured
+	told                    string
+}
+
+// policyExamples are the sections of a page that show policies, by their headings.
+func policyExamples(t *testing.T, page string) map[string]policyExample {
+	t.Helper()
+	examples := map[string]policyExample{}
+	for section := range strings.SplitSeq(string(read(t, page)), "\n## ") {
+		heading, body, _ := strings.Cut(section, "\n")
+		var example policyExample
+		for _, match := range block.FindAllStringSubmatch(body, -1) {
+			role, _, _ := strings.Cut(match[3], "\n")
+			switch role {
+			case "# policy":
+				example.policies, _ = things(t, match[3])
+			case "# passes":
+				example.passes, example.good = things(t, match[3])
+			case "# fails":
+				example.fails, example.bad = things(t, match[3])
+			default:
+				example.told = match[3]
+			}
+		}
+		if len(example.policies) > 0 {
+			examples[heading] = example
+		}
+	}
+	return examples
+}
+
+// things are the documents of a block, or the one manifest that it is.
+func things(t *testing.T, text string) (documents []v1alpha1.Object, manifests []*unstructured.Unstructured) {
+	t.Helper()
+	decoded, err := v1alpha1.Decode("example.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, document := range decoded {
+		documents = append(documents, document.Object)
+	}
+	if len(documents) == 0 {
+		manifest := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(text), &manifest.Object); err != nil {
+			t.Fatal(err)
+		}
+		manifests = append(manifests, manifest)
+	}
+	return documents, manifests
+}
+
+// TestPolicies holds what the page about policies shows against them: what passes, what fails
+// and what is said then.
+func TestPolicies(t *testing.T) {
+	told := func(documents []v1alpha1.Object, manifests []*unstructured.Unstructured) string {
+		var lines string
+		now := time.Date(2026, time.June, 1, 0, 0, 0, 0, time.UTC)
+		for _, violation := range policies.Check(policies.Input{Documents: documents, Manifests: manifests, Now: now}) {
+			lines += string(violation.Severity) + ": " + violation.String() + "\n"
+		}
+		return lines
+	}
+	run := 0
+	for heading, example := range policyExamples(t, "how-to/write-a-policy.md") {
+		if got := told(append(example.passes, example.policies...), example.good); got != "" {
+			t.Errorf("%s: of what passes is said\n%s", heading, got)
+		}
+		if len(example.fails)+len(example.bad) == 0 {
+			continue
+		}
+		run++
+		if got := told(append(example.fails, example.policies...), example.bad); got != example.told {
+			t.Errorf("%s: the page shows\n%snot\n%s", heading, example.told, got)
+		}
+	}
+	if run != 5 {
+		t.Errorf("%d examples were run, want 5", run)
+	}
 }

@@ -96,6 +96,11 @@
 // Every snapshot is complete when it is handed out: all of its folders were
 // read, and all of its files were seen to be in the store.
 //
+// # Clones
+//
+// A person's own clone is read without a pull: [OpenClone] finds it, and [Clone.At] hands
+// out a Snapshot of any revision that it has, leaving the worktree as it is.
+//
 // # Push
 //
 // A [Commit] is a set of files. Only the folders that lead to them are rewritten

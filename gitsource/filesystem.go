@@ -110,14 +110,14 @@ func (f files) ReadLink(name string) (string, error) {
 
 // read is the content of an entry that is no folder.
 func (f files) read(op, name string, at entry) ([]byte, error) {
-	length, err := f.snapshot.store.size(at.hash)
+	length, err := f.snapshot.objects().size(at.hash)
 	if err != nil {
 		return nil, &fs.PathError{Op: op, Path: name, Err: err}
 	}
 	if limit := f.snapshot.limits.File; length > limit {
 		return nil, &fs.PathError{Op: op, Path: name, Err: tooLarge(length, limit)}
 	}
-	data, err := f.snapshot.store.content(at.hash)
+	data, err := f.snapshot.objects().content(at.hash)
 	if err != nil {
 		return nil, &fs.PathError{Op: op, Path: name, Err: err}
 	}
@@ -136,7 +136,7 @@ func (f files) list(op, name string, at entry) ([]fs.DirEntry, error) {
 	if at.mode == filemode.Submodule {
 		return nil, nil
 	}
-	entries, err := f.snapshot.store.folderAt(at.hash)
+	entries, err := f.snapshot.objects().folderAt(at.hash)
 	if err != nil {
 		return nil, &fs.PathError{Op: op, Path: name, Err: err}
 	}
@@ -196,7 +196,7 @@ func (w *walk) step(follow bool) error {
 	if !here.isFolder() {
 		return fs.ErrNotExist
 	}
-	entries, err := w.files.snapshot.store.folderAt(here.hash)
+	entries, err := w.files.snapshot.objects().folderAt(here.hash)
 	if err != nil {
 		return err
 	}
@@ -267,7 +267,7 @@ func (i fileInfo) Info() (fs.FileInfo, error) {
 	if i.IsDir() {
 		return i, nil
 	}
-	length, err := i.snapshot.store.size(i.at.hash)
+	length, err := i.snapshot.objects().size(i.at.hash)
 	if err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: i.name, Err: err}
 	}

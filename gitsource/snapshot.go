@@ -15,11 +15,27 @@ import (
 // Snapshot is a branch at one commit. It is immutable, may be used by several
 // goroutines, and stays readable whatever becomes of the branch.
 type Snapshot struct {
+	// store that it was pulled into, or the clone that it was found in.
 	store  *store
+	clone  *cloned
 	branch string
 	limits Limits
 	commit *gitobject.Commit
 	signer string
+}
+
+// objects are where a snapshot's files are read from.
+type objects interface {
+	folderAt(plumbing.Hash) ([]entry, error)
+	size(plumbing.Hash) (int64, error)
+	content(plumbing.Hash) ([]byte, error)
+}
+
+func (s *Snapshot) objects() objects {
+	if s.clone != nil {
+		return s.clone
+	}
+	return s.store
 }
 
 // Revision is the branch and the commit in the form that Flux uses:
@@ -59,14 +75,14 @@ func (s *Snapshot) FS() fs.FS { return files{s} }
 // are not read.
 func (s *Snapshot) Changed(since *Snapshot) ([]string, error) {
 	var paths []string
-	comparison := comparison{old: s.store, new: s.store, left: s.limits.Objects, visit: func(path string, _, _ entry) error {
+	comparison := comparison{old: s.objects(), new: s.objects(), left: s.limits.Objects, visit: func(path string, _, _ entry) error {
 		paths = append(paths, path)
 		return nil
 	}}
 	var old plumbing.Hash
 	subject := "every file of " + s.Revision()
 	if since != nil {
-		comparison.old, old = since.store, since.commit.TreeHash
+		comparison.old, old = since.objects(), since.commit.TreeHash
 		subject = since.Revision() + " with " + s.Revision()
 	}
 	if err := comparison.folders("", old, s.commit.TreeHash); err != nil {
@@ -81,7 +97,7 @@ const maxDepth = 256
 
 // comparison walks two trees at once and visits the files in which they differ.
 type comparison struct {
-	old, new *store
+	old, new objects
 	// left is how many more entries may be seen.
 	left int
 	// visit gets the file as it was and as it is; the zero entry where it is not.
@@ -202,10 +218,10 @@ func signerOf(s *store, commit *gitobject.Commit, remote Remote) (string, error)
 
 // lookup finds what is at a path, without following symbolic links.
 func (s *Snapshot) lookup(path string) (entry, bool, error) {
-	return lookup(s.store, s.commit.TreeHash, path)
+	return lookup(s.objects(), s.commit.TreeHash, path)
 }
 
-func lookup(s *store, folder plumbing.Hash, path string) (entry, bool, error) {
+func lookup(s objects, folder plumbing.Hash, path string) (entry, bool, error) {
 	name, rest, below := strings.Cut(path, "/")
 	entries, err := s.folderAt(folder)
 	if err != nil {

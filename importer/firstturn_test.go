@@ -168,7 +168,7 @@ func (c cluster) turn(t *testing.T, repository Repository, record []planner.Reco
 	if err != nil {
 		t.Fatal(err)
 	}
-	if denied := policies.Denied(policies.Check(plan, manifests)); len(denied) > 0 {
+	if denied := policies.Denied(policies.Check(policies.Input{Plan: plan, Manifests: manifests, Documents: loaded.Documents, Observed: seen.Observed, Now: now})); len(denied) > 0 {
 		t.Errorf("denied: %v", denied)
 	}
 	result, err := (&applier.Applier{Reader: c, Writer: c}).Apply(t.Context(), domain, manifests, applier.Options{Prune: true})

@@ -9,6 +9,7 @@ import (
 // Ref names a thing in the cluster or a document: its namespace, empty where it
 // is cluster-scoped, and its name.
 type Ref struct {
+	// Namespace that it lies in; empty of what lies in none. Name is its own.
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
 }

@@ -153,11 +153,16 @@ func (t *turn) restart(r *reload, w Workload, why string) {
 // template before it is asked for again.
 const restartRetry = 5 * time.Minute
 
+// RestartGate is the gate that remembers when a restart was asked for.
+func RestartGate(restart Action) string {
+	return fmt.Sprintf(GateRestart+"%s %s %s", restart.Workload, restart.Subject, digestOf([]string{restart.BundleDigest, restart.LeavesDigest})[:12])
+}
+
 // askedBefore tells when this very restart was asked for a short while ago; zero if
 // it was not. Without it, whoever puts pod templates back would be in a fight with
 // us, and the workload restarted without an end.
 func (t *turn) askedBefore(action Action) time.Time {
-	gate := fmt.Sprintf(GateRestart+"%s %s %s", action.Workload, action.Subject, digestOf([]string{action.BundleDigest, action.LeavesDigest})[:12])
+	gate := RestartGate(action)
 	again := t.memory.was[gate].Add(restartRetry)
 	if !t.memory.remembers(gate) || !t.now.Before(again) {
 		t.memory.begin(gate)

@@ -102,7 +102,7 @@ func TestChangedChains(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			violations := Check(chainPlan(), test.change(renderedChain()))
+			violations := checkPlan(chainPlan(), test.change(renderedChain()))
 			expect(t, violations, test.want...)
 			for _, violation := range violations {
 				if violation.Rule != RuleAnchorChanged || violation.Severity != Deny {
@@ -158,7 +158,7 @@ func TestCAOutlivesWhatItSigns(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			violations := Check(test.plan, test.manifests)
+			violations := checkPlan(test.plan, test.manifests)
 			expect(t, violations, test.want)
 			for _, violation := range violations {
 				if violation.Rule != RuleCAOutlivesLeaves || violation.Severity != test.severity {
@@ -192,7 +192,7 @@ func TestIntermediatesInABundleAreWarnedOf(t *testing.T) {
 			planned.Anchors = planned.Anchors.Union(pki.NewAnchors(signed))
 			manifests = set("Bundle", "trust", []any{map[string]any{"inLine": string(planned.Anchors.PEM())}}, "spec", "sources")(manifests)
 
-			violations := Check(plan, manifests)
+			violations := checkPlan(plan, manifests)
 			expect(t, violations, "Bundle trust: the anchor "+signed.String()+" is not self-signed, and intermediates never enter a bundle")
 			for _, violation := range violations {
 				if violation.Rule != RuleIntermediateInBundle || violation.Severity != Warn {
@@ -200,7 +200,7 @@ func TestIntermediatesInABundleAreWarnedOf(t *testing.T) {
 				}
 			}
 
-			violations = Check(thePlan(), manifests)
+			violations = checkPlan(thePlan(), manifests)
 			expect(t, violations, "Bundle trust: the anchor "+signed.String()+" is not planned")
 			if len(Denied(violations)) != 1 || violations[0].Rule != RuleAnchorChanged {
 				t.Errorf("an overlay adds it: got %+v, want a denial by %s", violations, RuleAnchorChanged)

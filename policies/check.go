@@ -2,30 +2,68 @@ package policies
 
 import (
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
 )
 
-// Check holds the manifests against the plan that they were rendered from, and
-// both against the rules. The manifests are final: whatever an overlay does to
-// them has been done. Neither is changed.
-func Check(plan planner.Plan, manifests []*unstructured.Unstructured) []Violation {
-	objects := index(manifests)
-	violations := slices.Concat(
-		privateKeys(manifests),
-		intermediates(plan.Target),
-		tooLarge(plan.Target),
-		changedBundles(plan.Target, objects),
-		changedAuthorities(plan.Target, objects),
-		changedIssuers(plan.Target, objects),
-		intruders(plan.Target, manifests),
-		renewed(plan.Target, manifests),
-		longLived(plan.Target, manifests),
-	)
+// Input is everything that the rules look at. All of it is a value; what is left out is
+// not looked at.
+type Input struct {
+	// Plan of the turn.
+	Plan planner.Plan
+	// Manifests that the plan was rendered to. They are final: whatever an overlay does to
+	// them has been done.
+	Manifests []*unstructured.Unstructured
+	// Documents of the domain as they were composed, its policies among them.
+	Documents []v1alpha1.Object
+	// Observed is what the plan was made from; without a cluster its Record alone, or
+	// nothing.
+	Observed planner.Observed
+	// Devices tells how many there are and how many are to go.
+	Devices Devices
+	// Production reports that the TrustDomain bears [v1alpha1.LabelEnvironment] with the
+	// value production.
+	Production bool
+	// Now is when the turn is taken: exemptions end, and CAs.
+	Now time.Time
+}
+
+// Devices counts those that have objects in the cluster, and those of them that a turn
+// would take out.
+type Devices struct{ Standing, Leaving int }
+
+// Check holds a plan, the manifests that it was rendered to and the documents against the
+// rules, built-in and the team's own, and then lets off whom a policy exempts. None of them
+// is changed. The violations are in order of rule, subject and message.
+func Check(input Input) []Violation {
+	s := newScene(input)
+	var violations []Violation
+	for _, rule := range builtInRules {
+		violations = append(violations, rule.find(s)...)
+	}
+	violations = append(violations, s.rules.check(s)...)
+	violations = exempted(violations, s.policies, input.Now)
 	slices.SortFunc(violations, compare)
 	return slices.Compact(violations)
+}
+
+// leaked are the private keys in manifests.
+func leaked(s *scene) []Violation { return privateKeys(s.Manifests) }
+
+// changed is what is not as it was planned.
+func changed(s *scene) []Violation {
+	target := s.Plan.Target
+	return slices.Concat(
+		changedBundles(target, s.objects),
+		changedAuthorities(target, s.objects),
+		changedIssuers(target, s.objects),
+		intruders(target, s.Manifests),
+		renewed(target, s.Manifests),
+	)
 }
 
 // id names an object whatever its version.

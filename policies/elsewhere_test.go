@@ -101,7 +101,7 @@ func parsed(text string) map[string]any {
 }
 
 func TestWhatComesFromElsewhereIsTaken(t *testing.T) {
-	expect(t, Check(elsewherePlan(), elsewhere()))
+	expect(t, checkPlan(elsewherePlan(), elsewhere()))
 }
 
 func TestChangedFromElsewhere(t *testing.T) {
@@ -148,7 +148,7 @@ func TestChangedFromElsewhere(t *testing.T) {
 		"labels of a Secret's copy": {set("Bundle", "everything", map[string]any{"labels": map[string]any{"a": "b"}}, "spec", "target", "secret", "metadata"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			violations := Check(elsewherePlan(), test.change(elsewhere()))
+			violations := checkPlan(elsewherePlan(), test.change(elsewhere()))
 			expect(t, violations, test.want...)
 			for _, violation := range violations {
 				if violation.Rule != RuleAnchorChanged || violation.Severity != Deny || strings.Contains(violation.String(), "hush") {
@@ -192,7 +192,7 @@ func TestIntrudersOnWhatComesFromElsewhere(t *testing.T) {
 		"a second ConfigMap for the copies": {elsewhere()[7], Deny, "ConfigMap line-a/own: stands 2 times among the manifests"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			violations := Check(elsewherePlan(), append(elsewhere(), test.added))
+			violations := checkPlan(elsewherePlan(), append(elsewhere(), test.added))
 			expect(t, violations, test.want)
 			for _, violation := range violations {
 				if violation.Severity != test.severity {
@@ -206,20 +206,20 @@ func TestIntrudersOnWhatComesFromElsewhere(t *testing.T) {
 func TestCopiesWithoutAnchorsAreNotWanted(t *testing.T) {
 	plan := elsewherePlan()
 	plan.Target.Bundles[2].Anchors = nil
-	expect(t, Check(plan, without("ConfigMap", "own")(elsewhere())))
+	expect(t, checkPlan(plan, without("ConfigMap", "own")(elsewhere())))
 }
 
 func TestWhatSomebodyElseWritesIsNotCompared(t *testing.T) {
 	plan := elsewherePlan()
 	plan.Target.Bundles[2].Via = v1alpha1.ViaObserved
-	expect(t, Check(plan, without("ConfigMap", "own")(elsewhere())))
+	expect(t, checkPlan(plan, without("ConfigMap", "own")(elsewhere())))
 }
 
 func TestIntermediatesInCopiesAreWarnedOf(t *testing.T) {
 	plan, signed := elsewherePlan(), intermediateOf("Root 2027")
 	own := &plan.Target.Bundles[2]
 	own.Anchors = own.Anchors.Union(pki.NewAnchors(signed))
-	violations := Check(plan, eachCopy(string(own.Anchors.PEM())))
+	violations := checkPlan(plan, eachCopy(string(own.Anchors.PEM())))
 	expect(t, violations, "TrustBundle own: the anchor "+signed.String()+" is not self-signed, and intermediates never enter a bundle")
 	if len(Denied(violations)) > 0 {
 		t.Errorf("got %+v, want a warning", violations)
@@ -244,7 +244,7 @@ func TestLargeBundlesAreRefused(t *testing.T) {
 	}
 	own := &plan.Target.Bundles[2]
 	own.Via, own.Anchors = v1alpha1.ViaObserved, many // so that the copies are not compared
-	violations := Check(plan, without("ConfigMap", "own")(elsewhere()))
+	violations := checkPlan(plan, without("ConfigMap", "own")(elsewhere()))
 	expect(t, violations, fmt.Sprintf("Bundle own: holds 2500 anchors of %d bytes in all, and a copy may have 1048576", 2500*len(anchor("Site B").PEM())))
 	if len(Denied(violations)) != 1 || violations[0].Rule != RuleBundleTooLarge {
 		t.Errorf("got %+v", violations)
@@ -267,7 +267,7 @@ func BenchmarkCheckCopies(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if violations := Check(plan, manifests); len(violations) > 0 {
+				if violations := checkPlan(plan, manifests); len(violations) > 0 {
 					b.Fatal(violations)
 				}
 			}
@@ -296,8 +296,8 @@ func FuzzCheck(f *testing.F) {
 		} else {
 			manifests = append(manifests, object)
 		}
-		first := Check(elsewherePlan(), manifests)
-		if again := Check(elsewherePlan(), manifests); !slices.Equal(first, again) {
+		first := checkPlan(elsewherePlan(), manifests)
+		if again := checkPlan(elsewherePlan(), manifests); !slices.Equal(first, again) {
 			t.Errorf("first %v, then %v", first, again)
 		}
 		for _, violation := range first {

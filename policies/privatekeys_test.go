@@ -208,7 +208,7 @@ func TestPrivateKeysInManifests(t *testing.T) {
 		"list of a custom": {object("x/v1", "X", "", "x", map[string]any{"spec": map[string]any{"files": []any{"a", string(key)}}}), "X x: holds a private key under spec.files[1] (EC PRIVATE KEY)"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			expect(t, Check(noPlan, []*unstructured.Unstructured{test.manifest}), test.want)
+			expect(t, checkPlan(noPlan, []*unstructured.Unstructured{test.manifest}), test.want)
 		})
 	}
 }

@@ -16,18 +16,9 @@ const (
 	Warn Severity = "warn"
 )
 
-// The names of the rules.
-const (
-	RulePrivateKey           = "private-key"
-	RuleAnchorChanged        = "anchor-changed"
-	RuleIntermediateInBundle = "intermediate-in-bundle"
-	RuleCAOutlivesLeaves     = "ca-outlives-leaves"
-	RuleBundleTooLarge       = "bundle-too-large"
-)
-
 // Violation is one thing that must not be.
 type Violation struct {
-	// Rule that is violated.
+	// Rule that is violated: a built-in one, or the Policy's name.
 	Rule     string   `json:"rule"`
 	Severity Severity `json:"severity"`
 	// Subject is the object ("Certificate pki/root-2026") or the place in a file

@@ -123,8 +123,9 @@ func loadForBench(files fs.FS, folder string, record planner.Record) (Loaded, er
 // rendering is what the renderer loaded, as the reconciler takes it.
 type rendering struct{ *renderer.Loaded }
 
-func (r rendering) Desired() planner.Desired { return r.Loaded.Desired }
-func (r rendering) Warnings() []string       { return nil }
+func (r rendering) Documents() []v1alpha1.Object { return r.Loaded.Documents }
+func (r rendering) Desired() planner.Desired     { return r.Loaded.Desired }
+func (r rendering) Warnings() []string           { return nil }
 
 // inMemory is the API server for one domain: it hands out copies, as a cache does, and
 // keeps the status that is patched.

@@ -80,15 +80,18 @@ type world struct {
 	manifests  []*unstructured.Unstructured
 	secrets    map[string]bool // files that CheckFile refuses
 	violations []policies.Violation
-	applyErr   error
-	trialErr   error
-	result     Result
-	options    ApplyOptions
-	applied    [][]*unstructured.Unstructured // in order of the calls
-	started    []planner.Action               // by the calls of Act
-	acted      []planner.Action
-	actErr     error
-	warnings   []string
+	// judged is what was last held against the rules.
+	judged    policies.Input
+	documents []v1alpha1.Object
+	applyErr  error
+	trialErr  error
+	result    Result
+	options   ApplyOptions
+	applied   [][]*unstructured.Unstructured // in order of the calls
+	started   []planner.Action               // by the calls of Act
+	acted     []planner.Action
+	actErr    error
+	warnings  []string
 }
 
 // push is one call of Push.
@@ -263,7 +266,8 @@ func (w *world) load(_ fs.FS, folder string, record planner.Record) (Loaded, err
 
 func (w *world) Warnings() []string { return w.warnings }
 
-func (w *world) Desired() planner.Desired { return planner.Desired{} }
+func (w *world) Documents() []v1alpha1.Object { return w.documents }
+func (w *world) Desired() planner.Desired     { return planner.Desired{} }
 
 func (w *world) observe(_ context.Context, reader client.Reader, _ planner.Ref, _ planner.Desired, since []planner.Gate) (Observation, error) {
 	_, live := reader.(uncached)
@@ -303,7 +307,8 @@ func (w *world) checkFile(path string, _ []byte) []policies.Violation {
 	return nil
 }
 
-func (w *world) check(planner.Plan, []*unstructured.Unstructured) []policies.Violation {
+func (w *world) check(input policies.Input) []policies.Violation {
+	w.judged = input
 	w.note("check")
 	return w.violations
 }

@@ -35,9 +35,9 @@ type Parts struct {
 	Probe func(ctx context.Context, probes []planner.Probe, now time.Time) []planner.ProbeResult
 	// CheckFile looks at one file of a snapshot; policies.CheckFile.
 	CheckFile func(path string, data []byte) []policies.Violation
-	// Check looks at a plan and the manifests that it was rendered to;
+	// Check looks at a plan, the manifests that it was rendered to and the documents;
 	// policies.Check.
-	Check func(plan planner.Plan, manifests []*unstructured.Unstructured) []policies.Violation
+	Check func(policies.Input) []policies.Violation
 	// Cluster is the hand that writes a domain as a service account; the zero Ref: as the
 	// controller itself.
 	Cluster func(domain, account planner.Ref) (Cluster, error)
@@ -110,6 +110,8 @@ type Snapshot interface {
 type Loaded interface {
 	// Desired is what they declare.
 	Desired() planner.Desired
+	// Documents are all of them, the policies too.
+	Documents() []v1alpha1.Object
 	// Warnings say what is allowed and yet unwise, each with file, line and field.
 	Warnings() []string
 	// Render makes the manifests of a target, native ones and overlay included.

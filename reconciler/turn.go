@@ -41,8 +41,9 @@ type turn struct {
 	foreign []string
 	// quiet: there was nothing to do.
 	quiet bool
-	// plan that was made, if there is one.
-	plan *planner.Plan
+	// plan that was made, if there is one, and what it was made from.
+	plan     *planner.Plan
+	observed planner.Observed
 	// kinds that the domain has objects of, once they were applied.
 	kinds  []string
 	result Result
@@ -373,7 +374,7 @@ func (t *turn) planned(ctx context.Context, reader client.Reader, desired planne
 	t.memory.sees(observed)
 	observed.Record, observed.Probes = t.memory.observedRecord(), t.memory.handshakes.all()
 	plan := t.Parts.Plan(desired, observed, t.now)
-	t.plan = &plan
+	t.plan, t.observed = &plan, observed
 	if plan.Blind {
 		return plan, blind(plan)
 	}
@@ -386,10 +387,18 @@ func (t *turn) rendered(loaded Loaded, plan planner.Plan) ([]*unstructured.Unstr
 	if err != nil {
 		return nil, failed(ReasonBuildFailed, err)
 	}
-	if t.unwise, err = judge(t.Parts.Check(plan, manifests)); err != nil {
+	if t.unwise, err = judge(t.Parts.Check(t.judged(loaded, plan, manifests))); err != nil {
 		return nil, err
 	}
 	return manifests, nil
+}
+
+// judged is what the rules look at.
+func (t *turn) judged(loaded Loaded, plan planner.Plan, manifests []*unstructured.Unstructured) policies.Input {
+	return policies.Input{
+		Plan: plan, Manifests: manifests, Documents: loaded.Documents(), Observed: t.observed,
+		Production: t.domain.Labels[v1alpha1.LabelEnvironment] == v1alpha1.EnvironmentProduction, Now: t.now,
+	}
 }
 
 // judge tells violations that only warn, and fails if one denies.

@@ -811,3 +811,22 @@ func TestWhatWasWrittenIsToldWithTheRevision(t *testing.T) {
 		t.Errorf("told %q", told)
 	}
 }
+
+// The rules are given all that they look at: what the turn was planned from, and the
+// documents.
+func TestTheRulesSeeEverything(t *testing.T) {
+	w := newWorld(t)
+	w.observed.Issuers = []planner.Issuer{{Ref: planner.Ref{Name: "fleet"}}}
+	w.documents = []v1alpha1.Object{&v1alpha1.Policy{}}
+	w.manifests = []*unstructured.Unstructured{{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "x"}}}}
+	domain := w.domain()
+	domain.Labels = map[string]string{v1alpha1.LabelEnvironment: v1alpha1.EnvironmentProduction}
+	if err := w.reconciler.Client.Update(t.Context(), domain); err != nil {
+		t.Fatal(err)
+	}
+	w.turn()
+	saw := w.judged
+	if len(saw.Documents) != 1 || len(saw.Manifests) != 1 || len(saw.Observed.Issuers) != 1 || !saw.Production || saw.Now.IsZero() {
+		t.Errorf("the rules saw %+v", saw)
+	}
+}

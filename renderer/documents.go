@@ -202,6 +202,18 @@ func desired(documents []v1alpha1.Document) planner.Desired {
 	return d
 }
 
+// objectsOf are what documents declare, in order of kind and name.
+func objectsOf(documents []v1alpha1.Document) []v1alpha1.Object {
+	objects := make([]v1alpha1.Object, len(documents))
+	for i, document := range documents {
+		objects[i] = document.Object
+	}
+	slices.SortStableFunc(objects, func(a, b v1alpha1.Object) int {
+		return cmp.Or(cmp.Compare(v1alpha1.KindOf(a), v1alpha1.KindOf(b)), cmp.Compare(v1alpha1.MetadataOf(a).Name, v1alpha1.MetadataOf(b).Name))
+	})
+	return objects
+}
+
 // namespacesOf are the namespaces of the authorities, by name.
 func namespacesOf(documents []v1alpha1.Document) map[string]string {
 	namespaces := map[string]string{}

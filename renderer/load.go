@@ -33,6 +33,10 @@ type Options struct {
 	// Record of the domain, from [LoadRecord]: the names of its retired keys are used
 	// up.
 	Record planner.Record
+	// CheckPolicies holds the policies against the rules that there are; policies.Problems.
+	// Without it, what is wrong with an expression shows when the rules are applied, and
+	// denies that.
+	CheckPolicies func([]v1alpha1.Policy) []v1alpha1.PolicyProblem
 }
 
 // Loaded is what one revision of the repository declares. It does not change;
@@ -40,6 +44,9 @@ type Options struct {
 type Loaded struct {
 	// Desired is what the documents declare, valid and with every default.
 	Desired planner.Desired
+	// Documents are all of them as they were composed, the policies too, in order of their
+	// kinds and names. They must not be changed.
+	Documents []v1alpha1.Object
 	// Native are the manifests that stand beside the documents, in stable order.
 	// They must not be changed.
 	Native []*unstructured.Unstructured
@@ -86,7 +93,9 @@ func load(fsys fs.FS, folder string, options Options) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	site := v1alpha1.Site{ClusterResourceNamespace: options.ClusterResourceNamespace, Retired: retiredPairs(options.Record)}
+	site := v1alpha1.Site{
+		ClusterResourceNamespace: options.ClusterResourceNamespace, Retired: retiredPairs(options.Record), CheckPolicies: options.CheckPolicies,
+	}
 	loaded, err := compose(declared, site)
 	if err != nil {
 		return nil, err
@@ -132,7 +141,7 @@ func compose(declared *composition, site v1alpha1.Site) (*Loaded, error) {
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
-	loaded := &Loaded{Desired: desired(documents), Warnings: warnings, folder: declared.folder}
+	loaded := &Loaded{Desired: desired(documents), Documents: objectsOf(documents), Warnings: warnings, folder: declared.folder}
 	loaded.Desired.Zones = site.Zones
 	loaded.origins = origins(documents, declared.natives, native)
 	loaded.certificates = declared.certificateLines(documents)

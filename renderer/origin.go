@@ -33,6 +33,17 @@ func (l *Loaded) Origin(manifest *unstructured.Unstructured) (file string, line 
 	return l.overlay.root, 1
 }
 
+// OriginOf is where in the repository a document stands: its file, and the line on which it
+// begins, from 1.
+func (l *Loaded) OriginOf(document v1alpha1.Object) (file string, line int) {
+	ref := planner.Ref{Name: v1alpha1.MetadataOf(document).Name}
+	if binding, ok := document.(*v1alpha1.IssuerBinding); ok {
+		ref = planner.BindingRef(*binding)
+	}
+	at := l.origins[documentID(v1alpha1.KindOf(document), ref)]
+	return at.file, max(at.line, 1)
+}
+
 // documentOf is the document that a manifest was rendered from, by its labels.
 func documentOf(manifest *unstructured.Unstructured) identity {
 	labels := manifest.GetLabels()

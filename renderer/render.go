@@ -100,12 +100,13 @@ func (l *Loaded) stamps(rendered []*unstructured.Unstructured) (map[identity]mar
 var ownAnnotations = []string{v1alpha1.AnnotationSignsWith, v1alpha1.AnnotationCertificates, v1alpha1.AnnotationAdopt, v1alpha1.AnnotationAdopted}
 
 // marksOf are those labels and annotations of an object that reanchor alone may set: every
-// label of its group, and the annotations by which it remembers what is in an object and where it came from.
+// label of its group but the one for people, and the annotations by which it remembers what is in
+// an object and where it came from.
 // Others of the group are for owners of workloads.
 func marksOf(o *unstructured.Unstructured) marks {
 	kept := marks{map[string]string{}, map[string]string{}}
 	for key, value := range o.GetLabels() {
-		if strings.HasPrefix(key, v1alpha1.GroupVersion.Group+"/") {
+		if strings.HasPrefix(key, v1alpha1.GroupVersion.Group+"/") && key != v1alpha1.LabelEnvironment {
 			kept.labels[key] = value
 		}
 	}

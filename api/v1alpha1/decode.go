@@ -33,6 +33,12 @@ func (*DeviceGroup) kind() string   { return KindDeviceGroup }
 func (*Device) kind() string        { return KindDevice }
 func (*Policy) kind() string        { return KindPolicy }
 
+// KindOf is the kind of what a document declares.
+func KindOf(object Object) string { return object.kind() }
+
+// MetadataOf is the metadata of what a document declares.
+func MetadataOf(object Object) Metadata { return *object.meta() }
+
 // Document is one decoded document and where it stands.
 //
 // +kubebuilder:object:generate=false

@@ -238,11 +238,11 @@ func TestDecodeErrors(t *testing.T) {
 		},
 		"unknown kind": {
 			head + "kind: Authorty\n",
-			[]string{`f.yaml:2: kind: "Authorty" is not known: write Authority, IssuerBinding or TrustBundle; did you mean "Authority"?`},
+			[]string{`f.yaml:2: kind: "Authorty" is not known: write Authority, IssuerBinding, TrustBundle or Policy; did you mean "Authority"?`},
 		},
 		"no kind": {
 			head,
-			[]string{`f.yaml:1: kind: is missing: write Authority, IssuerBinding or TrustBundle`},
+			[]string{`f.yaml:1: kind: is missing: write Authority, IssuerBinding, TrustBundle or Policy`},
 		},
 		"unknown version": {
 			"kind: Authority\napiVersion: reanchor.dev/v2\n",
@@ -257,12 +257,14 @@ func TestDecodeErrors(t *testing.T) {
 			[]string{`f.yaml:2: kind: TrustDomain is an object of the cluster, not a document: apply it with kubectl, and keep it outside the folder that it names`},
 		},
 		"errors of several documents": {
-			head + "kind: Device\nmetadata: {name: d}\n---\n" + head + "kind: Policy\nmetadata: {name: p}\nspec: {match: {}}\n---\n" +
+			head + "kind: Device\nmetadata: {name: d}\n---\n" + head + "kind: Policy\nmetadata: {name: p}\nspec: {match: {}, exemptions: [{rule: r}]}\n---\n" +
 				head + "kind: DeviceGroup\nmetadata: {name: g}\nspec: {issuer: {name: fleet}, namespace: plant, bootstrap: {identity: Name}}\n",
 			[]string{
 				`f.yaml:1: spec: is missing`,
+				`f.yaml:8: spec.exemptions[0].reason: is missing`,
+				`f.yaml:8: spec.exemptions[0].subject: is missing`,
+				`f.yaml:8: spec.exemptions[0].until: is missing`,
 				`f.yaml:8: spec.match.kinds: is missing`,
-				`f.yaml:8: spec.validations: is missing`,
 				`f.yaml:13: spec.bootstrap.certificates: is missing`,
 				`f.yaml:13: spec.bootstrap.identity: "Name" is not known: write SubjectCommonName, SubjectSerialNumber, DNSName, URI or Fingerprint`,
 				`f.yaml:13: spec.issuer.kind: is missing`,
@@ -440,7 +442,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(documents(
 		groupOf(f, "sensors", "  approval: AllowList\n  allow: ['[']\n  certificate: {duration: 2h, dnsNames: ['{{ .ID }}.a']}\n"),
 		deviceOf("one", "group: sensors, request: "+quoted(request(f, "one"))),
-		head+"kind: Policy\nmetadata: {name: p}\nspec: {match: {kinds: [Issuer]}, validations: [{expression: a}]}\n",
+		head+"kind: Policy\nmetadata: {name: p}\nspec: {match: {kinds: [Issuer]}, validations: [{expression: a}], exemptions: [{rule: r, subject: s, reason: w, until: 2027-01-31}]}\n",
 	)))
 	f.Add([]byte(authorityWith(keysLine + "  rollover: {waves: [1, 100], windows: [{cron: a, duration: 1h}], waitForOffline: 1h, confirm: Devices}\n")))
 	f.Add([]byte(givenRoot("a", "pki", "{name: a, state: Signing, issuer: {vault: {path: .5e3, n: [-0, -0.0, 1e30, 18446744073709551615, 0x10, &a {b: c}, *a], \"\\t\": 2026-01-01}}}")))

@@ -31,6 +31,8 @@ const (
 	DefaultDeviceState    = DeviceActive
 	DefaultDeviceDuration = 2160 * time.Hour
 	DefaultDeviceUsage    = "client auth"
+
+	DefaultSeverity = PolicyDeny
 	// renewalPart of a device's certificate is left when it is renewed.
 	renewalPart = 3
 )
@@ -110,6 +112,9 @@ func (c *DeviceCertificate) Default() {
 
 // Default makes a device active. [Decode] has done it already.
 func (d *Device) Default() { d.Spec.State = cmp.Or(d.Spec.State, DefaultDeviceState) }
+
+// Default makes a rule deny. [Decode] has done it already.
+func (p *Policy) Default() { p.Spec.Severity = cmp.Or(p.Spec.Severity, DefaultSeverity) }
 
 func defaultDuration(duration **metav1.Duration, absent time.Duration) {
 	if *duration == nil {

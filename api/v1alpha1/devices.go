@@ -167,35 +167,3 @@ const (
 func (DeviceState) Values() []string {
 	return []string{string(DeviceActive), string(DeviceBlocked), string(DeviceRetired)}
 }
-
-// Policy is a rule of the team's own, in CEL (https://cel.dev).
-type Policy struct {
-	metav1.TypeMeta `json:",inline"`
-
-	// Metadata names the policy.
-	Metadata Metadata `json:"metadata"`
-	// Spec says what must hold of what.
-	Spec PolicySpec `json:"spec"`
-}
-
-// PolicySpec says what must hold of what.
-type PolicySpec struct {
-	// Match picks what the rule is about.
-	Match PolicyMatch `json:"match"`
-	// Validations must all hold.
-	Validations []Validation `json:"validations"`
-}
-
-// PolicyMatch picks what a rule is about.
-type PolicyMatch struct {
-	// Kinds of document or manifest.
-	Kinds []string `json:"kinds"`
-}
-
-// Validation is one expression that must be true.
-type Validation struct {
-	// Expression in CEL, of the variable object.
-	Expression string `json:"expression"`
-	// Message that is told when it is not true.
-	Message string `json:"message,omitempty"`
-}

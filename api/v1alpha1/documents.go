@@ -27,7 +27,8 @@ type Metadata struct {
 	Name string `json:"name"`
 	// Namespace of what the document stands for in the cluster.
 	Namespace string `json:"namespace,omitempty"`
-	// Labels are copied to what is rendered; none may lie under reanchor.dev/.
+	// Labels are copied to what is rendered; none may lie under reanchor.dev/, but
+	// reanchor.dev/environment.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Annotations are for people and tools; they are not copied.
 	Annotations map[string]string `json:"annotations,omitempty"`

@@ -23,6 +23,14 @@ const (
 	LabelCanary = "reanchor.dev/canary"
 )
 
+// LabelEnvironment is set by people, on an Authority, on the Namespace that its keys lie in,
+// or on the TrustDomain. Its value [EnvironmentProduction] forbids rollovers without soak or
+// skew.
+const LabelEnvironment = "reanchor.dev/environment"
+
+// EnvironmentProduction is the value of [LabelEnvironment] that matters.
+const EnvironmentProduction = "production"
+
 // Annotations that reanchor reads or sets.
 const (
 	// AnnotationReloads is set by a workload's owner, on the workload or its pod

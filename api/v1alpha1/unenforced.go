@@ -22,7 +22,6 @@ type part struct {
 var unenforced = map[part]string{
 	{reflect.TypeFor[DeviceGroup](), ""}: keepOut,
 	{reflect.TypeFor[Device](), ""}:      keepOut,
-	{reflect.TypeFor[Policy](), ""}:      keepOut,
 
 	{reflect.TypeFor[IssuerBindingSpec](), "references"}: "no object of another operator is re-pointed: take it out, and have them name this binding's issuer, which keeps its name",
 }

@@ -20,13 +20,11 @@ func TestValidateRefusesWhatIsNotEnforced(t *testing.T) {
 			},
 		},
 		"kinds": {
-			documents(groupOf(t, "sensors", "  keys: Cluster\n"), deviceOf("one", "group: sensor"),
-				head+"kind: Policy\nmetadata: {name: p}\nspec: {match: {kinds: [Issuer]}, validations: [{expression: a}]}\n"),
+			documents(groupOf(t, "sensors", "  keys: Cluster\n"), deviceOf("one", "group: sensor")),
 			[]string{
 				`f.yaml:2: kind: DeviceGroup is decoded and checked, but nothing enforces it yet: keep it out of the folder until it is`,
 				`f.yaml:11: kind: Device is decoded and checked, but nothing enforces it yet: keep it out of the folder until it is`,
 				`f.yaml:13: spec.group: there is no DeviceGroup "sensor": declare it, or name another; did you mean "sensors"?`,
-				`f.yaml:16: kind: Policy is decoded and checked, but nothing enforces it yet: keep it out of the folder until it is`,
 			},
 		},
 		"left empty": {rollingOver("  rollover: {waitForOffline: ~}\n"), nil},

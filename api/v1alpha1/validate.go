@@ -29,6 +29,10 @@ type Site struct {
 	Retired map[string][]string
 	// Zones are the time zones that the documents name, as far as there are such.
 	Zones Zones
+	// CheckPolicies holds the policies of the domain against the rules that there are;
+	// policies.Problems. Without it their expressions are not looked at here, and what is
+	// wrong with one denies every turn.
+	CheckPolicies func([]Policy) []PolicyProblem
 }
 
 // Validate checks decoded documents, each for itself and all against each other.
@@ -63,6 +67,7 @@ func Validate(documents []Document, site Site) (errors, warnings ErrorList) {
 			v.bundle(document, object)
 		}
 	}
+	v.policies(documents)
 	return v.errors.sorted(), v.warnings.sorted()
 }
 
@@ -211,7 +216,7 @@ func (v *validator) adoption(document Document) {
 func (v *validator) label(document Document, key, value string) {
 	field := "metadata.labels[" + short(key) + "]"
 	switch {
-	case strings.HasPrefix(key, GroupVersion.Group+"/"):
+	case strings.HasPrefix(key, GroupVersion.Group+"/") && key != LabelEnvironment:
 		v.refuse(document, field, "labels under %s/ are set by reanchor itself: take it out", GroupVersion.Group)
 	case len(validation.IsQualifiedName(key)) > 0:
 		v.refuse(document, field, "is not a label's key")

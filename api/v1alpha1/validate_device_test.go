@@ -154,17 +154,3 @@ func forged(csr string) string {
 	der[len(der)-1] ^= 1
 	return block(parsed.Type, der)
 }
-
-func TestValidatePolicies(t *testing.T) {
-	policy := func(spec string) string {
-		return head + "kind: Policy\nmetadata: {name: p}\nspec: {" + spec + "}\n"
-	}
-	mistakes(t, policy("match: {kinds: [Certificate, DeviceGroup]}, validations: [{expression: 'true', message: never}]"))
-	mistakes(t, documents(policy("match: {kinds: []}, validations: []"), policy("match: {kinds: [Certificat]}, validations: [{expression: ' '}]")),
-		`f.yaml:4: spec.match.kinds: is empty, so that the rule is about nothing: list kinds such as Certificate`,
-		`f.yaml:4: spec.validations: is empty: say in at least one expression what must hold`,
-		`f.yaml:8: metadata.name: Policy p is declared already (f.yaml:1): a name is used once among its kind, so rename one of them`,
-		`f.yaml:9: spec.match.kinds[0]: "Certificat" is not known: write `+oneOf(ruledKinds)+`; did you mean "Certificate"?`,
-		`f.yaml:9: spec.validations[0].expression: is empty: write in CEL what must hold of the variable object`,
-	)
-}

@@ -72,7 +72,7 @@ func TestValidateErrors(t *testing.T) {
 			[]string{`f.yaml:3: metadata.namespace: is missing: it holds the Secrets of the authority's keys`},
 		},
 		"labels": {
-			authority(inPKI+", labels: {reanchor.dev/key: a, -x: a, ok: a b}", named, signing, ""),
+			authority(inPKI+", labels: {reanchor.dev/key: a, reanchor.dev/environment: production, -x: a, ok: a b}", named, signing, ""),
 			[]string{
 				`f.yaml:3: metadata.labels[-x]: is not a label's key`,
 				`f.yaml:3: metadata.labels[ok]: "a b" is not a label's value: use at most 63 letters, digits, '-', '_' and '.', with a letter or a digit at both ends`,

@@ -10,9 +10,18 @@ import (
 // loadConfig finds the cluster: the file given by flag, those of KUBECONFIG,
 // ~/.kube/config, or the service account of the pod that this runs in.
 func loadConfig(kubeconfig string) (*rest.Config, error) {
+	return configOf(clientConfig(kubeconfig, ""))
+}
+
+// clientConfig looks where loadConfig does, in that context; empty: the current one.
+func clientConfig(kubeconfig, context string) clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context})
+}
+
+func configOf(loader clientcmd.ClientConfig) (*rest.Config, error) {
+	config, err := loader.ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("no cluster to talk to: %w: give --kubeconfig FILE, set KUBECONFIG, or run in a pod with a service account", err)
 	}

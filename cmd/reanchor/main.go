@@ -1,9 +1,21 @@
 // Command reanchor runs a fleet's PKI from Git.
 //
 //	reanchor controller    turn the loop of every TrustDomain in the cluster
+//	reanchor init          write a domain's first folder
 //	reanchor import        describe a cluster that already runs
 //	reanchor validate      say what is wrong with a domain's folder, without a cluster
+//	reanchor render        print the manifests of the end state, without a cluster
+//	reanchor plan          forecast what a change comes to, before it is merged
+//	reanchor diff          compare the end state with the cluster
+//	reanchor observe       write what the cluster holds to a file
+//	reanchor status        say how far TrustDomains and their rollovers have come
+//	reanchor check         say what is missing in the cluster
+//	reanchor reconcile     ask for a turn now, and wait for it
+//	reanchor suspend       stop the turns of a TrustDomain
+//	reanchor resume        let it have turns again
 //	reanchor version       say which build this is
+//
+// Installed as kubectl-reanchor it is a plugin of kubectl.
 //
 // This package wires and nothing more: it reads flags, the environment and the
 // clock, and hands them to the packages that do the work. What is written to
@@ -12,7 +24,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -25,16 +36,18 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	if status := farewell(os.Stderr, run(ctx, os.Args[1:], os.Stdout, os.Stderr)); status != 0 {
+	if status := farewell(os.Stderr, run(ctx, os.Args, os.Stdout, os.Stderr)); status != 0 {
 		stop()
 		os.Exit(status)
 	}
 }
 
-// run is the command line.
+// run is the command line, the name that the program was called by included.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	shown, rest := invocation(args)
 	root := newRoot()
-	root.SetArgs(args)
+	showAs(root, shown)
+	root.SetArgs(rest)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	return root.ExecuteContext(ctx)
@@ -52,10 +65,12 @@ from what the cluster really holds, and takes it.`,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
-	})
-	root.AddCommand(newController(), newImport(), newValidate(), newVersion())
+	root.SetFlagErrorFunc(seeHelp)
+	root.AddCommand(
+		newController(), newVersion(),
+		newInit(), newImport(), newValidate(), newRender(),
+		newPlan(), newDiff(), newObserve(), newStatus(), newCheck(),
+		newReconcile(), newSuspend(), newResume(), newCompromise(),
+	)
 	return root
 }

@@ -7,7 +7,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"reanchor": main})
+	testscript.Main(m, map[string]func(){"reanchor": main, pluginName: main, completerName: main})
 }
 
 // The command line is specified by the scripts.

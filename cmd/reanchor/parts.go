@@ -9,6 +9,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/applier"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/policies"
@@ -26,7 +27,7 @@ func parts(mgr ctrl.Manager, flags controllerFlags) reconciler.Parts {
 			return renderer.LoadRecord(files, folder, renderer.Limits{})
 		},
 		Load: func(files fs.FS, folder string, record planner.Record) (reconciler.Loaded, error) {
-			return load(files, folder, renderer.Options{ClusterResourceNamespace: flags.clusterResourceNamespace, Record: record})
+			return load(files, folder, loadOptions(flags.clusterResourceNamespace, record))
 		},
 		Observe: func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (reconciler.Observation, error) {
 			observer := applier.Observer{Reader: reader, APIReader: mgr.GetAPIReader(), ClusterResourceNamespace: flags.clusterResourceNamespace, Now: time.Now}
@@ -45,6 +46,11 @@ func parts(mgr ctrl.Manager, flags controllerFlags) reconciler.Parts {
 // loaded is what the renderer loaded, as the reconciler takes it.
 type loaded struct{ *renderer.Loaded }
 
+// loadOptions are those with which every command loads a domain's documents.
+func loadOptions(clusterResourceNamespace string, record planner.Record) renderer.Options {
+	return renderer.Options{ClusterResourceNamespace: clusterResourceNamespace, Record: record, CheckPolicies: policies.Problems}
+}
+
 func load(files fs.FS, folder string, options renderer.Options) (reconciler.Loaded, error) {
 	read, err := renderer.Load(files, folder, options)
 	if err != nil {
@@ -55,6 +61,9 @@ func load(files fs.FS, folder string, options renderer.Options) (reconciler.Load
 
 // Desired is what the documents declare.
 func (l loaded) Desired() planner.Desired { return l.Loaded.Desired }
+
+// Documents are all of them, the policies too.
+func (l loaded) Documents() []v1alpha1.Object { return l.Loaded.Documents }
 
 // Warnings are those of the documents.
 func (l loaded) Warnings() []string { return words(l.Loaded.Warnings) }

@@ -33,7 +33,7 @@ func (v *validation) all(clusterResourceNamespace string, now time.Time) {
 	v.privateKeys()
 	record, err := renderer.LoadRecord(v.files, v.folder, renderer.Limits{})
 	v.refuse(path.Join(v.folder, planner.RecordFolder), err)
-	loaded, err := renderer.Load(v.files, v.folder, renderer.Options{ClusterResourceNamespace: clusterResourceNamespace, Record: record})
+	loaded, err := renderer.Load(v.files, v.folder, loadOptions(clusterResourceNamespace, record))
 	v.refuse(v.kustomization(), err)
 	if err != nil {
 		return
@@ -42,7 +42,7 @@ func (v *validation) all(clusterResourceNamespace string, now time.Time) {
 	refused, warned := loaded.CheckRecord(record, now)
 	v.add(severityError, refused)
 	v.add(severityWarning, warned)
-	v.policies(loaded, loaded.EndState(record))
+	v.policies(loaded, record, now)
 }
 
 // kustomization is where the folder's documents are listed.
@@ -133,19 +133,27 @@ func severityOf(violation policies.Violation) string {
 var anyDomain = planner.Ref{Namespace: "reanchor", Name: "validate"}
 
 // policies holds the rules against what the repository comes to, overlay included.
-func (v *validation) policies(loaded *renderer.Loaded, target planner.Target) {
+func (v *validation) policies(loaded *renderer.Loaded, record planner.Record, now time.Time) {
 	overlay, _ := loaded.Origin(new(unstructured.Unstructured))
 	overlay = cmp.Or(overlay, v.kustomization())
+	target := loaded.EndState(record)
 	manifests, err := loaded.Render(target, anyDomain)
 	if err != nil {
 		v.refuse(overlay, err)
 		return
 	}
 	subjects := bySubject(manifests)
-	for _, violation := range policies.Check(planner.Plan{Target: target}, manifests) {
-		at := v1alpha1.Error{File: overlay, Line: 1, Message: violation.Subject + ": " + violation.Message + ": " + violation.Mend}
+	places := placesOf(loaded)
+	input := policies.Input{
+		Plan: planner.Plan{Target: target}, Manifests: manifests, Documents: loaded.Documents,
+		Observed: planner.Observed{Record: record}, Now: now,
+	}
+	for _, violation := range policies.Check(input) {
+		at := v1alpha1.Error{File: overlay, Line: 1, Message: ruled(violation)}
 		manifest := subjects[violation.Subject]
-		if manifest != nil {
+		if place, isDocument := places[violation.Subject]; isDocument {
+			at.File, at.Line = place.File, place.Line
+		} else if manifest != nil {
 			at.File, at.Line = loaded.Origin(manifest)
 		}
 		if !v.told(violation, manifest, at.File) {
@@ -154,13 +162,32 @@ func (v *validation) policies(loaded *renderer.Loaded, target planner.Target) {
 	}
 }
 
+// ruled is a violation in the words of validate. The rule's name comes last, for an exemption
+// must name it.
+func ruled(violation policies.Violation) string {
+	return violation.Subject + ": " + violation.Message + ": " + violation.Mend + " (" + violation.Rule + ")"
+}
+
+// placesOf are where the documents stand, by the words in which a violation names them.
+func placesOf(loaded *renderer.Loaded) map[string]v1alpha1.Error {
+	places := map[string]v1alpha1.Error{}
+	for _, document := range loaded.Documents {
+		metadata := v1alpha1.MetadataOf(document)
+		file, line := loaded.OriginOf(document)
+		places[v1alpha1.KindOf(document)+" "+planner.Ref{Namespace: metadata.Namespace, Name: metadata.Name}.String()] = v1alpha1.Error{File: file, Line: line}
+	}
+	return places
+}
+
 // told reports whether a violation has been found in another way, and better: a private
 // key in the file itself, with its line; how long a CA lives in its document, or, once
-// it was issued, in the record.
+// it was issued, in the record; that there is no soak, in the document.
 func (v *validation) told(violation policies.Violation, manifest *unstructured.Unstructured, file string) bool {
 	switch violation.Rule {
 	case policies.RulePrivateKey:
 		return v.leaking[file]
+	case policies.RuleNoSoak:
+		return violation.Severity == policies.Warn
 	case policies.RuleCAOutlivesLeaves:
 		return manifest != nil && manifest.GetLabels()[v1alpha1.LabelKey] != ""
 	}

@@ -16,6 +16,9 @@ const SchemaID = "https://reanchor.dev/schemas/plan.v1alpha1.json"
 type Forecast struct {
 	// Schema is SchemaID.
 	Schema string `json:"schema"`
+	// Folder of the domain as seen from the root of the repository, "sites/plant" say; "."
+	// for the root itself.
+	Folder string `json:"folder"`
 	// Verdict says whether to merge, and Summary why, in one sentence.
 	Verdict Verdict `json:"verdict"`
 	Summary string  `json:"summary"`
@@ -102,10 +105,12 @@ type Live struct {
 // Stage is one phase of one key of an authority.
 type Stage struct {
 	// Number from 1.
-	Number    int           `json:"number"`
+	Number int `json:"number"`
+	// Authority that rolls, and the Phase that it is in.
 	Authority planner.Ref   `json:"authority"`
 	Phase     planner.Phase `json:"phase"`
-	// From and To as in [planner.Rollover].
+	// From is the key that signed before, and To the one that shall sign; as in
+	// [planner.Rollover].
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
 	// Title says in a few words what happens.
@@ -119,7 +124,8 @@ type Stage struct {
 	Blast Blast `json:"blast"`
 	// Undo says how to go back from here.
 	Undo string `json:"undo"`
-	// Takes is how long it takes at least, by what Git says: skew, soak, windows.
+	// Takes is how long it takes at least, in nanoseconds, by what Git says: skew, soak,
+	// windows.
 	Takes time.Duration `json:"takes,omitempty"`
 }
 
@@ -143,6 +149,7 @@ func (Verb) Values() []string {
 
 // Change is one object, and what is done to it.
 type Change struct {
+	// Verb says what is done.
 	Verb Verb `json:"verb"`
 	// Object is its kind and name: "Certificate cert-manager/fleet-root-2026".
 	Object string `json:"object"`
@@ -152,6 +159,8 @@ type Change struct {
 
 // Blast is who is touched by a stage: how many, and the first of them by name.
 type Blast struct {
+	// Leaves that are issued anew, Workloads that are restarted, Namespaces that these lie
+	// in or whose copies change, Devices; and the first Names of all of them.
 	Leaves     int      `json:"leaves,omitempty"`
 	Workloads  int      `json:"workloads,omitempty"`
 	Namespaces int      `json:"namespaces,omitempty"`
@@ -161,6 +170,7 @@ type Blast struct {
 
 // TrustChange is what a bundle holds before and after.
 type TrustChange struct {
+	// Bundle is its name.
 	Bundle string `json:"bundle"`
 	// Before and After are equal where nothing changes, sorted by subject and date.
 	Before []Anchor `json:"before"`
@@ -170,7 +180,8 @@ type TrustChange struct {
 // Anchor is a certificate that a bundle holds, or will.
 type Anchor struct {
 	// Key is "fleet-root/2026"; empty of a certificate that is no key's.
-	Key     string `json:"key,omitempty"`
+	Key string `json:"key,omitempty"`
+	// Subject of the certificate, its distinguished name.
 	Subject string `json:"subject"`
 	// Fingerprint is the SHA-256 of the certificate, and NotBefore and NotAfter its dates;
 	// zero where KnownAfter says when they will be known.
@@ -188,7 +199,8 @@ type Finding struct {
 	// Subject is the object, key or document.
 	Subject string `json:"subject"`
 	// Place in the repository, "pki.yaml:12", where there is one.
-	Place   string `json:"place,omitempty"`
+	Place string `json:"place,omitempty"`
+	// Message says what is wrong, with its numbers.
 	Message string `json:"message"`
 	// Mend says what to do.
 	Mend string `json:"mend,omitempty"`
@@ -197,7 +209,8 @@ type Finding struct {
 // Step is something that a person does while the rollover waits.
 type Step struct {
 	// Stage in which it is waited for.
-	Stage   int    `json:"stage"`
+	Stage int `json:"stage"`
+	// Subject is the object or key that is waited for, and Do what to do.
 	Subject string `json:"subject"`
 	Do      string `json:"do"`
 }
@@ -212,6 +225,7 @@ type Loss struct {
 
 // Deletion is an object that goes.
 type Deletion struct {
+	// Object is its kind and name.
 	Object string `json:"object"`
 	// Cascade names what goes with it.
 	Cascade []string `json:"cascade,omitempty"`

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/x509"
@@ -20,12 +21,16 @@ type caObject struct {
 	issued pki.Certificate
 	// issuing: it was asked to be issued anew.
 	issuing bool
+	// unknown: something was issued, and it is not known what; problem says why there is
+	// no certificate.
+	unknown bool
+	problem string
 }
 
 // adopted reports that the Certificate found its Secret there, and nothing was
 // issued for it.
 func (c *caObject) adopted(secret *caSecret) bool {
-	return secret != nil && c.issued.IsZero() && !c.issuing
+	return secret != nil && c.issued.IsZero() && !c.issuing && !c.unknown
 }
 
 // caSecret is the Secret of an authority's key.
@@ -45,11 +50,17 @@ type internalIssuer struct {
 	// cluster reports that there is a ClusterIssuer of its name too.
 	cluster       bool
 	canary, proof planner.Canary
+	// generation of its spec; 0 counts as 1.
+	generation int64
+	// silent: it does not say yet whether its Secret is there.
+	silent bool
 }
 
 // issuer is a binding's issuer with its newest canary.
 type issuer struct {
 	secretName string
+	// foreign: it is not reanchor's, which leaves it alone.
+	foreign bool
 	// spec and signsWith of one that an external issuer stands behind.
 	spec, signsWith string
 	authority       planner.Ref
@@ -67,14 +78,23 @@ type leaf struct {
 	chain   []pki.Certificate
 	root    pki.Certificate
 	changed time.Time
-	// renews is when cert-manager renews it by itself.
+	// renews is when cert-manager renews it by itself, and life how long it then lives;
+	// 0: as all leaves do.
 	renews  time.Time
+	life    time.Duration
 	foreign bool
 	issuing bool
 	// ordered: an external issuer was asked, and takes its time.
 	ordered bool
-	// lost: the request that told what was issued is gone.
-	lost bool
+	// unknown says why it is not known what was issued: the request that told it is gone.
+	unknown string
+	// family is the root authority above it; zero: not looked up yet.
+	family planner.Ref
+	// withoutCA: it comes without the CA that signed it.
+	withoutCA bool
+	// failedAt and problem tell of the last issuance.
+	failedAt time.Time
+	problem  string
 }
 
 const leafLife = 90 * 24 * time.Hour
@@ -95,7 +115,7 @@ func (w *World) issueCAs() {
 			secret = &caSecret{private: w.newKey()}
 		}
 		w.secrets[ref] = w.issueCA(ca.target, secret.private, parent)
-		ca.issued, ca.issuing = w.secrets[ref].certificate, false
+		ca.issued, ca.issuing, ca.unknown, ca.problem = w.secrets[ref].certificate, false, false, ""
 	}
 }
 
@@ -119,11 +139,10 @@ func (w *World) secretOf(ref planner.Ref) *caSecret {
 
 // issueLeaves signs what is to be issued with whatever key the issuer names now.
 func (w *World) issueLeaves() {
-	for _, ref := range sortedKeys(w.leaves) {
-		leaf := w.leaves[ref]
+	for _, leaf := range w.sortedLeaves() {
 		secret := w.signingSecret(leaf.issuer)
-		leaf.issuing = leaf.issuing || len(leaf.chain) > 0 && w.Now.After(leaf.renews)
-		if !leaf.issuing || secret == nil || w.Stuck["Certificate "+ref.String()] || w.lazy() {
+		leaf.issuing = leaf.issuing || len(leaf.chain) > 0 && leaf.secret != "" && w.Now.After(leaf.renews)
+		if !leaf.issuing || secret == nil || w.Stuck["Certificate "+leaf.ref.String()] || w.lazy() {
 			continue
 		}
 		if isOutside := w.issuers[leaf.issuer].spec != ""; isOutside && !leaf.ordered {
@@ -131,11 +150,13 @@ func (w *World) issueLeaves() {
 			continue
 		}
 		leaf.ordered = false
-		signed := w.sign(leaf.ref.String(), w.leafLife, secret)
+		life := cmp.Or(leaf.life, w.leafLife)
+		signed := w.sign(leaf.ref.String(), life, secret)
 		leaf.chain, leaf.root = append([]pki.Certificate{signed}, secret.above...), secret.root
-		leaf.issuing, leaf.lost, leaf.changed = false, false, w.Now
+		leaf.issuing, leaf.unknown, leaf.changed, w.touched = false, "", w.Now, true
+		leaf.failedAt, leaf.problem = time.Time{}, ""
 		w.checkLifetime(leaf, secret)
-		leaf.renews = w.Now.Add(w.leafLife * 2 / 3)
+		leaf.renews = w.Now.Add(life * 2 / 3)
 	}
 }
 
@@ -213,7 +234,7 @@ func (w *World) sign(name string, life time.Duration, ca *caSecret) pki.Certific
 // newKey derives a key from how many were made before it.
 func (w *World) newKey() ed25519.PrivateKey {
 	w.serial++
-	seed := sha256.Sum256(fmt.Appendf(nil, "key %d", w.serial))
+	seed := sha256.Sum256(fmt.Appendf(nil, "%skey %d", w.keySpace, w.serial))
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 

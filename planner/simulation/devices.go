@@ -70,7 +70,7 @@ func (w *World) visit() {
 		if d.fetched.Before(w.Now) && !w.lazy() {
 			d.confirmed = d.anchors
 		}
-		if held := w.copies[copyID{d.bundle, w.namespaces[0]}]; held != nil && !w.lazy() {
+		if held := w.copies[copyID{bundle: d.bundle, namespace: w.namespaces[0]}]; held != nil && !w.lazy() {
 			d.anchors, d.fetched = held.anchors, w.Now
 		}
 		if !w.lazy() {
@@ -139,6 +139,10 @@ func (w *World) isWaived(d *device) bool {
 
 // observeDevices counts the devices of each group.
 func (w *World) observeDevices(observed *planner.Observed) {
+	if w.ledger != nil {
+		observed.Ledger = w.ledger
+		return
+	}
 	for _, group := range w.Desired.Groups {
 		ledger := planner.Ledger{Group: group.Metadata.Name}
 		for _, d := range w.devices {

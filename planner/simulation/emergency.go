@@ -28,7 +28,7 @@ func (w *World) Refusals() []Refusal {
 // RefusedNow are the pairs that do not verify at this moment.
 func (w *World) RefusedNow() []Refusal {
 	before := w.refusals
-	w.refusals = nil
+	w.refusals, w.touched = nil, true
 	w.checkPairs()
 	now := w.Refusals()
 	w.refusals = append(before, now...)

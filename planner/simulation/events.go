@@ -35,7 +35,7 @@ func (w *World) RenewCA(key planner.Ref) {
 
 // LoseRequest loses the request that told what a leaf was issued.
 func (w *World) LoseRequest(leaf planner.Ref) {
-	w.leaves[leaf].lost = true
+	w.leaves[leaf].unknown = "the CertificateRequest of revision 1 is gone; a reissue makes it known"
 	w.Say("the CertificateRequest of %s is gone", leaf)
 }
 

@@ -2,7 +2,6 @@ package simulation
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"maps"
 	"reflect"
@@ -64,9 +63,9 @@ func (w *World) checkTrustBeforeUse(authority planner.Ref, secretName string, se
 		w.violate(Skew, "an issuer moves to %s at %s, before %s", secretName, w.Now, usable)
 	}
 	for _, name := range w.bundlesOf(authority) {
-		for _, namespace := range w.namespaces {
-			if c := w.copies[copyID{name, namespace}]; c == nil || !c.anchors.Has(secret.root) {
-				w.violate(TrustBeforeUse, "an issuer moves to %s, which the copy of %s in %s does not hold", secretName, name, namespace)
+		for _, id := range w.placesOf(name) {
+			if c := w.copies[id]; c == nil || !c.anchors.Has(secret.root) && !c.unselected {
+				w.violate(TrustBeforeUse, "an issuer moves to %s, which the copy of %s in %s does not hold", secretName, name, id.namespace)
 			}
 		}
 		w.eachVerifier(name, func(who verifier, anchors pki.Anchors) {
@@ -84,7 +83,7 @@ func (w *World) checkOwnCA(authority planner.Ref, secret *caSecret) {
 	for _, workload := range w.workloads {
 		for _, p := range workload.pods {
 			for name, anchors := range p.own {
-				if l := w.leafOf(workload.Ref.Namespace, name); l != nil && w.rootOf(w.authorityOf(l)) == w.rootOf(authority) && !anchors.Has(secret.root) {
+				if l := w.leafOf(workload.Ref.Namespace, name); l != nil && w.familyOf(l) == w.rootOf(authority) && !anchors.Has(secret.root) {
 					w.violate(OwnCAIsNoBundle, "an issuer moves to %s while %s verifies with the ca.crt of %s", secret.certificate, workload, name)
 				}
 			}
@@ -134,8 +133,9 @@ func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
 		return
 	}
 	w.checkProbes(bundle, gone, after)
+	set := digest(after)
 	w.eachPresenter(bundle, func(who presenter, chain []pki.Certificate) {
-		if err := w.verify(chain, after); err != nil && !w.hurt[who.root] && (who.device == nil || !w.isWaived(who.device)) {
+		if err := w.verify(chain, after, set); err != nil && !w.hurt[who.root] && (who.device == nil || !w.isWaived(who.device)) {
 			w.violate(DrainBeforeRetire, "%s loses %s while %s needs it: %v", bundle, names(gone), who, err)
 		}
 	})
@@ -149,28 +149,6 @@ func (w *World) checkOrder(next planner.Bundle) {
 	if standing, stands := w.bundles[next.Name]; stands && !reflect.DeepEqual(standing.Target, next.Target) {
 		w.violate(BundlesOnlyGrow, "the target of %s changes, and its old copies go before the new ones are there", next.Name)
 	}
-}
-
-// verify is pki.Verify, remembered: no certificate of a world ends while it lasts.
-func (w *World) verify(chain []pki.Certificate, anchors pki.Anchors) error {
-	id := verdictID{leaf: chain[0].Fingerprint(), anchors: digest(anchors)}
-	verdict, known := w.verified[id]
-	if !known {
-		verdict = pki.Verify(chain, anchors, w.Now)
-		w.verified[id] = verdict
-	}
-	return verdict
-}
-
-// digest tells sets of anchors apart.
-func digest(anchors pki.Anchors) (id pki.Fingerprint) {
-	hash := sha256.New()
-	for _, anchor := range anchors {
-		fingerprint := anchor.Fingerprint()
-		hash.Write(fingerprint[:])
-	}
-	hash.Sum(id[:0])
-	return id
 }
 
 // retired reports whether Git lets the key of that anchor go: one that its Certificate
@@ -206,37 +184,6 @@ func (w *World) wanted(target planner.TargetKey) bool {
 	})
 }
 
-// checkPairs asks of every presenter and every verifier of the same authority
-// whether the one is accepted by the other, at this moment.
-func (w *World) checkPairs() {
-	for _, bundle := range w.inventory.Bundles {
-		w.eachVerifier(bundle.Metadata.Name, func(verifier verifier, anchors pki.Anchors) {
-			w.eachPresenter(bundle.Metadata.Name, func(presenter presenter, chain []pki.Certificate) {
-				if err := w.verify(chain, anchors); err != nil {
-					w.refused(verifier, presenter, err)
-				}
-			})
-		})
-	}
-	w.checkOwnPairs()
-}
-
-// checkOwnPairs asks the same of those who verify with a leaf Secret's ca.crt.
-func (w *World) checkOwnPairs() {
-	for _, workload := range w.workloads {
-		for _, p := range workload.pods {
-			for name, anchors := range p.own {
-				l := w.leafOf(workload.Ref.Namespace, name)
-				w.eachLeafOf(w.rootOf(w.authorityOf(l)), func(presenter presenter, chain []pki.Certificate) {
-					if err := w.verify(chain, anchors); err != nil && !w.hurt[presenter.root] {
-						w.violate(OwnCAIsNoBundle, "pod %d of %s, with the ca.crt of %s, refuses %s: %v", p.ordinal, workload, name, presenter, err)
-					}
-				})
-			}
-		}
-	}
-}
-
 // checkOneRestart is asked when a workload is about to be restarted: no other
 // verifier of its bundles is being rolled, and its copies hold what the Bundle does.
 func (w *World) checkOneRestart(action planner.Action) {
@@ -247,7 +194,7 @@ func (w *World) checkOneRestart(action planner.Action) {
 		}
 	}
 	for _, mount := range restarted.Bundles {
-		c := w.copies[copyID{mount.Name, restarted.Ref.Namespace}]
+		c := w.copies[copyID{bundle: mount.Name, namespace: restarted.Ref.Namespace}]
 		if action.BundleDigest != "" && (c == nil || c.via == v1alpha1.ViaBundle && !c.anchors.Contains(w.bundles[mount.Name].Anchors)) {
 			w.violate(RestartsAreBounded, "%s is restarted before its copy of %s is current", restarted, mount.Name)
 		}
@@ -324,110 +271,6 @@ func (w *World) rootOf(ref planner.Ref) planner.Ref {
 		ref = planner.AuthorityRef(w.inventory.Authorities[at])
 	}
 	return ref
-}
-
-// verifier is a pod, or a device, that holds the anchors of a bundle.
-type verifier struct {
-	of      *workload
-	ordinal int
-	device  *device
-}
-
-// String is "pod 0 of Deployment plant/broker" or "Device sensors/one".
-func (v verifier) String() string {
-	if v.device != nil {
-		return v.who()
-	}
-	return fmt.Sprintf("pod %d of %s", v.ordinal, v.of)
-}
-
-// who is the verifier as plans name it.
-func (v verifier) who() string {
-	if v.device != nil {
-		return "Device " + v.device.String()
-	}
-	return v.of.String()
-}
-
-// presenter is who shows a chain: a pod, or whoever takes it from its Secret.
-type presenter struct {
-	// leaf that is shown, and the root of its authorities.
-	leaf, root planner.Ref
-	// of is nil for whoever takes it from the Secret, and for a device.
-	of      *workload
-	ordinal int
-	device  *device
-}
-
-// String is "Certificate plant/broker", or as a verifier's.
-func (p presenter) String() string {
-	if p.of == nil {
-		return p.what()
-	}
-	return verifier{of: p.of, ordinal: p.ordinal}.String()
-}
-
-// what is shown, as plans name it.
-func (p presenter) what() string {
-	if p.device != nil {
-		return "Device " + p.device.String()
-	}
-	return "Certificate " + p.leaf.String()
-}
-
-func (w *World) eachVerifier(bundle string, visit func(who verifier, anchors pki.Anchors)) {
-	for _, workload := range w.workloads {
-		for _, p := range workload.pods {
-			if anchors, verifies := p.anchors[bundle]; verifies {
-				visit(verifier{of: workload, ordinal: p.ordinal}, anchors)
-			}
-		}
-	}
-	for _, d := range w.devices {
-		if d.bundle == bundle && len(d.anchors) > 0 && w.counts(d) {
-			visit(verifier{device: d}, d.anchors)
-		}
-	}
-}
-
-// eachPresenter visits everything that verifiers of a bundle may be shown: what
-// running pods loaded, and what pods that start would load.
-func (w *World) eachPresenter(bundle string, visit func(who presenter, chain []pki.Certificate)) {
-	for _, declared := range w.inventory.Bundles {
-		if declared.Metadata.Name != bundle {
-			continue
-		}
-		for _, authority := range w.inventory.Authorities {
-			if slices.Contains(declared.Spec.Authorities, authority.Metadata.Name) {
-				w.eachLeafOf(planner.AuthorityRef(authority), visit)
-			}
-		}
-	}
-}
-
-// eachLeafOf visits the leaves of a root's whole family, in their Secrets and in pods.
-func (w *World) eachLeafOf(root planner.Ref, visit func(who presenter, chain []pki.Certificate)) {
-	for _, ref := range sortedKeys(w.leaves) {
-		l := w.leaves[ref]
-		if w.rootOf(w.authorityOf(l)) != root {
-			continue
-		}
-		if len(l.chain) > 0 {
-			visit(presenter{leaf: ref, root: root}, l.chain)
-		}
-		for _, workload := range w.workloads {
-			for _, p := range workload.pods {
-				if chain, presents := p.chains[l.secret]; presents && workload.Ref.Namespace == ref.Namespace {
-					visit(presenter{leaf: ref, root: root, of: workload, ordinal: p.ordinal}, chain)
-				}
-			}
-		}
-	}
-	for _, d := range w.devices {
-		if d.root == root && w.counts(d) {
-			visit(presenter{root: root, device: d}, d.chain)
-		}
-	}
 }
 
 // authorityOf is the authority that the leaf's issuer is bound to.

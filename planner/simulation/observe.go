@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,12 +17,11 @@ func (w *World) Observe() planner.Observed {
 	for _, ref := range sortedKeys(w.issuers) {
 		i := w.issuers[ref]
 		observed.Issuers = append(observed.Issuers, planner.Issuer{
-			Ref: ref, Exists: true, Ours: true, SecretName: i.secretName, Spec: i.spec, SignsWith: i.signsWith,
+			Ref: ref, Exists: true, Ours: !i.foreign, SecretName: i.secretName, Spec: i.spec, SignsWith: i.signsWith,
 			Ready: w.signingSecret(ref) != nil, Generation: i.generation, Canary: i.canary, Proof: i.proof,
 		})
 	}
-	for _, ref := range sortedKeys(w.leaves) {
-		l := w.leaves[ref]
+	for _, l := range w.sortedLeaves() {
 		observed.Leaves = append(observed.Leaves, l.observe())
 	}
 	for _, name := range w.bundleNames() {
@@ -42,9 +42,12 @@ func (w *World) Observe() planner.Observed {
 }
 
 func (l *leaf) observe() planner.Leaf {
-	seen := planner.Leaf{Ref: l.ref, Issuer: l.issuer, SecretName: l.secret, Foreign: l.foreign, Chain: l.chain, Issuing: l.issuing}
-	if l.lost {
-		seen.Chain, seen.Unknown = nil, "the CertificateRequest of revision 1 is gone; a reissue makes it known"
+	seen := planner.Leaf{
+		Ref: l.ref, Issuer: l.issuer, SecretName: l.secret, Foreign: l.foreign, Chain: l.chain, Issuing: l.issuing,
+		Unknown: l.unknown, WithoutCA: l.withoutCA, FailedAt: l.failedAt, Problem: l.problem,
+	}
+	if l.unknown != "" {
+		seen.Chain = nil
 	}
 	return seen
 }
@@ -57,7 +60,7 @@ func (w *World) Orphans() []planner.Ref {
 
 // Record is what Git remembers.
 func (w *World) Record() planner.Record {
-	record := planner.Record{Enabled: w.record != nil}
+	record := planner.Record{Enabled: w.record != nil, Problem: w.recordProblem}
 	for _, path := range slices.Sorted(maps.Keys(w.record)) {
 		record.Keys = append(record.Keys, w.record[path])
 	}
@@ -118,14 +121,14 @@ func (w *World) observeKey(ref planner.Ref) planner.Key {
 	if internal := w.internal[ref]; internal != nil {
 		target = internal.target
 		key.HasIssuer, key.HasClusterIssuer, key.SecretName = true, internal.cluster, target.Secret
-		key.SecretGone, key.SecretSeen = w.secretOf(ref) == nil, w.secretOf(ref) != nil
-		key.Generation, key.Canary, key.Proof = 1, internal.canary, internal.proof
+		key.SecretGone, key.SecretSeen = w.secretOf(ref) == nil && !internal.silent, w.secretOf(ref) != nil && !internal.silent
+		key.Generation, key.Canary, key.Proof = max(1, internal.generation), internal.canary, internal.proof
 	}
 	if ca := w.cas[ref]; ca != nil {
 		target = ca.target
 		key.HasCertificate, key.Spec = true, target.Spec
-		key.Certificate, key.Issued = ca.issued, !ca.issued.IsZero()
-		key.Adopted = ca.adopted(w.secrets[ref])
+		key.Certificate, key.Issued = ca.issued, !ca.issued.IsZero() || ca.unknown
+		key.Adopted, key.Problem = ca.adopted(w.secrets[ref]), ca.problem
 	}
 	key.Authority, key.Name = target.Authority, target.Name
 	return key
@@ -139,14 +142,16 @@ func (w *World) observeLoose(observed *planner.Observed) {
 		if c.via == v1alpha1.ViaBundle {
 			continue
 		}
-		b, via := loose[id.bundle], c.via
-		if b.Via == v1alpha1.ViaConfigMap {
-			via = b.Via // one copy of ours makes it ours
+		b, begun := loose[id.bundle]
+		if !begun {
+			b = w.loose[id.bundle]
+			b.Target.ConfigMap.Key = cmp.Or(b.Target.ConfigMap.Key, "ca.crt")
 		}
-		loose[id.bundle] = planner.Bundle{
-			Name: id.bundle, Via: via, Seen: true, Anchors: b.Anchors.Union(c.anchors),
-			Target: v1alpha1.BundleTarget{ConfigMap: v1alpha1.ConfigMapTarget{Key: "ca.crt"}},
+		if b.Via != v1alpha1.ViaConfigMap { // one copy of ours makes it ours
+			b.Via = c.via
 		}
+		b.Name, b.Seen, b.Anchors = id.bundle, true, b.Anchors.Union(c.anchors)
+		loose[id.bundle] = b
 	}
 	for _, name := range slices.Sorted(maps.Keys(loose)) {
 		observed.Bundles = append(observed.Bundles, loose[name])
@@ -165,15 +170,22 @@ func (w *World) observeCopies(observed *planner.Observed) {
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
-		for _, namespace := range w.namespaces {
-			seen := planner.Copy{Bundle: name, Namespace: namespace, Missing: true, Problem: "there is no such ConfigMap yet"}
-			if c := w.copies[copyID{name, namespace}]; c != nil {
-				seen.Missing, seen.Problem, seen.Anchors, seen.Digest = false, "", c.anchors, c.anchors.SHA256()
-				if c.via != v1alpha1.ViaBundle {
-					seen.Revision = fmt.Sprint(c.revision)
-				}
-			}
-			observed.Copies = append(observed.Copies, seen)
+		for _, id := range w.placesOf(name) {
+			observed.Copies = append(observed.Copies, w.observeCopy(id))
 		}
 	}
+}
+
+func (w *World) observeCopy(id copyID) planner.Copy {
+	seen := planner.Copy{Bundle: id.bundle, Namespace: id.namespace, Secret: id.secret}
+	c := w.copies[id]
+	if c == nil {
+		seen.Missing, seen.Problem = true, "there is no such ConfigMap yet"
+		return seen
+	}
+	seen.Anchors, seen.Digest, seen.Problem, seen.Unselected = c.anchors, c.digest, c.problem, c.unselected
+	if c.via != v1alpha1.ViaBundle {
+		seen.Revision = c.revision
+	}
+	return seen
 }

@@ -142,8 +142,8 @@ func (w *World) obey() {
 		if bundle.Spec.Via != v1alpha1.ViaObserved {
 			continue
 		}
-		for _, namespace := range w.namespaces {
-			if id := (copyID{bundle.Metadata.Name, namespace}); !w.lazy() && !w.Stuck["ConfigMap "+namespace+"/"+bundle.Metadata.Name] {
+		for _, id := range w.placesOf(bundle.Metadata.Name) {
+			if !w.lazy() && !w.Stuck[id.String()] {
 				w.obeyIn(id, bundle)
 			}
 		}
@@ -194,7 +194,7 @@ func (w *World) listed(bundle v1alpha1.TrustBundle) pki.Anchors {
 func (w *World) isAskedToTake(id copyID, anchor pki.Certificate) bool {
 	for _, rollover := range w.told.Rollovers {
 		if slices.ContainsFunc(rollover.Holds, func(h planner.Hold) bool {
-			return h.Gate == "anchors" && h.Subject == fmt.Sprintf("ConfigMap %s/%s", id.namespace, id.bundle) && strings.Contains(h.Why, anchor.String())
+			return h.Gate == "anchors" && h.Subject == id.String() && strings.Contains(h.Why, anchor.String())
 		}) {
 			return true
 		}
@@ -208,7 +208,7 @@ func (w *World) Smuggle(namespace, bundle string, key v1alpha1.AuthorityKey) {
 	if err != nil {
 		panic(fmt.Sprintf("simulation: smuggle into %s/%s: %v", namespace, bundle, err))
 	}
-	id := copyID{bundle, namespace}
+	id := copyID{bundle: bundle, namespace: namespace}
 	w.writeCopy(id, w.copies[id].via, w.copies[id].anchors.Union(pki.NewAnchors(certificates...)))
 	w.Say("somebody writes %s into ConfigMap %s/%s", certificates[0], namespace, bundle)
 }

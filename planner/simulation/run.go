@@ -16,7 +16,9 @@ const anyWrite = -1
 
 // TurnUpTo is a turn that ends after so many of its writes, as a crash would end it.
 func (w *World) TurnUpTo(writes int) planner.Plan {
-	w.Now = w.Now.Add(tick)
+	if !w.Prompt {
+		w.Now = w.Now.Add(tick)
+	}
 	w.neighbours()
 	w.checkPairs()
 	plan, todo := w.planned()
@@ -32,11 +34,13 @@ func (w *World) TurnUpTo(writes int) planner.Plan {
 		todo = todo[:w.random.IntN(len(todo)+1)]
 	}
 	w.tell(plan, todo)
+	w.written = nil
 	for _, write := range todo {
 		if w.killedBefore() {
 			break
 		}
 		write.do()
+		w.written = append(w.written, write.told)
 		w.checkPairs()
 	}
 	return plan
@@ -67,6 +71,10 @@ func (w *World) killedBefore() bool {
 // planned is the plan of a turn and the writes that lead to it. It is made from what the
 // cache holds, and once more from the cluster itself if there is anything to write.
 func (w *World) planned() (planner.Plan, []write) {
+	if w.Prompt {
+		plan := planner.Next(w.Desired, w.Observe(), w.Now)
+		return plan, w.writes(plan)
+	}
 	plan := planner.Next(w.Desired, w.observeStale(), w.Now)
 	if len(w.writes(plan)) > 0 {
 		plan = planner.Next(w.Desired, w.refuse(w.Observe()), w.Now)
@@ -123,7 +131,7 @@ func (w *World) ForgetStatus() { w.since = nil }
 func (w *World) Restart() { clear(w.probed) }
 
 func (w *World) tell(plan planner.Plan, writes []write) {
-	if len(writes) == 0 {
+	if len(writes) == 0 || w.Prompt {
 		return
 	}
 	for _, rollover := range plan.Rollovers {

@@ -19,15 +19,16 @@ func (w *World) syncCopies() {
 		if !w.lazy() {
 			w.seen[name] = w.bundles[name].Anchors
 		}
-		for _, namespace := range w.namespaces {
-			w.syncCopy(copyID{name, namespace})
+		for _, id := range w.placesOf(name) {
+			w.syncCopy(id)
 		}
 	}
 }
 
 func (w *World) syncCopy(id copyID) {
 	anchors := w.seen[id.bundle]
-	if held := w.copies[id]; len(anchors) == 0 || (held != nil && held.anchors.Equal(anchors)) || w.Stuck["ConfigMap "+id.namespace+"/"+id.bundle] || w.lazy() {
+	held := w.copies[id]
+	if len(anchors) == 0 || held != nil && (held.unselected || held.anchors.Equal(anchors)) || w.Stuck[id.String()] || w.lazy() {
 		return
 	}
 	w.put(id, bundleCopy{via: v1alpha1.ViaBundle, anchors: anchors})

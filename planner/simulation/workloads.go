@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -15,6 +16,8 @@ const replicas = 2
 type workload struct {
 	planner.Workload
 	pods []*pod
+	// scale is how many pods it shall have; 0: the usual number, and -1: none.
+	scale int
 }
 
 // pod is a running process: what it loaded when it started, or reloaded.
@@ -55,7 +58,10 @@ func (w *workload) wanted() int {
 	if w.Kind == "Pod" {
 		return 1
 	}
-	return replicas
+	if w.scale < 0 {
+		return 0
+	}
+	return cmp.Or(w.scale, replicas)
 }
 
 func (w *workload) rolling() bool {
@@ -95,12 +101,18 @@ func (w *World) roll(workload *workload) {
 	}
 }
 
-// start loads what the pod mounts; a pod whose mounts are not there does not start.
-func (w *World) start(workload *workload) *pod {
-	p := &pod{
-		bundleDigest: workload.BundleDigest, leavesDigest: workload.LeavesDigest, created: w.Now, ordinal: len(workload.pods),
+// newPod is a pod of the present pod template that has loaded nothing.
+func newPod(of *workload) *pod {
+	return &pod{
+		bundleDigest: of.BundleDigest, leavesDigest: of.LeavesDigest,
 		anchors: map[string]pki.Anchors{}, chains: map[string][]pki.Certificate{}, own: map[string]pki.Anchors{},
 	}
+}
+
+// start loads what the pod mounts; a pod whose mounts are not there does not start.
+func (w *World) start(workload *workload) *pod {
+	p := newPod(workload)
+	p.created, p.ordinal = w.Now, len(workload.pods)
 	for _, mount := range workload.Bundles {
 		if !w.loadBundle(workload, p, mount, w.Now) {
 			return nil
@@ -114,14 +126,25 @@ func (w *World) start(workload *workload) *pod {
 	return p
 }
 
-// loadBundle loads a copy as it was at the time given, if it was there.
+// loadBundle loads a copy as it was at the time given, if it was there. Of one that is a
+// ConfigMap and a Secret it counts what both hold.
 func (w *World) loadBundle(workload *workload, p *pod, mount planner.Mount, since time.Time) bool {
-	c := w.copies[copyID{mount.Name, workload.Ref.Namespace}].asOf(since)
-	if c == nil {
-		return false
+	loaded, held := false, p.anchors[mount.Name]
+	for _, secret := range []bool{false, true} {
+		id := copyID{bundle: mount.Name, namespace: workload.Ref.Namespace, secret: secret}
+		c := w.copies[id].asOf(since)
+		switch {
+		case w.copies[id] == nil:
+		case c == nil:
+			return false
+		case loaded:
+			p.anchors[mount.Name] = p.anchors[mount.Name].Common(c.anchors)
+		default:
+			p.anchors[mount.Name], loaded = c.anchors, true
+		}
 	}
-	p.anchors[mount.Name] = c.anchors
-	return true
+	w.touched = w.touched || !p.anchors[mount.Name].Equal(held)
+	return loaded
 }
 
 // loadSecret loads a leaf, and its ca.crt where the workload verifies with that.
@@ -130,6 +153,7 @@ func (w *World) loadSecret(workload *workload, p *pod, mount planner.Mount, sinc
 	if l == nil || len(l.chain) == 0 || l.changed.After(since) {
 		return false
 	}
+	w.touched = w.touched || !slices.EqualFunc(p.chains[mount.Name], l.chain, pki.Certificate.Equal)
 	p.chains[mount.Name] = l.chain
 	if mount.OwnCA == planner.OwnCANamed && !workload.OwnCAUnused {
 		p.own[mount.Name] = pki.NewAnchors(l.root)
@@ -137,13 +161,15 @@ func (w *World) loadSecret(workload *workload, p *pod, mount planner.Mount, sinc
 	return true
 }
 
+// leafOf is the leaf that is written to a Secret. Whose leaves there are never changes.
 func (w *World) leafOf(namespace, secret string) *leaf {
-	for _, ref := range sortedKeys(w.leaves) {
-		if l := w.leaves[ref]; ref.Namespace == namespace && l.secret == secret {
-			return l
+	if w.secretLeaves == nil {
+		w.secretLeaves = map[planner.Ref]*leaf{}
+		for _, l := range slices.Backward(w.sortedLeaves()) {
+			w.secretLeaves[planner.Ref{Namespace: l.ref.Namespace, Name: l.secret}] = l
 		}
 	}
-	return nil
+	return w.secretLeaves[planner.Ref{Namespace: namespace, Name: secret}]
 }
 
 // reload lets the pods of a workload that reloads by itself load what changed in their

@@ -3,6 +3,7 @@ package simulation
 import (
 	"cmp"
 	"crypto/x509"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -42,6 +43,10 @@ type World struct {
 	Disorder bool
 	// Recreate lets the owners of bare Pods make them anew now and then.
 	Recreate bool
+	// Prompt lets everyone react at once and in order, and no time pass by itself: it is
+	// for [World.SleepUntil] to jump. Nothing is told in the log, and people do nothing
+	// until [World.LetPeopleAct].
+	Prompt bool
 
 	// Quirk, if set, changes what CA certificates are made like.
 	Quirk func(*x509.Certificate)
@@ -56,6 +61,8 @@ type World struct {
 	inventory planner.Desired
 	random    *rand.Rand
 	serial    int64
+	// keySpace tells the keys of one kind of world from those of another.
+	keySpace string
 	// revisions counts the writes of bundles.
 	revisions  int
 	namespaces []string
@@ -64,8 +71,10 @@ type World struct {
 	internal   map[planner.Ref]*internalIssuer
 	issuers    map[planner.Ref]*issuer
 	record     map[string]planner.RecordedKey // by path; nil: there is none
-	bundles    map[string]planner.Bundle
-	copies     map[copyID]*bundleCopy
+	// recordProblem says why the record could not be written last.
+	recordProblem string
+	bundles       map[string]planner.Bundle
+	copies        map[copyID]*bundleCopy
 	// seen are the anchors of each bundle as trust-manager last saw it.
 	seen map[string]pki.Anchors
 	// foreign are the Secrets that somebody else made, and outside the external issuers by
@@ -93,26 +102,44 @@ type World struct {
 	seenLately []planner.Observed
 	log        []string
 	violations []Violation
+	// written are the writes of the last turn.
+	written []Written
+	proofs
+	// places are the copies that each bundle has, where they were observed; else it has
+	// one in each of the namespaces.
+	places map[string][]copyID
+	// loose are the bundles without trust-manager as they were written last, but for their
+	// anchors.
+	loose map[string]planner.Bundle
+	// ledger is what was observed of devices, until they come by; nil: they have.
+	ledger []planner.Ledger
+	// secretLeaves are the leaves by their Secrets, inOrder by their names; nil: not
+	// gathered yet.
+	secretLeaves map[planner.Ref]*leaf
+	inOrder      []*leaf
 	// hurt are the authorities of which a key was compromised, named those whom plans said to lose
 	// trust or to keep it wrongly, refusals the pairs that did not verify.
 	hurt     map[planner.Ref]bool
 	named    map[string]bool
 	refusals []Refusal
-	// verified remembers the verdict on a chain and a set of anchors.
-	verified map[verdictID]error
 }
 
-// verdictID is a leaf and the anchors that it was verified against.
-type verdictID struct{ leaf, anchors pki.Fingerprint }
-
-type copyID struct{ bundle, namespace string }
+// copyID names a bundle's ConfigMap, or Secret, in one namespace.
+type copyID struct {
+	bundle, namespace string
+	secret            bool
+}
 
 // bundleCopy is a namespace's ConfigMap, who writes it, and when it last changed.
 type bundleCopy struct {
 	via      v1alpha1.BundleVia
 	anchors  pki.Anchors
+	digest   pki.Fingerprint
 	changed  time.Time
-	revision int
+	revision string
+	// problem of a copy that cannot be read; unselected: it lies where no selector picks.
+	problem    string
+	unselected bool
 	// before is what it was, for whoever reloads late.
 	before *bundleCopy
 }
@@ -122,7 +149,8 @@ const longestReload = time.Hour
 
 // put replaces a copy, and remembers what it was for as long as that may be loaded.
 func (w *World) put(id copyID, next bundleCopy) {
-	next.before, next.changed = w.copies[id], w.Now
+	next.before, next.changed, next.digest = w.copies[id], w.Now, next.anchors.SHA256()
+	next.unselected = next.before != nil && next.before.unselected
 	for c := &next; c.before != nil; c = c.before {
 		if w.Now.Sub(c.changed) > longestReload {
 			c.before = nil // nobody loads what that replaced any more
@@ -143,7 +171,19 @@ func (c *bundleCopy) asOf(at time.Time) *bundleCopy {
 // writeCopy writes a copy that is not trust-manager's.
 func (w *World) writeCopy(id copyID, via v1alpha1.BundleVia, anchors pki.Anchors) {
 	w.revisions++
-	w.put(id, bundleCopy{via: via, anchors: anchors, revision: w.revisions})
+	w.put(id, bundleCopy{via: via, anchors: anchors, revision: fmt.Sprint(w.revisions)})
+}
+
+// placesOf are the copies that a bundle has, or is to have.
+func (w *World) placesOf(bundle string) []copyID {
+	if places, observed := w.places[bundle]; observed {
+		return places
+	}
+	var places []copyID
+	for _, namespace := range w.namespaces {
+		places = append(places, copyID{bundle: bundle, namespace: namespace})
+	}
+	return places
 }
 
 // New makes a world in which nothing has been issued yet.
@@ -168,7 +208,8 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		handshakes: map[probeID][]handshake{},
 		begun:      map[pki.Fingerprint]bool{},
 		asked:      map[planner.Ref]asked{},
-		verified:   map[verdictID]error{},
+		loose:      map[string]planner.Bundle{},
+		proofs:     proofs{verdicts: map[verdictID]verdict{}},
 		hurt:       map[planner.Ref]bool{},
 		given:      map[string]bool{},
 		named:      map[string]bool{},
@@ -192,6 +233,10 @@ func (w *World) KeepRecord() {
 
 // neighbours lets everyone but reanchor do some of what they have to do.
 func (w *World) neighbours() {
+	if w.Prompt {
+		w.react()
+		return
+	}
 	w.issueCAs()
 	w.issueLeaves()
 	w.answerCanaries()
@@ -213,7 +258,17 @@ func sortedKeys[V any](m map[planner.Ref]V) []planner.Ref {
 }
 
 func (w *World) sortedCopies() []copyID {
-	return slices.SortedFunc(maps.Keys(w.copies), func(a, b copyID) int {
-		return cmp.Or(cmp.Compare(a.bundle, b.bundle), cmp.Compare(a.namespace, b.namespace))
-	})
+	return slices.SortedFunc(maps.Keys(w.copies), copyID.compare)
+}
+
+func (id copyID) compare(other copyID) int {
+	return cmp.Or(cmp.Compare(id.bundle, other.bundle), cmp.Compare(id.namespace, other.namespace), cmp.Compare(id.String(), other.String()))
+}
+
+// String is "ConfigMap namespace/bundle", or "Secret namespace/bundle".
+func (id copyID) String() string {
+	if id.secret {
+		return "Secret " + id.namespace + "/" + id.bundle
+	}
+	return "ConfigMap " + id.namespace + "/" + id.bundle
 }

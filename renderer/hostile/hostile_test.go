@@ -43,7 +43,7 @@ func judge(tree hostile.Tree) refusal {
 	if err != nil {
 		return refusal{hostile.Render, err.Error()}
 	}
-	if why := told(policies.Check(planner.Plan{Target: target}, manifests)); why != "" {
+	if why := told(policies.Check(policies.Input{Plan: planner.Plan{Target: target}, Manifests: manifests, Documents: loaded.Documents})); why != "" {
 		return refusal{hostile.Check, why}
 	}
 	return refusal{}

@@ -7,7 +7,9 @@ import (
 	"go/token"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/reanchor/reanchor/api/v1alpha1/internal/fields"
 )
@@ -57,11 +59,25 @@ func (c comments) addType(spec *ast.TypeSpec, doc *ast.CommentGroup) {
 	if !ok {
 		return
 	}
+	var above *ast.CommentGroup
 	for _, field := range structure.Fields.List {
 		for _, name := range field.Names {
-			c.add(spec.Name.Name+"."+name.Name, field.Doc)
+			doc := field.Doc
+			if doc == nil && names(above, name.Name) {
+				doc = above
+			}
+			c.add(spec.Name.Name+"."+name.Name, doc)
+		}
+		if field.Doc != nil {
+			above = field.Doc
 		}
 	}
+}
+
+// names reports whether a comment names a field below the one that it stands above: "From
+// and To …".
+func names(doc *ast.CommentGroup, field string) bool {
+	return slices.Contains(strings.FieldsFunc(doc.Text(), func(r rune) bool { return !unicode.IsLetter(r) }), field)
 }
 
 func (c comments) add(name string, doc *ast.CommentGroup) {

@@ -1,8 +1,9 @@
 // Command generate writes what tells people and editors which documents there are: the
 // JSON Schemas by which editors complete and check them, one for each kind
-// (authority.json say), and the pages of the reference.
+// (authority.json say), the pages of the reference, and beside them the JSON Schema of what
+// `reanchor plan -o json` prints (plan.schema.json).
 //
-//	generate <folder of package v1alpha1> <folder of the schemas> <TrustDomain's CRD> <folder of the reference>
+//	generate <folder of package v1alpha1> <folder of the schemas> <TrustDomain's CRD> <folder of the reference> <folder of package planner>
 //
 // A schema says what the decoder accepts (both read the struct tags through
 // internal/fields) in the words of the package's own comments. Name it in a
@@ -28,17 +29,17 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 5 {
-		fmt.Fprintln(os.Stderr, "usage: generate <folder of package v1alpha1> <folder of the schemas> <TrustDomain's CRD> <folder of the reference>")
+	if len(os.Args) != 6 {
+		fmt.Fprintln(os.Stderr, "usage: generate <folder of package v1alpha1> <folder of the schemas> <TrustDomain's CRD> <folder of the reference> <folder of package planner>")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4]); err != nil {
+	if err := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(source, schemas, crd, reference string) error {
+func run(source, schemas, crd, reference, planner string) error {
 	g, err := read(source, crd)
 	if err != nil {
 		return err
@@ -54,6 +55,11 @@ func run(source, schemas, crd, reference string) error {
 	if err != nil {
 		return err
 	}
+	plan, err := planSchema(planner)
+	if err != nil {
+		return err
+	}
+	pages[planFile] = plan
 	return write(reference, pages)
 }
 
@@ -104,7 +110,9 @@ func defaulted(kind string) any {
 		device.Default()
 		return device
 	default:
-		return &v1alpha1.Policy{}
+		policy := &v1alpha1.Policy{}
+		policy.Default()
+		return policy
 	}
 }
 

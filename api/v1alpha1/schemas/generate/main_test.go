@@ -20,6 +20,7 @@ const (
 	source    = "../.."
 	crd       = "../../../../config/crd/reanchor.dev_trustdomains.yaml"
 	documents = "../../../../docs/reference"
+	planning  = "../../../../planner"
 )
 
 func generated(t *testing.T) *generator {
@@ -40,6 +41,15 @@ func schemas(t *testing.T) map[string][]byte {
 	return files
 }
 
+func plan(t *testing.T) []byte {
+	t.Helper()
+	schema, err := planSchema(planning)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
 func TestWhatIsGeneratedIsUpToDate(t *testing.T) {
 	pages, err := generated(t).reference()
 	if err != nil {
@@ -47,6 +57,7 @@ func TestWhatIsGeneratedIsUpToDate(t *testing.T) {
 	}
 	upToDate(t, "..", "*.json", schemas(t))
 	upToDate(t, documents, "*.md", pages)
+	upToDate(t, documents, "*.json", map[string][]byte{planFile: plan(t)})
 }
 
 // upToDate compares the files of a folder with those that are generated.
@@ -68,7 +79,9 @@ func upToDate(t *testing.T, folder, pattern string, files map[string][]byte) {
 }
 
 func TestEveryFieldIsDescribed(t *testing.T) {
-	for name, content := range schemas(t) {
+	files := schemas(t)
+	files[planFile] = plan(t)
+	for name, content := range files {
 		var schema spec.Schema
 		if err := json.Unmarshal(content, &schema); err != nil {
 			t.Fatal(err)
@@ -164,7 +177,8 @@ func TestSchemaAndDecoderAgree(t *testing.T) {
 		"device":                {head + "kind: Device\nmetadata: {name: d}\nspec: {group: g, state: Blocked, request: x}\n", true},
 		"device of no group":    {head + "kind: Device\nmetadata: {name: d}\nspec: {}\n", false},
 		"policy":                {head + "kind: Policy\nmetadata: {name: p}\nspec: {match: {kinds: [A]}, validations: [{expression: b}]}\n", true},
-		"policy about nothing":  {head + "kind: Policy\nmetadata: {name: p}\nspec: {validations: [{expression: b}]}\n", false},
+		"policy about nothing":  {head + "kind: Policy\nmetadata: {name: p}\nspec: {match: {}, validations: [{expression: b}]}\n", false},
+		"exemption for ever":    {head + "kind: Policy\nmetadata: {name: p}\nspec: {exemptions: [{rule: a, subject: b, reason: c}]}\n", false},
 		"duration in years":     {authority + keys + "  duration: 10y\n", false},
 		"duration as number":    {authority + keys + "  duration: 10\n", false},
 		"string for paused":     {authority + keys + "  rollover: {paused: \"true\"}\n", false},
@@ -204,18 +218,21 @@ func TestSchemaRefusesBadNames(t *testing.T) {
 
 func TestRunWritesSchemasAndReference(t *testing.T) {
 	folder := t.TempDir()
-	if err := run(source, folder, crd, folder); err != nil {
+	if err := run(source, folder, crd, folder, planning); err != nil {
 		t.Fatal(err)
 	}
 	written, err := filepath.Glob(filepath.Join(folder, "*"))
-	if err != nil || len(written) != len(kinds)+2 {
-		t.Errorf("wrote %q (%v), want a schema for each kind and two pages", written, err)
+	if err != nil || len(written) != len(kinds)+4 {
+		t.Errorf("wrote %q (%v), want a schema for each kind, three pages and the plan's schema", written, err)
 	}
-	if err := run(t.TempDir(), folder, crd, folder); err == nil {
+	if err := run(t.TempDir(), folder, crd, folder, planning); err == nil {
 		t.Error("a folder without sources is no error")
 	}
-	if err := run(source, folder, folder, folder); err == nil {
+	if err := run(source, folder, folder, folder, planning); err == nil {
 		t.Error("a CRD that is none is no error")
+	}
+	if err := run(source, folder, crd, folder, folder); err == nil {
+		t.Error("a planner that is none is no error")
 	}
 }
 
@@ -234,7 +251,7 @@ func TestWhatIsNotEnforcedIsMarked(t *testing.T) {
 		}
 	}
 	want := map[string]bool{
-		"DeviceGroup": true, "Device": true, "Policy": true,
+		"DeviceGroup": true, "Device": true,
 		"IssuerBinding spec.references": true,
 	}
 	if !maps.Equal(marked, want) {

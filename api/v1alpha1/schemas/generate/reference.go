@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+
+	"github.com/reanchor/reanchor/policies"
 )
 
 // pages are the prose of the reference: templates of Markdown, in which tables and
@@ -29,6 +31,7 @@ func (g *generator) reference() (map[string][]byte, error) {
 		"mark":     g.mark,
 		"spec":     g.spec,
 		"status":   g.status,
+		"rules":    rules,
 	}).ParseFS(pages, "pages/*.md")
 	if err != nil {
 		return nil, fmt.Errorf("read the pages of the reference: %w", err)
@@ -42,6 +45,23 @@ func (g *generator) reference() (map[string][]byte, error) {
 		files[page.Name()] = out.Bytes()
 	}
 	return files, nil
+}
+
+// rules is the table of the built-in rules.
+func rules() string {
+	lines := []string{"| Rule | Severity | Exemption | What must be |", "| --- | --- | --- | --- |"}
+	for _, rule := range policies.BuiltIn() {
+		var severities []string
+		for _, severity := range rule.Severities {
+			severities = append(severities, string(severity))
+		}
+		exemption := "yes"
+		if !rule.Exemptable {
+			exemption = "**never**"
+		}
+		lines = append(lines, fmt.Sprintf("| `%s` | %s | %s | %s |", rule.Name, strings.Join(severities, ", "), exemption, rule.Says))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // row is one field in a table.

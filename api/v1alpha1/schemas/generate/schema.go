@@ -11,11 +11,13 @@ import (
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/api/v1alpha1/internal/fields"
+	"github.com/reanchor/reanchor/pki"
 )
 
 // Schema is the part of JSON Schema, draft 7, that documents need.
 type Schema struct {
 	Schema      string `json:"$schema,omitempty"`
+	ID          string `json:"$id,omitempty"`
 	Title       string `json:"title,omitempty"`
 	Description string `json:"description,omitempty"`
 	Type        string `json:"type"`
@@ -23,6 +25,7 @@ type Schema struct {
 	Enum      []string `json:"enum,omitempty"`
 	Default   any      `json:"default,omitempty"`
 	Pattern   string   `json:"pattern,omitempty"`
+	Format    string   `json:"format,omitempty"`
 	MinLength int      `json:"minLength,omitempty"`
 	MaxLength int      `json:"maxLength,omitempty"`
 
@@ -79,6 +82,10 @@ var refine = map[string]func(*Schema){
 
 	"Device spec.group": name,
 
+	planKind + " stages[].phase":              phases,
+	planKind + " trust[].before[].knownAfter": phases,
+	planKind + " trust[].after[].knownAfter":  phases,
+
 	"Policy spec.match.kinds": func(s *Schema) { s.MinItems = 1 },
 	"Policy spec.validations": func(s *Schema) { s.MinItems = 1 },
 }
@@ -127,6 +134,14 @@ func document(kind string, object any, comments comments) *Schema {
 // notEnforced marks what [v1alpha1.Validate] refuses for as long as nothing enforces it.
 const notEnforced = " Not enforced yet: refused."
 
+// scalars are the types that are written otherwise than their Go kinds say.
+var scalars = map[reflect.Type]Schema{
+	reflect.TypeFor[apiextensionsv1.JSON](): {Type: "object"},
+	reflect.TypeFor[time.Time]():            {Type: "string", Format: "date-time", isTime: true},
+	reflect.TypeFor[time.Duration]():        {Type: "integer"},
+	reflect.TypeFor[pki.Fingerprint]():      {Type: "string", Pattern: "^[0-9a-f]{64}$"},
+}
+
 type builder struct {
 	comments comments
 	kind     string
@@ -154,8 +169,8 @@ func (b builder) bare(path string, value reflect.Value) *Schema {
 	if duration, ok := value.Interface().(metav1.Duration); ok {
 		return &Schema{Type: "string", Pattern: durationPattern, Default: durationDefault(duration.Duration)}
 	}
-	if value.Type() == reflect.TypeFor[apiextensionsv1.JSON]() {
-		return &Schema{Type: "object"}
+	if scalar, found := scalars[value.Type()]; found {
+		return &scalar
 	}
 	switch value.Kind() {
 	case reflect.Struct:

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/diff"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/planner/forecast"
+	"github.com/reanchor/reanchor/policies"
+)
+
+// diffs are the differences of the documents as they were composed, and of the manifests
+// that the end states are rendered to, object by object.
+func (c *comparison) diffs() []forecast.Diff {
+	documents := differences(c.base.documents(), c.head.documents())
+	return append(documents, differences(c.base.manifests(), c.head.manifests())...)
+}
+
+// documents of a side, as YAML, by their kinds and names.
+func (r revision) documents() map[string][]byte {
+	texts := map[string][]byte{}
+	if r.err != nil {
+		return texts
+	}
+	add := func(kind string, metadata v1alpha1.Metadata, document any) {
+		ref := planner.Ref{Namespace: metadata.Namespace, Name: metadata.Name}
+		texts[kind+" "+ref.String()] = printed(document)
+	}
+	for _, authority := range r.Desired.Authorities {
+		add(v1alpha1.KindAuthority, authority.Metadata, authority)
+	}
+	for _, binding := range r.Desired.Bindings {
+		add(v1alpha1.KindIssuerBinding, binding.Metadata, binding)
+	}
+	for _, bundle := range r.Desired.Bundles {
+		add(v1alpha1.KindTrustBundle, bundle.Metadata, bundle)
+	}
+	return texts
+}
+
+// manifests that the end state of a side is rendered to; none if it cannot be rendered,
+// which validation tells.
+func (r revision) manifests() map[string][]byte {
+	texts := map[string][]byte{}
+	if r.err != nil {
+		return texts
+	}
+	manifests, err := r.Render(r.EndState(r.Record), anyDomain)
+	if err != nil {
+		return texts
+	}
+	for _, manifest := range manifests {
+		ref := planner.Ref{Namespace: manifest.GetNamespace(), Name: manifest.GetName()}
+		texts[manifest.GetKind()+" "+ref.String()] = printed(withoutSecrets(manifest).Object)
+	}
+	return texts
+}
+
+// hidden stands for what is not printed.
+const hidden = "(not shown)"
+
+// withoutSecrets is a manifest without what may be secret: what a Secret holds, and
+// passwords.
+func withoutSecrets(manifest *unstructured.Unstructured) *unstructured.Unstructured {
+	shown := manifest.DeepCopy()
+	if shown.GetKind() == "Secret" {
+		for _, field := range []string{"data", "stringData"} {
+			if held, is := shown.Object[field].(map[string]any); is {
+				for key := range held {
+					held[key] = hidden
+				}
+			}
+		}
+	}
+	return shown
+}
+
+// printed is a value as YAML, without passwords and without anything that looks like a
+// private key.
+func printed(value any) []byte {
+	text, err := yaml.Marshal(value)
+	if err != nil {
+		return []byte(hidden + "\n")
+	}
+	var plain any
+	if err := yaml.Unmarshal(text, &plain); err != nil {
+		return []byte(hidden + "\n")
+	}
+	hidePasswords(plain)
+	if text, err = yaml.Marshal(plain); err != nil || len(policies.CheckFile("diff", text)) > 0 {
+		return []byte(hidden + "\n")
+	}
+	return text
+}
+
+func hidePasswords(value any) {
+	switch value := value.(type) {
+	case map[string]any:
+		for key, held := range value {
+			if _, is := held.(string); is && strings.EqualFold(key, "password") {
+				value[key] = hidden
+				continue
+			}
+			hidePasswords(held)
+		}
+	case []any:
+		for _, held := range value {
+			hidePasswords(held)
+		}
+	}
+}
+
+// differences of texts, in order of what they are called, in the unified format.
+func differences(before, after map[string][]byte) []forecast.Diff {
+	names := slices.Collect(maps.Keys(before))
+	names = slices.AppendSeq(names, maps.Keys(after))
+	slices.Sort(names)
+	var found []forecast.Diff
+	for _, name := range slices.Compact(names) {
+		if bytes.Equal(before[name], after[name]) {
+			continue
+		}
+		text := diff.Diff("base: "+name, before[name], "head: "+name, after[name])
+		_, text, _ = bytes.Cut(text, []byte("\n")) // a first line "diff old new"
+		found = append(found, forecast.Diff{Object: name, Text: string(text)})
+	}
+	return found
+}

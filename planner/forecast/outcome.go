@@ -1,0 +1,311 @@
+package forecast
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
+	"github.com/reanchor/reanchor/planner"
+)
+
+// trust is what each bundle holds in the world as it is.
+func (r *run) trust() map[string][]Anchor {
+	observed := r.world.Observe()
+	holders := r.holders(observed)
+	held := map[string]pki.Anchors{}
+	for _, standing := range observed.Bundles {
+		held[standing.Name] = held[standing.Name].Union(standing.Anchors)
+	}
+	trust := map[string][]Anchor{}
+	for _, name := range r.bundleNames() {
+		for _, anchor := range held[name] {
+			trust[name] = append(trust[name], r.anchor(anchor, holders[anchor.Fingerprint()]))
+		}
+		slices.SortFunc(trust[name], func(a, b Anchor) int {
+			return cmp.Or(cmp.Compare(a.Subject, b.Subject), a.NotBefore.Compare(b.NotBefore), a.Fingerprint.Compare(b.Fingerprint))
+		})
+	}
+	return trust
+}
+
+// holders are the keys whose certificates are known in the world, "fleet-root/2025".
+func (r *run) holders(observed planner.Observed) map[pki.Fingerprint]string {
+	holders := map[pki.Fingerprint]string{}
+	for _, desired := range []planner.Desired{r.twins.Desired(r.request.Base.Desired), r.world.Desired} {
+		for _, authority := range desired.Authorities {
+			for _, key := range authority.Spec.Keys {
+				if certificates, err := pki.ParsePEM([]byte(key.Certificate)); err == nil && len(certificates) == 1 {
+					holders[certificates[0].Fingerprint()] = authority.Metadata.Name + "/" + key.Name
+				}
+			}
+		}
+	}
+	for _, recorded := range observed.Record.Keys {
+		holders[recorded.Certificate.Fingerprint()] = recorded.Authority + "/" + recorded.Name
+	}
+	for _, key := range observed.Keys {
+		if !key.Certificate.IsZero() {
+			holders[key.Certificate.Fingerprint()] = key.Authority.Name + "/" + key.Name
+		}
+	}
+	return holders
+}
+
+// anchor of the world, as it is known: what the world issued itself is not known yet.
+func (r *run) anchor(twin pki.Certificate, key string) Anchor {
+	a := Anchor{Key: key, Subject: twin.Subject()}
+	if original, known := r.twins.Original(twin); known {
+		a.Fingerprint, a.NotBefore, a.NotAfter = original.Fingerprint(), original.NotBefore().UTC(), original.NotAfter().UTC()
+		return a
+	}
+	if !r.stood.Has(twin) {
+		a.KnownAfter = planner.Introduce
+	}
+	return a
+}
+
+// compareTrust tells of every bundle what it holds before and after.
+func (r *run) compareTrust(before, after map[string][]Anchor) {
+	for _, name := range r.bundleNames() {
+		r.Trust = append(r.Trust, TrustChange{Bundle: name, Before: before[name], After: after[name]})
+	}
+}
+
+// conclude comes to a verdict.
+func (f *Forecast) conclude(request Request, unfinished bool) {
+	if example := f.Proof.Counterexample; example != nil {
+		f.Blocks = append([]Finding{{
+			Rule: "proof", Subject: example.Invariant, Message: "a state on the way breaks it: " + example.Evidence,
+			Mend: "this is a fault of reanchor or of the cluster: do not merge, and report it",
+		}}, f.Blocks...)
+	}
+	f.Verdict = f.verdict(request)
+	f.Summary = f.summary(request, unfinished)
+	f.Digest = f.digest()
+}
+
+func (f *Forecast) verdict(request Request) Verdict {
+	switch {
+	case len(f.Blocks) > 0 || request.Head.Broken:
+		return Blocked
+	case len(f.Drops) > 0:
+		return DropsSome
+	case len(f.Manual) > 0:
+		return Waits
+	case len(f.Stages) == 0 && len(request.WhatIf) == 0:
+		return Nothing
+	}
+	return Safe
+}
+
+// summary is why, in one sentence.
+func (f *Forecast) summary(request Request, unfinished bool) string {
+	switch {
+	case request.Head.Broken:
+		return "The documents cannot be used: " + counted(len(f.Blocks), "mistake") + " to mend."
+	case len(request.WhatIf) > 0:
+		return f.summaryOfLoss(request)
+	case f.Verdict == Blocked:
+		return "It must not be merged: " + strings.TrimSuffix(f.Blocks[0].Message, ".") + "."
+	case f.Verdict == Nothing:
+		return "Nothing in the cluster changes."
+	}
+	if unfinished && len(f.Stages) > 0 {
+		last := f.Stages[len(f.Stages)-1]
+		return fmt.Sprintf("It goes as far as %s of %s, and waits there for people: %s.", last.Phase, last.Authority.Name, counted(len(f.Manual), "step"))
+	}
+	did := f.deeds(request) + " in " + counted(len(f.Stages), "stage")
+	if takes := f.takes(); takes > 0 {
+		did += " over at least " + brief(takes)
+	}
+	switch f.Verdict {
+	case Waits:
+		return fmt.Sprintf("%s, and waits on the way for people: %s.", did, counted(len(f.Manual), "step"))
+	case DropsSome:
+		return fmt.Sprintf("%s; %s trust for a while.", did, loses(len(f.Drops)))
+	}
+	return did + "; no client loses trust."
+}
+
+func loses(n int) string {
+	if n == 1 {
+		return "1 loses"
+	}
+	return fmt.Sprintf("%d lose", n)
+}
+
+// takes is how long it all takes at least: the longest of the authorities.
+func (f *Forecast) takes() time.Duration {
+	each := map[planner.Ref]time.Duration{}
+	var longest time.Duration
+	for _, stage := range f.Stages {
+		each[stage.Authority] += stage.Takes
+		longest = max(longest, each[stage.Authority])
+	}
+	return longest
+}
+
+// deeds say what becomes of each authority: "Rolls fleet-root from 2025 to 2026".
+func (f *Forecast) deeds(request Request) string {
+	var words []string
+	for _, ref := range f.authorities() {
+		before, _ := authorityOf(request.Base.Desired, ref.Name)
+		after, stays := authorityOf(request.Head.Desired, ref.Name)
+		words = append(words, f.deed(ref, before, after, stays))
+	}
+	if len(words) == 0 {
+		return "Changes what no rollover is about"
+	}
+	text := list(words)
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+// authorities that have a stage, in order of their first.
+func (f *Forecast) authorities() []planner.Ref {
+	var refs []planner.Ref
+	for _, stage := range f.Stages {
+		if stage.Phase != planner.Settled && !slices.Contains(refs, stage.Authority) {
+			refs = append(refs, stage.Authority)
+		}
+	}
+	return refs
+}
+
+func (f *Forecast) deed(ref planner.Ref, before, after v1alpha1.Authority, stays bool) string {
+	if !stays {
+		return "takes " + ref.Name + " away"
+	}
+	phases := map[planner.Phase]Stage{}
+	for _, stage := range f.Stages {
+		if stage.Authority == ref {
+			phases[stage.Phase] = stage
+		}
+	}
+	_, moves := phases[planner.Switch]
+	_, retires := phases[planner.Retire]
+	retired := phases[planner.Retire]
+	from, to := signingKey(before), signingKey(after)
+	switch {
+	case from != "" && to != "" && from != to:
+		return fmt.Sprintf("rolls %s from %s to %s", ref.Name, from, to)
+	case from == to && moves && after.Spec.IssuedBy != nil:
+		return fmt.Sprintf("lets %s follow to %s", ref.Name, phases[planner.Switch].To)
+	case moves:
+		return fmt.Sprintf("lets %s sign with %s", ref.Name, phases[planner.Switch].To)
+	case retires:
+		return fmt.Sprintf("takes out the key %s of %s", retired.From, ref.Name)
+	}
+	if introduced, is := phases[planner.Introduce]; is {
+		return fmt.Sprintf("brings in the key %s of %s", introduced.To, ref.Name)
+	}
+	return "goes on with " + ref.Name
+}
+
+// signingKey is the key that signs in the end; empty if none does.
+func signingKey(authority v1alpha1.Authority) string {
+	for _, key := range authority.Spec.Keys {
+		if key.State == v1alpha1.KeySigning {
+			return key.Name
+		}
+	}
+	return ""
+}
+
+// digest is over what is done to whom, without times, fingerprints and words. Who uses what
+// Git declares is not part of it, for without a cluster nobody knows them: restarts, leaves
+// that Git does not declare, canaries, and the namespaces of copies.
+func (f *Forecast) digest() string {
+	type done struct {
+		Authority planner.Ref
+		Phase     planner.Phase
+		From, To  string
+		Changes   []Change
+	}
+	var canonical struct {
+		Stages    []done
+		Drops     []string
+		Deletions []string
+	}
+	for _, stage := range f.Stages {
+		canonical.Stages = append(canonical.Stages, done{stage.Authority, stage.Phase, stage.From, stage.To, f.lasting(stage)})
+	}
+	for _, drop := range f.Drops {
+		canonical.Drops = append(canonical.Drops, drop.Who)
+	}
+	for _, deletion := range f.Deletions {
+		canonical.Deletions = append(canonical.Deletions, withoutNamespaceOfCopy(deletion.Object))
+	}
+	slices.Sort(canonical.Deletions)
+	canonical.Deletions = slices.Compact(canonical.Deletions)
+	return digestOf(canonical)
+}
+
+// lasting are the changes of a stage to what Git declares, sorted.
+func (f *Forecast) lasting(stage Stage) []Change {
+	var lasting []Change
+	for _, change := range stage.Changes {
+		if change.Verb == Restarted || change.Verb == Proved || change.Verb == Reissued {
+			continue
+		}
+		change.Object = withoutNamespaceOfCopy(change.Object)
+		lasting = append(lasting, change)
+	}
+	slices.SortFunc(lasting, func(a, b Change) int {
+		return cmp.Or(cmp.Compare(a.Verb, b.Verb), cmp.Compare(a.Object, b.Object), cmp.Compare(a.What, b.What))
+	})
+	return slices.Compact(lasting)
+}
+
+func withoutNamespaceOfCopy(object string) string {
+	kind, name, _ := strings.Cut(object, " ")
+	if namespace, bundle, is := strings.Cut(name, "/"); is && kind == "ConfigMap" && namespace != "" {
+		return kind + " */" + bundle
+	}
+	return object
+}
+
+// liveDigest is over what was seen, without its times: canaries and gates come and go.
+func liveDigest(observed planner.Observed) string {
+	observed.Since = nil
+	observed.Keys, observed.Issuers = slices.Clone(observed.Keys), slices.Clone(observed.Issuers)
+	for i := range observed.Keys {
+		observed.Keys[i].Canary, observed.Keys[i].Proof = planner.Canary{}, planner.Canary{}
+	}
+	for i := range observed.Issuers {
+		observed.Issuers[i].Canary, observed.Issuers[i].Proof = planner.Canary{}, planner.Canary{}
+	}
+	observed.Leaves, observed.Workloads = slices.Clone(observed.Leaves), slices.Clone(observed.Workloads)
+	for i := range observed.Leaves {
+		observed.Leaves[i].FailedAt = time.Time{}
+	}
+	for i := range observed.Workloads {
+		observed.Workloads[i].OldestStart = time.Time{}
+	}
+	return digestOf(observed)
+}
+
+func digestOf(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(fmt.Sprintf("forecast: digest: %v", err)) // plain data
+	}
+	sum := sha256.Sum256(text)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// sortedLosses are losses in order of who.
+func sortedLosses(losses map[string]string) []Loss {
+	var all []Loss
+	for _, who := range slices.Sorted(maps.Keys(losses)) {
+		all = append(all, Loss{Who: who, Why: losses[who]})
+	}
+	return all
+}

@@ -1,0 +1,83 @@
+package simulation_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/reanchor/reanchor/pki"
+	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/planner/simulation"
+)
+
+// TestTwinsPlanTheSame: in any state of any storm, the world that is made of what was
+// observed is planned for as the one that was observed is.
+func TestTwinsPlanTheSame(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		stormy(t, func(world *simulation.World) {
+			if rapid.IntRange(0, 9).Draw(t, "look") == 0 {
+				failUnlessTwinsPlanTheSame(t, world)
+			}
+		})
+	})
+}
+
+func failUnlessTwinsPlanTheSame(t *rapid.T, world *simulation.World) {
+	observed := world.Observe()
+	twin, twins := simulation.FromObserved(1, observed, world.Now, world.Desired)
+	want := comparable(planner.Next(world.Desired, observed, world.Now), func(s string) string { return s })
+	plan := planner.Next(twin.Desired, twin.Observe(), twin.Now)
+	plan.Target = twins.Target(plan.Target)
+	if got := comparable(plan, twins.Text); got != want {
+		t.Fatalf("the twins are planned for otherwise:\n%s\n%s", difference(got, want), world.Log())
+	}
+}
+
+// comparable is a plan as text. The order of anchors, and so what comes first of several,
+// is that of their fingerprints, which twins do not share.
+func comparable(plan planner.Plan, text func(string) string) string {
+	for i := range plan.Actions {
+		action := &plan.Actions[i]
+		action.Why = text(action.Why)
+		if action.LeavesDigest != "" {
+			action.LeavesDigest = "some"
+		}
+	}
+	plan.Holds = translated(plan.Holds, text)
+	for i := range plan.Rollovers {
+		plan.Rollovers[i].Progress = text(plan.Rollovers[i].Progress)
+		plan.Rollovers[i].Holds = translated(plan.Rollovers[i].Holds, text)
+	}
+	for i := range plan.Record {
+		plan.Record[i].Certificate = pki.Certificate{}
+	}
+	plan.Gates = nil
+	data, err := json.MarshalIndent(plan, "", " ")
+	if err != nil {
+		panic(err)
+	}
+	return string(data)
+}
+
+func translated(holds []planner.Hold, text func(string) string) []planner.Hold {
+	holds = slices.Clone(holds)
+	for i := range holds {
+		holds[i].Why, holds[i].Subject = text(holds[i].Why), text(holds[i].Subject)
+	}
+	return holds
+}
+
+// difference is where two texts part.
+func difference(got, want string) string {
+	a, b := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return fmt.Sprintf("line %d\n%s\nwant\n%s", i, strings.Join(a[i:min(i+8, len(a))], "\n"), strings.Join(b[i:min(i+8, len(b))], "\n"))
+		}
+	}
+	return fmt.Sprintf("%d lines, want %d", len(a), len(b))
+}
