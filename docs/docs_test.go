@@ -78,6 +78,8 @@ func TestRepositories(t *testing.T) {
 		"how-to/keep-the-root-offline.md":         {2, 1, 1},
 		"how-to/bundles-without-trust-manager.md": {1, 1, 3},
 		"how-to/re-point-other-objects.md":        {2, 2, 1},
+		"how-to/roll-in-waves-and-windows.md":     {1, 1, 1},
+		"how-to/probe-before-retiring.md":         {1, 1, 1},
 		"how-to/import-a-cluster.md":              {1, 1, 1},
 	} {
 		loaded, err := renderer.Load(repository(t, page), "", renderer.Options{})

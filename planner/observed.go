@@ -38,6 +38,9 @@ type Observed struct {
 	Ledger []Ledger `json:"ledger,omitempty"`
 	// Record is what Git remembers of the keys that came to be.
 	Record Record `json:"record,omitzero"`
+	// Probes are the results of those that earlier plans asked for. One that is not there is
+	// asked for again.
+	Probes []ProbeResult `json:"probes,omitempty"`
 	// Since is the memory of earlier turns: Plan.Gates as it was last stored.
 	Since []Gate `json:"since,omitempty"`
 	// Unknown names what could not be read. While there is any, nothing is written
@@ -61,6 +64,7 @@ func (o Observed) sorted() Observed {
 	o.Workloads = sortedBy(o.Workloads, func(a, b Workload) int {
 		return cmp.Or(a.Ref.Compare(b.Ref), cmp.Compare(a.Kind, b.Kind))
 	})
+	o.Probes = sortedBy(o.Probes, ProbeResult.Compare)
 	o.Ledger = sortedBy(o.Ledger, func(a, b Ledger) int { return cmp.Compare(a.Group, b.Group) })
 	o.Unknown = sortedBy(o.Unknown, func(a, b Unknown) int { return cmp.Compare(a.Subject, b.Subject) })
 	return o

@@ -16,6 +16,9 @@ type Plan struct {
 	Target Target `json:"target"`
 	// Actions that no manifest can express, in the order in which to start them.
 	Actions []Action `json:"actions,omitempty"`
+	// Probes are the servers to shake hands with. What comes of it is given to the next
+	// plan as Observed.Probes; it moves nothing by itself.
+	Probes []Probe `json:"probes,omitempty"`
 	// Rollovers tells of every authority where it stands, in order of their names.
 	Rollovers []Rollover `json:"rollovers,omitempty"`
 	// Holds that are no single authority's: a bundle that Git no longer declares
@@ -242,6 +245,10 @@ const GateUnknown = "unknown"
 
 // GateRestart begins the name of a gate that remembers when a restart was asked for.
 const GateRestart = "restart "
+
+// GateRetiring begins the name of a gate that remembers that a key began to go while a
+// window was open.
+const GateRetiring = "retiring "
 
 // Hold is a reason to wait, with its evidence.
 type Hold struct {

@@ -30,6 +30,8 @@ type memory struct {
 	source       v1alpha1.Source
 	recordBranch string
 	known
+	// handshakes outlive known: a server is what it is, whatever the repository says.
+	handshakes handshakes
 	// lineage outlives known: other credentials make no other history.
 	lineage lineage
 

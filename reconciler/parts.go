@@ -31,6 +31,8 @@ type Parts struct {
 	Observe func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (Observation, error)
 	// Plan finds the next safe step; planner.Next.
 	Plan func(desired planner.Desired, observed planner.Observed, now time.Time) planner.Plan
+	// Probe shakes hands with servers, at now, and tells what came of each.
+	Probe func(ctx context.Context, probes []planner.Probe, now time.Time) []planner.ProbeResult
 	// CheckFile looks at one file of a snapshot; policies.CheckFile.
 	CheckFile func(path string, data []byte) []policies.Violation
 	// Check looks at a plan, the manifests that it was rendered to and the documents;

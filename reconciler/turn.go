@@ -83,6 +83,11 @@ func (t *turn) advance(ctx context.Context, loaded Loaded) error {
 	if err != nil {
 		return err
 	}
+	if t.probe(ctx, plan) {
+		if plan, err = t.planned(ctx, t.Client, loaded.Desired()); err != nil {
+			return err
+		}
+	}
 	if !t.asks(plan) && t.inForce(ctx, loaded, plan, prune) {
 		t.memory.problem = "" // there is nothing to record any more
 		return nil
@@ -367,7 +372,7 @@ func (t *turn) planned(ctx context.Context, reader client.Reader, desired planne
 	observed := seen.Observed
 	t.foreign = seen.Foreign
 	t.memory.sees(observed)
-	observed.Record = t.memory.observedRecord()
+	observed.Record, observed.Probes = t.memory.observedRecord(), t.memory.handshakes.all()
 	observed.References = t.memory.refused.tell(observed.References, t.now)
 	plan := t.Parts.Plan(desired, observed, t.now)
 	t.plan, t.observed = &plan, observed

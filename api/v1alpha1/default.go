@@ -72,14 +72,20 @@ func (r *Rollover) Default() {
 	defaultDuration(&r.WaitForOffline, DefaultWaitForOffline)
 	r.Confirm = cmp.Or(r.Confirm, DefaultConfirm)
 	r.Links = cmp.Or(r.Links, DefaultLinks)
+	if len(r.Waves) == 0 {
+		r.Waves = []int{lastWave}
+	}
 }
 
-// Default fills in who writes the copies, and the password of a Java keystore. [Decode]
-// has done it already.
+// Default fills in who writes the copies, the password of a Java keystore and what probes
+// are named. [Decode] has done it already.
 func (b *TrustBundle) Default() {
 	b.Spec.Via = cmp.Or(b.Spec.Via, DefaultVia)
 	if jks := b.Spec.Target.AdditionalFormats.JKS; jks != nil && jks.Password == nil {
 		jks.Password = new(DefaultJKSPassword)
+	}
+	for i := range b.Spec.Probes {
+		b.Spec.Probes[i].Default()
 	}
 }
 

@@ -231,10 +231,12 @@ type Rollover struct {
 	WaitForOffline *metav1.Duration `json:"waitForOffline,omitempty"`
 	// Waivers name devices that are waited for no longer, and lose trust when the key goes.
 	Waivers []Waiver `json:"waivers,omitempty"`
-	// Waves are percents of the leaves, rising to 100: so many are reissued before those
-	// have proved themselves. All at once when absent.
+	// Waves are percents of the leaves, rising to 100: the next leaves are reissued only
+	// once all of those before have been, and whoever presents them has loaded them. All
+	// at once, [100], when absent.
 	Waves []int `json:"waves,omitempty"`
-	// Windows in which leaves are reissued; at any time when absent.
+	// Windows in which issuers are moved, leaves reissued, workloads restarted and keys
+	// retired; at any time when absent. What was begun in a window is finished after it.
 	Windows []Window `json:"windows,omitempty"`
 	// Links says whether the old root's key signs the new one's, so that devices that were
 	// away for the whole rollover are let in: a link certificate, which the record keeps
@@ -258,9 +260,12 @@ type Waiver struct {
 // Window is a time that comes again and again.
 type Window struct {
 	// Cron says when it opens, in five fields: minute, hour, day of the month, month,
-	// day of the week.
+	// day of the week (0 to 6 from Sunday). Each is *, or a list of numbers, ranges and
+	// steps; months and days may be named by three letters. Where both kinds of day are
+	// given, either may match. A time that clocks skip in spring is when they jump; of one
+	// that they show twice in autumn it is the first.
 	Cron string `json:"cron"`
-	// Duration for which it is open.
+	// Duration for which it is open, 1m at least.
 	Duration metav1.Duration `json:"duration"`
 	// TimeZone of the cron, as the IANA database names it; UTC when absent.
 	TimeZone string `json:"timeZone,omitempty"`
@@ -361,8 +366,9 @@ type TrustBundleSpec struct {
 	Via BundleVia `json:"via,omitempty"`
 	// Target says where the copies lie.
 	Target BundleTarget `json:"target"`
-	// Probes are servers whose handshake must succeed with what a bundle is to be,
-	// before an anchor is taken out.
+	// Probes are TLS servers. Before an anchor is taken out of the bundle, the controller
+	// must have shaken hands with each of them, trusting nothing but what the bundle is to
+	// hold then.
 	Probes []Probe `json:"probes,omitempty"`
 }
 
@@ -370,9 +376,11 @@ type TrustBundleSpec struct {
 type Probe struct {
 	// Name of the probe, by which overlays find it; its address when absent.
 	Name string `json:"name,omitempty"`
-	// Address as host:port.
+	// Address as host:port, which the controller must be able to reach. It speaks TLS from
+	// the first byte.
 	Address string `json:"address"`
-	// ServerName that the certificate must be for; the address's host when absent.
+	// ServerName that the server is asked for, and that its certificate must be for: a DNS
+	// name or an IP address; the address's host when absent.
 	ServerName string `json:"serverName,omitempty"`
 }
 

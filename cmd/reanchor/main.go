@@ -29,6 +29,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // for the windows of rollovers, where the system has no time zones
 
 	"github.com/spf13/cobra"
 )

@@ -112,6 +112,7 @@ func (w *World) issuerWrites(targets []planner.TargetIssuer) []write {
 func (w *World) point(ref planner.Ref, next issuer) {
 	if i := w.issuers[ref]; i != nil {
 		next.generation, next.canary, next.proof = i.generation, i.canary, i.proof
+		w.checkMoveWindow(ref, next.authority)
 	}
 	next.generation++
 	w.issuers[ref] = &next
@@ -137,6 +138,7 @@ func (w *World) bundleWrites(targets []planner.TargetBundle) []write {
 		}
 		writes = append(writes, write{fmt.Sprintf("write Bundle %s with %s", target.Name, names(next.Anchors)), func() {
 			w.checkBundle(next)
+			w.checkLeavingWindow(next.Name, w.bundles[next.Name].Anchors.Minus(next.Anchors))
 			w.revisions++
 			next.Revision = fmt.Sprint(w.revisions)
 			w.bundles[next.Name] = next
@@ -189,6 +191,7 @@ func (w *World) copyWrites(target planner.TargetBundle) []write {
 		}
 		writes = append(writes, write{fmt.Sprintf("write ConfigMap %s/%s with %s", namespace, target.Name, names(target.Anchors)), func() {
 			w.checkLoss(id.bundle, before, target.Anchors)
+			w.checkLeavingWindow(id.bundle, before.Minus(target.Anchors))
 			w.writeCopy(id, v1alpha1.ViaConfigMap, target.Anchors)
 			w.loose[id.bundle] = planner.Bundle{Target: target.Target, Certificates: target.Certificates, UseDefaultCAs: target.UseDefaultCAs}
 		}, w.bundleTold(copyTold(Made, id), held != nil, before, target.Anchors)})
@@ -211,6 +214,8 @@ func (w *World) act(action planner.Action) {
 			ca.issuing = true
 			return
 		}
+		w.checkWave(action.Subject)
+		w.checkLeafWindow(action.Subject)
 		w.leaves[action.Subject].issuing = true
 	case planner.ActionRestart:
 		w.restart(action)
@@ -228,6 +233,7 @@ func (w *World) act(action planner.Action) {
 
 func (w *World) restart(action planner.Action) {
 	w.checkOneRestart(action)
+	w.checkRestartWindow(action)
 	for _, workload := range w.workloads {
 		if workload.Kind != action.Workload || workload.Ref != action.Subject {
 			continue

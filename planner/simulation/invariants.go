@@ -30,6 +30,9 @@ const (
 	OwnCAIsNoBundle      Invariant = "a leaf's own ca.crt is no bundle"
 	LinkBeforeRetire     Invariant = "link before retire"
 	ReferencesAreTheirs  Invariant = "what somebody else writes is his"
+	WavesAreProved       Invariant = "a wave is proved before the next"
+	WindowsAreKept       Invariant = "nothing begins outside a window"
+	ProbesComeFirst      Invariant = "an anchor leaves after every probe"
 )
 
 // Violation is an invariant that was seen broken, with its evidence.
@@ -132,6 +135,7 @@ func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
 	if len(gone) == 0 {
 		return
 	}
+	w.checkProbes(bundle, gone, after)
 	set := digest(after)
 	w.eachPresenter(bundle, func(who presenter, chain []pki.Certificate) {
 		if err := w.verify(chain, after, set); err != nil && !w.hurt[who.root] && (who.device == nil || !w.isWaived(who.device)) {

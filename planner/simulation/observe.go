@@ -12,7 +12,7 @@ import (
 
 // Observe is what the applier would see of this world.
 func (w *World) Observe() planner.Observed {
-	observed := planner.Observed{Since: w.since, Record: w.Record()}
+	observed := planner.Observed{Since: w.since, Record: w.Record(), Probes: w.results()}
 	w.observeKeys(&observed)
 	w.observeLinks(&observed)
 	w.observeReferences(&observed)
@@ -88,7 +88,7 @@ func (w *World) observeStale() planner.Observed {
 	seen := now
 	if w.random.IntN(4) == 0 {
 		seen = w.seenLately[w.random.IntN(len(w.seenLately))]
-		seen.Since, seen.Record = now.Since, now.Record
+		seen.Since, seen.Record, seen.Probes = now.Since, now.Record, now.Probes
 	}
 	return w.refuse(seen)
 }

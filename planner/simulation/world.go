@@ -101,6 +101,13 @@ type World struct {
 	saidOfLinks map[string]bool
 	// writesLeft are those that the program lives to make; nil if it is not to be killed.
 	writesLeft *int
+	// probed are the latest results of probes, and handshakes all that succeeded.
+	probed     map[probeID]planner.ProbeResult
+	handshakes map[probeID][]handshake
+	// begun are the anchors that were to leave while a window was open, and asked the leaves
+	// of each authority that were asked for.
+	begun      map[pki.Fingerprint]bool
+	asked      map[planner.Ref]asked
 	since      []planner.Gate
 	seenLately []planner.Observed
 	log        []string
@@ -207,6 +214,10 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		foreign:    map[planner.Ref]bool{},
 		outside:    map[string]*caSecret{},
 		leaves:     map[planner.Ref]*leaf{},
+		probed:     map[probeID]planner.ProbeResult{},
+		handshakes: map[probeID][]handshake{},
+		begun:      map[pki.Fingerprint]bool{},
+		asked:      map[planner.Ref]asked{},
 		loose:      map[string]planner.Bundle{},
 		proofs:     proofs{verdicts: map[verdictID]verdict{}},
 		hurt:       map[planner.Ref]bool{},

@@ -252,8 +252,6 @@ func TestWhatIsNotEnforcedIsMarked(t *testing.T) {
 	}
 	want := map[string]bool{
 		"DeviceGroup": true, "Device": true,
-		"Authority spec.rollover.waves": true, "Authority spec.rollover.windows": true,
-		"TrustBundle spec.probes": true,
 	}
 	if !maps.Equal(marked, want) {
 		t.Errorf("marked are %v, want %v", marked, want)
