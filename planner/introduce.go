@@ -280,6 +280,7 @@ func (c *course) planKeys() {
 		case k.present(), c.current.phase == Introduce && c.current.key == k.name && !c.spec.Rollover.Paused:
 			target.Certificate, target.Issuer = true, true
 		}
+		target.Issuer = target.Issuer || c.signsLink(k)
 		if !target.Certificate && !target.Issuer {
 			continue
 		}

@@ -146,6 +146,12 @@ func (c *course) linkHold(old *key) *Hold {
 	return &Hold{Gate: "link", Subject: c.recordedLink(old, pki.Certificate{}).Path(), Why: status.Why}
 }
 
+// signsLink reports whether a key that was taken over as it was, without an internal issuer
+// of its own, needs one for its link.
+func (c *course) signsLink(old *key) bool {
+	return old.hasForeignSecret() && c.wantsLink(old) && c.link(old).status.State == LinkPending
+}
+
 // wantsLink reports whether somebody may know the old root alone while the new one signs:
 // the new one is introduced, and the old one, which came before it, is an anchor.
 func (c *course) wantsLink(old *key) bool {
@@ -191,6 +197,9 @@ func (c *course) judgeLink(old *key, l *link) {
 	l.status.State = LinkPending
 	problem := ""
 	switch request := l.request; {
+	case !old.seen.HasIssuer:
+		l.status.Why = "waits for an internal issuer of " + old.name + ", through which it is signed"
+		return
 	case request == nil:
 		l.due, l.status.Why = true, fmt.Sprintf("%s is to sign the key of %s, for devices that know %s alone", old.name, c.to.name, old.name)
 		return
@@ -238,7 +247,7 @@ func (c *course) linkObstacle(old *key, request *LinkRequest) string {
 		return old.name + " signs nothing here, being offline or behind an external issuer: have whoever keeps it sign " + c.to.name
 	case c.changed(old) != nil:
 		return old.name + " changed without a plan"
-	case !old.seen.HasIssuer || old.seen.SecretGone:
+	case old.seen.SecretGone || !old.seen.HasIssuer && !old.hasForeignSecret():
 		return "nothing here can sign with " + old.name + " any more"
 	case left < linkLife+linkMargin:
 		return fmt.Sprintf("%s ends at %s, too soon for one", old.name, instant(old.seen.Certificate.NotAfter()))

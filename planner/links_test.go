@@ -237,3 +237,20 @@ func TestLinksAreWithdrawn(t *testing.T) {
 		}
 	}
 }
+
+// A key in a Secret that was taken over as it was, without an internal issuer of its own, is
+// given one for its link, and signs it then.
+func TestTheLinkOfAKeyThatWasTakenOver(t *testing.T) {
+	s := linking()
+	s.give("2025", older, inSecret("plant-ca"))
+	s.observed.Keys = slices.DeleteFunc(s.observed.Keys, func(k planner.Key) bool { return k.Name == "2025" })
+	s.issuer().SecretName = "plant-ca"
+	plan := s.next()
+	at := slices.IndexFunc(plan.Target.Keys, func(k planner.TargetKey) bool { return k.Name == "2025" })
+	if at < 0 || !plan.Target.Keys[at].Issuer || plan.Target.Keys[at].Certificate || plan.Target.Keys[at].Secret != "plant-ca" {
+		t.Errorf("the cluster shall hold %+v", plan.Target.Keys)
+	}
+	same(t, "of links the plan says", ofLinks(plan), []string{pending + "waits for an internal issuer of 2025, through which it is signed"})
+	s.observed.Keys = append(s.observed.Keys, planner.Key{Authority: fleetRoot, Name: "2025", SecretName: "plant-ca", HasIssuer: true, SecretSeen: true})
+	same(t, "then it says", ofLinks(s.next()), []string{pending + "2025 is to sign the key of 2026, for devices that know 2025 alone", asks})
+}

@@ -425,13 +425,21 @@ func subset(anchors pki.Anchors, digest pki.Fingerprint) (pki.Anchors, bool) {
 	return nil, false
 }
 
-// references are the fields of other operators' objects, each with the leaf that follows it,
-// of which nothing is known: it is a leaf of its own.
+// references are the fields of other operators' objects. Which Certificates their operators
+// make for them, nothing tells: those that Git does not declare, in the object's namespace and
+// of the issuer that it names, are taken to follow.
 func (b *builder) references() {
 	for _, seen := range b.observed.References {
-		if seen.Problem == "" {
-			b.referrers = append(b.referrers, &Referrer{Field: seen.Field, Names: seen.Value, Owner: seen.Owner})
+		r := &Referrer{
+			Field: seen.Field, Names: seen.Value, Kind: seen.IssuerKind, Group: seen.IssuerGroup,
+			Owner: seen.Owner, Refused: seen.Refused, Problem: seen.Problem,
 		}
+		for _, leaf := range b.observed.Leaves {
+			if leaf.Foreign && leaf.SecretName != "" && leaf.Issuer == r.issuer() && leaf.Ref.Namespace == seen.Field.Object.Namespace {
+				r.Leaves = append(r.Leaves, leaf.Ref)
+			}
+		}
+		b.referrers = append(b.referrers, r)
 	}
 }
 

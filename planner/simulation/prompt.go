@@ -77,10 +77,11 @@ type Deed struct {
 
 // LetPeopleAct lets people do what the last plan asks them for: whoever writes a bundle
 // that is only observed adds and takes out what he is told to, owners of bare Pods make them
-// anew, and workloads that verify with a leaf's ca.crt are moved to their bundle. It returns
-// what they did, sorted by subject.
+// anew, workloads that verify with a leaf's ca.crt are moved to their bundle, and fields that
+// somebody else writes name the issuer that they shall. It returns what they did, sorted by
+// subject.
 func (w *World) LetPeopleAct() []Deed {
-	deeds := slices.Concat(w.editObserved(), w.recreatePods(), w.moveToBundles())
+	deeds := slices.Concat(w.editObserved(), w.recreatePods(), w.moveToBundles(), w.repointByHand())
 	slices.SortFunc(deeds, func(a, b Deed) int { return cmp.Compare(a.Subject, b.Subject) })
 	return deeds
 }

@@ -2,7 +2,6 @@ package simulation
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	"github.com/reanchor/reanchor/pki"
@@ -10,22 +9,36 @@ import (
 )
 
 // Referrer is an object of another operator that names an issuer in a field, and the
-// Certificate that the operator makes for it.
+// Certificates that the operator makes for it.
 type Referrer struct {
 	Field planner.Field
-	// Names is the issuer that the field names on the first day: a ClusterIssuer.
-	Names string
-	// Leaf is the Certificate; its issuer is what the field names.
-	Leaf planner.Ref
-	// Owner is who puts the field back when somebody else changes it; empty if nobody does.
-	Owner string
+	// Names is the issuer that the field names on the first day; Kind is of which kind, a
+	// ClusterIssuer where nothing says so, and Group what stands beside it.
+	Names, Kind, Group string
+	// Leaves are the Certificates; their issuer is what the field names.
+	Leaves []planner.Ref
+	// Owner is who puts the field back when somebody else changes it, and Refused what the
+	// API server says to whoever is not a person; empty if nobody does.
+	Owner, Refused string
+	// Problem says why the field cannot be read; empty if it can.
+	Problem string
+}
+
+// issuer is what the field names.
+func (r *Referrer) issuer() planner.Ref {
+	if r.Kind == kindIssuer {
+		return planner.Ref{Namespace: r.Field.Object.Namespace, Name: r.Names}
+	}
+	return planner.Ref{Name: r.Names}
 }
 
 // operate lets the operators make their Certificates follow what the fields name.
 func (w *World) operate() {
 	for _, r := range w.referrers {
-		if l := w.leaves[r.Leaf]; l != nil && l.issuer.Name != r.Names && !w.Stuck["operator of "+r.Leaf.String()] && !w.lazy() {
-			l.issuer, l.issuing = planner.Ref{Name: r.Names}, true
+		for _, ref := range r.Leaves {
+			if l := w.leaves[ref]; l != nil && r.Names != "" && l.issuer != r.issuer() && !w.lazy() {
+				l.issuer, l.issuing = r.issuer(), true
+			}
 		}
 	}
 }
@@ -50,7 +63,8 @@ func (w *World) observeReferences(observed *planner.Observed) {
 		for _, declared := range binding.Spec.References {
 			seen := planner.Reference{Issuer: planner.BindingRef(binding), Field: planner.FieldOf(declared)}
 			if r := w.referrer(seen.Field); r != nil {
-				seen.Value, seen.IssuerKind, seen.Owner = r.Names, "ClusterIssuer", r.Owner
+				seen.Value, seen.IssuerKind, seen.IssuerGroup = r.Names, r.Kind, r.Group
+				seen.Owner, seen.Refused, seen.Problem = r.Owner, r.Refused, r.Problem
 			} else {
 				seen.Problem = "there is no such object: make it, or take the reference out"
 			}
@@ -66,8 +80,8 @@ func (w *World) repoint(action planner.Action) {
 	if r == nil || r.Names != action.From {
 		return
 	}
-	if r.Owner != "" {
-		w.violate(ReferencesAreTheirs, "%s is set to %s, and %s writes it", action.Field, action.To, r.Owner)
+	if r.Owner+r.Refused != "" {
+		w.violate(ReferencesAreTheirs, "%s is set to %s, and somebody else writes it: %s%s", action.Field, action.To, r.Owner, r.Refused)
 	}
 	w.checkFollower(r, action.To)
 	r.Names = action.To
@@ -76,19 +90,20 @@ func (w *World) repoint(action planner.Action) {
 // checkFollower is asked when a field is about to name another issuer: whoever verifies
 // what the old one signed holds the anchor of what the new one signs with.
 func (w *World) checkFollower(r *Referrer, to string) {
-	secret := w.signingSecret(planner.Ref{Name: to})
-	if secret == nil {
+	next := *r
+	next.Names = to
+	secret := w.signingSecret(next.issuer())
+	switch {
+	case secret == nil:
 		w.violate(TrustBeforeUse, "%s is to name %s, which cannot sign", r.Field, to)
 		return
-	}
-	if w.issuers[planner.Ref{Name: to}].proof.Certificate.IsZero() {
+	case w.issuers[next.issuer()].spec == "" && w.issuers[next.issuer()].proof.Certificate.IsZero():
 		w.violate(TrustBeforeUse, "%s is to name %s, and nothing shows which key that signs with", r.Field, to)
 	}
-	l := w.leaves[r.Leaf]
-	for _, name := range w.bundlesOf(w.authorityOf(l)) {
-		for _, namespace := range w.namespaces {
-			if c := w.copies[copyID{bundle: name, namespace: namespace}]; c == nil || !c.anchors.Has(secret.root) {
-				w.violate(TrustBeforeUse, "%s is to name %s, whose root the copy of %s in %s does not hold", r.Field, to, name, namespace)
+	for _, name := range w.bundlesOf(w.authorityOf(&leaf{issuer: r.issuer()})) {
+		for _, id := range w.placesOf(name) {
+			if c := w.copies[id]; c == nil || !c.anchors.Has(secret.root) {
+				w.violate(TrustBeforeUse, "%s is to name %s, whose root %s does not hold", r.Field, to, id)
 			}
 		}
 		w.eachVerifier(name, func(who verifier, anchors pki.Anchors) {
@@ -102,7 +117,7 @@ func (w *World) checkFollower(r *Referrer, to string) {
 // checkIssuerUnnamed is asked when an issuer is about to be deleted.
 func (w *World) checkIssuerUnnamed(ref planner.Ref) {
 	for _, r := range w.referrers {
-		if ref == (planner.Ref{Name: r.Names}) && w.isDeclared(r.Field) {
+		if ref == r.issuer() && w.isDeclared(r.Field) {
 			w.violate(DrainBeforeRetire, "issuer %s is deleted while %s names it", ref, r.Field)
 		}
 	}
@@ -120,12 +135,30 @@ func (w *World) isDeclared(field planner.Field) bool {
 	return false
 }
 
-// newReferrers are the objects, whose leaves ask what their fields name.
+// newReferrers are the objects, on the first day.
 func (w *World) newReferrers(declared []Referrer) {
 	for _, r := range declared {
 		w.referrers = append(w.referrers, &r)
-		if w.leaves[r.Leaf] == nil {
-			panic(fmt.Sprintf("simulation: %s is to make %s, of which nobody says what it is", r.Field, r.Leaf))
+	}
+}
+
+// repointByHand lets people set the fields that a plan asks them to.
+func (w *World) repointByHand() []Deed {
+	var deeds []Deed
+	for _, binding := range w.Desired.Bindings {
+		for _, declared := range binding.Spec.References {
+			field, to := planner.FieldOf(declared), planner.BindingRef(binding)
+			r := w.referrer(field)
+			if !w.isWaitedFor(planner.GateReference, field.String()) {
+				continue
+			}
+			if r == nil {
+				r = &Referrer{Field: field}
+				w.referrers = append(w.referrers, r)
+			}
+			r.Names, r.Kind, r.Group, r.Problem = to.Name, issuerKind(to), "", ""
+			deeds = append(deeds, Deed{Subject: field.String(), Do: "set it to " + issuerKind(to) + " " + to.Name + ": reanchor does not write it"})
 		}
 	}
+	return deeds
 }

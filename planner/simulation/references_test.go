@@ -65,7 +65,7 @@ func besideWorld(seed uint64, owner string) *simulation.World {
 	users := plant()
 	users.Leaves = users.Leaves[:1]
 	users.Workloads[1].Secrets, users.Workloads[2].Secrets = nil, nil
-	users.Referrers = []simulation.Referrer{{Field: listener, Names: "fleet", Leaf: planner.Ref{Namespace: "operations", Name: "broker"}, Owner: owner}}
+	users.Referrers = []simulation.Referrer{{Field: listener, Names: "fleet", Kind: "ClusterIssuer", Leaves: []planner.Ref{{Namespace: "operations", Name: "broker"}}, Owner: owner}}
 	return simulation.New(seed, bothTrust.desired(), users)
 }
 
