@@ -12,7 +12,7 @@ E2E    := ./fixtures/aio-root ./fixtures/import ./applier ./cmd/reanchor ./gitso
 GENERATED := api config docs/reference
 PACKAGES := mosquitto mosquitto-clients openssl git bind9 strace
 
-.PHONY: help deps build check lint generated test e2e demo cluster-up cluster-down golden generate bench soak
+.PHONY: help deps build check lint generated test e2e demo cluster-up cluster-down golden generate diagrams bench soak
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ generate: ## write deep copies, the CRD, the JSON Schemas and the reference anew
 
 golden: ## write the golden files anew; read the difference before you commit it
 	go test ./planner/... ./renderer/... ./reconciler/... ./importer -update
+
+diagrams: ## parse the diagrams of the golden plans with Mermaid itself; needs npm
+	npm ci --prefix tools/mermaid --silent --no-audit --no-fund
+	node tools/mermaid/parse.mjs planner/report/testdata/*.md
 
 test: deps check e2e ## everything: the quick checks, then end to end on a real control plane
 

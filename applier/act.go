@@ -27,6 +27,9 @@ type Outcome struct {
 	Done bool
 	// Detail says what was done, or why there was nothing to do.
 	Detail string
+	// Refused is what the API server said to a change of somebody else's object; empty
+	// otherwise. A person must make it.
+	Refused string
 }
 
 // Act carries out actions in their order; now is the time at which it does so. One
@@ -55,6 +58,12 @@ func (a *Applier) act(ctx context.Context, domain planner.Ref, action planner.Ac
 		return a.reissue(ctx, action.Subject, now)
 	case planner.ActionRestart:
 		return a.restart(ctx, action)
+	case planner.ActionRepoint:
+		return a.repoint(ctx, action)
+	case planner.ActionLink:
+		return a.link(ctx, domain, action, now)
+	case planner.ActionUnlink:
+		return a.unlink(ctx, domain, action.Subject)
 	case planner.ActionDeleteSecret:
 		return a.deleteSecret(ctx, action.Subject)
 	}

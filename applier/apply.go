@@ -253,12 +253,13 @@ func (t *turn) pruneKind(ctx context.Context, kind schema.GroupVersionKind, desi
 
 // prunable reports whether an object is one that an apply made for this domain. Labels are
 // copied by others (cert-manager's to CertificateRequests), whose objects have a
-// controller; canaries go with their successors; a copy that trust-manager has taken over
+// controller; canaries go with their successors, and links when they are recorded; a copy that trust-manager has taken over
 // is trust-manager's.
 func (t *turn) prunable(object *unstructured.Unstructured) bool {
 	_, isCanary := object.GetLabels()[v1alpha1.LabelCanary]
+	_, isLink := object.GetLabels()[v1alpha1.LabelLink]
 	_, isTrustManagers := object.GetLabels()[LabelBundleCopy]
-	return belongs(object, t.domain) && !isCanary && !isTrustManagers && metav1.GetControllerOf(object) == nil
+	return belongs(object, t.domain) && !isCanary && !isLink && !isTrustManagers && metav1.GetControllerOf(object) == nil
 }
 
 // delete deletes this object, and no other that has come to bear its name.

@@ -9,6 +9,8 @@
 //
 //	planner.Observed   seen in
 //	Keys               Certificates; internal issuers, their Ready condition and canaries
+//	Links              CertificateRequests with the label of a link
+//	References         the objects that spec.references names, each by a get
 //	Issuers            Issuers and ClusterIssuers; canary CertificateRequests
 //	Leaves             Certificates; CertificateRequests, theirs and nobody's
 //	Bundles, Copies    trust-manager Bundles; namespaces; ConfigMaps and Secrets with the
@@ -66,8 +68,11 @@
 //	Prove         a CertificateRequest through an issuer, a binding's or a key's own,
 //	              with a key that is thrown away at once: the answer shows which key
 //	              really signs
+//	Link          the request of a new root once more, through the internal issuer of an
+//	              old one; Unlink deletes it when the link is on record
 //	Reissue       the Issuing condition, as "cmctl renew" sets it
 //	Restart       two annotations on a pod template
+//	Repoint       one field of an object of another operator, tested before it is replaced
 //	DeleteSecret  by name, unread
 //
 // # Example
@@ -83,5 +88,5 @@
 // The cache behind the manager's client is prepared by [IndexCopies].
 //
 // The permissions that all this needs are those in config/rbac, and no others; bundles in
-// Secrets need its component bundle-secrets.
+// Secrets need its component bundle-secrets, references its component references.
 package applier

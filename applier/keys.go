@@ -144,7 +144,7 @@ func (w *world) readKey(key *planner.Key, certificate *certmanagerv1.Certificate
 	key.Spec.SignedBy = signedBy(key.Authority, certificate)
 	chain, problem := w.requests.chain(certificate)
 	if len(chain) > 0 {
-		key.Certificate = chain[0]
+		key.Certificate, key.Requested = chain[0], true
 		return
 	}
 	key.Problem = cmp.Or(problem, "nothing issued yet: "+conditionMessage(certificate))

@@ -110,7 +110,7 @@ func TestKeysOfIntermediates(t *testing.T) {
 		spec.SignedBy = signedBy
 		return planner.Key{
 			Authority: authority, Name: name, HasCertificate: true, HasIssuer: true, HasClusterIssuer: everywhere, Generation: 1,
-			Issued: true, Spec: spec, Certificate: issued,
+			Issued: true, Requested: true, Spec: spec, Certificate: issued,
 		}
 	}
 	want := []planner.Key{
@@ -282,7 +282,7 @@ func TestKeysFromElsewhere(t *testing.T) {
 	want := []planner.Key{
 		{Authority: planner.Ref{Namespace: "cert-manager", Name: "line"}, Name: "a.2026", SecretName: "line-ca", HasIssuer: true, SecretSeen: true},
 		{Authority: planner.Ref{Namespace: "cert-manager", Name: "plant"}, Name: "2026", SecretName: "plant-ca", HasIssuer: true, SecretGone: true},
-		{Authority: planner.Ref{Namespace: "cert-manager", Name: "root"}, Name: "2025", HasCertificate: true, HasIssuer: true, Issued: true, Certificate: root.Certificate},
+		{Authority: planner.Ref{Namespace: "cert-manager", Name: "root"}, Name: "2025", HasCertificate: true, HasIssuer: true, Issued: true, Requested: true, Certificate: root.Certificate},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("keys %+v\nwant %+v", got, want)

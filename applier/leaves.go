@@ -36,7 +36,7 @@ func (w *world) leaves(keys []planner.Key, issuers []planner.Issuer) []planner.L
 			keep(w.readLeaf(certificate))
 		}
 	}
-	for _, request := range w.requests.others {
+	for _, request := range w.requestsOfLeaves(keys) {
 		if leaf := w.readRequest(request); w.isLive(request, leaf) {
 			keep(leaf)
 		}

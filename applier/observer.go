@@ -123,11 +123,15 @@ func (o *Observer) newWorld(domain planner.Ref, desired planner.Desired) *world 
 // are listed last.
 func (w *world) observed(ctx context.Context) (planner.Observed, error) {
 	observed := planner.Observed{Keys: w.keys(), Issuers: w.bindingIssuers(), Bundles: w.standingBundles()}
+	observed.Links = w.links(observed.Keys)
 	observed.Leaves = w.leaves(observed.Keys, observed.Issuers)
+	var err error
+	if observed.References, err = w.references(ctx); err != nil {
+		return planner.Observed{}, err
+	}
 	if err := w.gatherSecrets(ctx, observed.Bundles); err != nil {
 		return planner.Observed{}, err
 	}
-	var err error
 	if observed.Copies, err = w.copies(ctx, observed.Bundles); err != nil {
 		return planner.Observed{}, err
 	}

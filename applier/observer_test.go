@@ -102,7 +102,7 @@ func TestKeys(t *testing.T) {
 	want := []planner.Key{
 		{Authority: authority, Name: "2025", HasIssuer: true, Generation: 2, SecretGone: true, Problem: "its Certificate does not exist"},
 		{
-			Authority: authority, Name: "2026", HasCertificate: true, Issued: true, Certificate: root.Certificate,
+			Authority: authority, Name: "2026", HasCertificate: true, Issued: true, Requested: true, Certificate: root.Certificate,
 			Spec: planner.CASpec{CommonName: "Root 2026", Algorithm: v1alpha1.RSA, Size: 2048, Duration: 2160 * time.Hour},
 		},
 	}

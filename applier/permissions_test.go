@@ -44,8 +44,8 @@ func roles(t *testing.T) map[string]rbacv1.ClusterRole {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(found) != 6 {
-		t.Fatalf("roles %v, want the controller's, the observer's, leader election's, the Git credentials', those of bundles in Secrets and of impersonation", found)
+	if len(found) != 7 {
+		t.Fatalf("roles %v, want the controller's, the observer's, leader election's, the Git credentials', those of bundles in Secrets, of impersonation and of references", found)
 	}
 	return found
 }

@@ -23,7 +23,8 @@ type requests struct {
 	known    bool
 	owned    map[types.UID][]*certmanagerv1.CertificateRequest // by the Certificate that controls them
 	canaries map[types.UID][]*certmanagerv1.CertificateRequest // by the issuer that owns them, newest first
-	others   []*certmanagerv1.CertificateRequest               // that are neither
+	links    []*certmanagerv1.CertificateRequest               // that bear the label of a link
+	others   []*certmanagerv1.CertificateRequest               // that are none of these
 }
 
 func newRequests(items []certmanagerv1.CertificateRequest, known bool) requests {
@@ -41,6 +42,8 @@ func newRequests(items []certmanagerv1.CertificateRequest, known bool) requests 
 			r.owned[owner.UID] = append(r.owned[owner.UID], request)
 		case isCanary:
 			r.canaries[issuer] = append(r.canaries[issuer], request)
+		case request.Labels[v1alpha1.LabelLink] == linkLabelValue:
+			r.links = append(r.links, request)
 		case request.Labels[v1alpha1.LabelCanary] != canaryLabelValue: // nobody uses a canary, whosever it is
 			r.others = append(r.others, request)
 		}
@@ -77,6 +80,17 @@ func (r requests) chain(certificate *certmanagerv1.Certificate) ([]pki.Certifica
 		return nil, "its status has no revision with dates; a reissue makes it known"
 	}
 	return r.ofRevision(certificate, *status.Revision)
+}
+
+// current is the CertificateRequest that a Certificate was issued for last, if that is known.
+func (r requests) current(certificate *certmanagerv1.Certificate) *certmanagerv1.CertificateRequest {
+	chain, _ := r.chain(certificate)
+	for _, request := range r.owned[certificate.UID] {
+		if signed, err := pki.ParsePEM(request.Status.Certificate); err == nil && len(chain) > 0 && signed[0].Equal(chain[0]) {
+			return request
+		}
+	}
+	return nil
 }
 
 // ofRevision reads the CertificateRequest that a revision came from.

@@ -2,7 +2,7 @@
 // only, decisions are pure, and the clock is read by commands alone.
 //
 //	cmd → {reconciler, receiver, importer, registrar, dashboard}
-//	    → {applier, inventory, renderer, gitsource, policies} → planner → api → pki
+//	    → {applier, inventory, renderer, gitsource, forge, policies, prober} → planner → api → pki
 package architecture
 
 import (
@@ -32,7 +32,7 @@ var storeys = [][]string{
 	{"pki", "config"},
 	{"api/v1alpha1"},
 	{"planner"},
-	{"applier", "inventory", "renderer", "gitsource", "policies"},
+	{"applier", "inventory", "renderer", "gitsource", "forge", "policies", "prober"},
 	{"reconciler", "receiver", "importer", "registrar", "dashboard"},
 	{"cmd/"},
 }

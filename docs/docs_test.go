@@ -77,6 +77,9 @@ func TestRepositories(t *testing.T) {
 		"how-to/use-an-external-issuer.md":        {2, 2, 1},
 		"how-to/keep-the-root-offline.md":         {2, 1, 1},
 		"how-to/bundles-without-trust-manager.md": {1, 1, 3},
+		"how-to/re-point-other-objects.md":        {2, 2, 1},
+		"how-to/roll-in-waves-and-windows.md":     {1, 1, 1},
+		"how-to/probe-before-retiring.md":         {1, 1, 1},
 		"how-to/import-a-cluster.md":              {1, 1, 1},
 	} {
 		loaded, err := renderer.Load(repository(t, page), "", renderer.Options{})
@@ -106,6 +109,26 @@ func TestMistakes(t *testing.T) {
 	}
 	if printed := blocks(t, page, "text"); len(printed) == 0 || printed[0] != lines {
 		t.Errorf("%s does not print\n%s", page, lines)
+	}
+}
+
+// TestPlan expects the plan that a page explains, quoted piece by piece, to be the one that
+// is printed.
+func TestPlan(t *testing.T) {
+	var quoted []string
+	for line := range strings.Lines(string(read(t, "how-to/review-a-plan.md"))) {
+		if strings.HasPrefix(line, ">") {
+			quoted = append(quoted, strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(line, ">"), " ")))
+		}
+	}
+	var printed []string
+	for line := range strings.Lines(string(read(t, "../planner/report/testdata/root-roll.md"))) {
+		printed = append(printed, strings.TrimSpace(line))
+	}
+	empty := func(line string) bool { return line == "" }
+	quoted, printed = slices.DeleteFunc(quoted, empty), slices.DeleteFunc(printed, empty)
+	if !slices.Equal(quoted, printed) {
+		t.Errorf("how-to/review-a-plan.md quotes\n%s\nand root-roll.md is\n%s", strings.Join(quoted, "\n"), strings.Join(printed, "\n"))
 	}
 }
 

@@ -29,13 +29,22 @@ func (t *turn) allBundles() []string {
 // that somebody else writes it is what we ask for, whatever else he puts in: nobody asks him
 // to add an anchor that is to go.
 func (t *turn) bundleAnchors(name string) pki.Anchors {
-	standing, stands := t.standing(name)
-	anchors, ours := t.further(name), !t.isObserved(name)
-	if stands {
-		ours = standing.Via != v1alpha1.ViaObserved // what stands is kept, whoever Git says is to write it
+	standing, _ := t.standing(name)
+	leaving := t.leaving(standing)
+	after := t.anchorsWithout(name, leaving)
+	if len(leaving) == 0 || t.probedWithout(name, leaving, after) {
+		return after
 	}
+	return t.anchorsWithout(name, nil)
+}
+
+// anchorsWithout is what a bundle holds when some certificates, which Git lists no more, are
+// out of it.
+func (t *turn) anchorsWithout(name string, leaving pki.Anchors) pki.Anchors {
+	standing, _ := t.standing(name)
+	anchors, ours := t.further(name), t.isWrittenHere(name)
 	if ours {
-		anchors = anchors.Union(standing.Anchors.Minus(t.leaving(standing)))
+		anchors = anchors.Union(standing.Anchors.Minus(leaving))
 	}
 	for _, c := range t.courses {
 		if !c.distributes(name) {
@@ -46,6 +55,15 @@ func (t *turn) bundleAnchors(name string) pki.Anchors {
 		}
 	}
 	return anchors
+}
+
+// isWrittenHere reports whether what a bundle holds is ours to say, be it by way of
+// trust-manager: what stands is kept, whoever Git says is to write it.
+func (t *turn) isWrittenHere(name string) bool {
+	if standing, stands := t.standing(name); stands {
+		return standing.Via != v1alpha1.ViaObserved
+	}
+	return !t.isObserved(name)
 }
 
 // unreleased are the anchors of keys that go and that were not taken out of the

@@ -194,7 +194,7 @@ func (t *turn) gatherFamilies() {
 
 // takeIn makes a leaf one of the authority's family, and of the families above it.
 func (c *course) takeIn(leaf Leaf) {
-	id := leafID{leaf.Ref, leaf.SecretName}
+	id := leaf.id()
 	if c.familySeen[id] {
 		return
 	}
@@ -211,6 +211,10 @@ type leafID struct {
 	ref    Ref
 	secret string
 }
+
+func (l Leaf) id() leafID { return leafID{l.Ref, l.SecretName} }
+
+func (id leafID) String() string { return id.ref.String() + " " + id.secret }
 
 // gatherKeys joins what Git lists, what the cluster holds and what is on record: a key
 // that is gone from the list counts as Retired.

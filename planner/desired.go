@@ -34,6 +34,9 @@ type Desired struct {
 	Bindings    []v1alpha1.IssuerBinding `json:"bindings,omitempty"`
 	Bundles     []v1alpha1.TrustBundle   `json:"bundles,omitempty"`
 	Groups      []v1alpha1.DeviceGroup   `json:"groups,omitempty"`
+	// Zones are the time zones that windows name. A window of which the zone is not among
+	// them never opens.
+	Zones v1alpha1.Zones `json:"-"`
 }
 
 // AuthorityRef names an authority.

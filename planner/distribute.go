@@ -30,7 +30,7 @@ func (c *course) distribute(k *key) step {
 	}
 	if reloads := c.reloadGate(k); len(reloads.holds) > 0 {
 		s.progress += "; " + reloads.progress("verifiers have")
-		s.holds, s.actions = append(reloads.holds, c.aheadHolds(k)...), reloads.actions
+		s.holds, s.actions = append(reloads.all(), c.aheadHolds(k)...), reloads.actions
 		return s
 	}
 	if s.holds = c.distrustHolds(k); len(s.holds) > 0 {
@@ -210,7 +210,8 @@ func (c *course) gate(name string, k *key) string {
 // reloadGate asks whether every verifier has loaded a copy with the key's anchor.
 // Once that was so, it stays so while every copy holds it: whatever starts later
 // loads a copy that does.
-func (c *course) reloadGate(k *key) (r reload) {
+func (c *course) reloadGate(k *key) reload {
+	r := reload{closed: c.closed}
 	if c.turn.memory.remembers(c.gate("distributed", k)) {
 		return r
 	}

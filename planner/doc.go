@@ -33,6 +33,13 @@
 //	waits for what 2025 signed           Retire: a.2025 goes
 //	Retire: 2025 goes
 //
+// # Care
+//
+// Leaves are reissued in waves, each proved before the next (waves.go). What a client may
+// notice begins inside windows alone (windows.go). An anchor leaves a bundle only after
+// every probe of that has shaken hands without it: the plan asks for the handshakes, and is
+// given what came of them (probes.go).
+//
 // # What a key was
 //
 // The record in Git, or without one the anchors that stand, tells what a key was before

@@ -250,7 +250,7 @@ func (c *course) outsideHold(k *key, issuer Issuer) *Hold {
 	hold := &Hold{Gate: "issuer", Subject: issuerName(issuer)}
 	switch {
 	case c.outsideMoves(k, issuer):
-		hold.Why = "its spec becomes that of " + k.name + " now"
+		hold.Why = "its spec becomes that of " + k.name + c.soon(issuer)
 	case !issuer.Ready:
 		hold.Why = "it is not ready with the spec of " + k.name + because(issuer.Problem)
 	default:
@@ -304,8 +304,8 @@ func (c *course) targetIssuer(issuer Issuer, k *key) TargetIssuer {
 		target.Secret = issuer.SecretName
 	case c.otherOrigin(k) != nil && c.keyOf(issuer) == k:
 		target.Spec = issuer.Spec
-	case k.staysOutside() && c.spec.Rollover.Paused && issuer.Exists && issuer.SecretName == "" && c.keyBehind(issuer) == k:
-		target.Spec = issuer.Spec // a pause stops this too
+	case k.staysOutside() && issuer.Exists && issuer.SecretName == "" && c.keyBehind(issuer) == k && c.keepsSpec(k, issuer):
+		target.Spec = issuer.Spec
 	case k.staysOutside():
 		target.Spec = k.given.issuer
 	case k.hasForeignSecret():
@@ -314,6 +314,12 @@ func (c *course) targetIssuer(issuer Issuer, k *key) TargetIssuer {
 		target.Spec = issuer.Spec
 	}
 	return target
+}
+
+// keepsSpec reports whether an issuer keeps its spec for now, though Git says another: a
+// pause and a closed window stop this too.
+func (c *course) keepsSpec(k *key, issuer Issuer) bool {
+	return c.spec.Rollover.Paused || c.outsideMoves(k, issuer) && c.mayMove(issuer) != nil
 }
 
 // toArrive names the authorities below whose keys from elsewhere cannot follow by

@@ -23,6 +23,7 @@ func Next(desired Desired, observed Observed, now time.Time) Plan {
 	for _, c := range t.courses {
 		c.plan()
 	}
+	t.planLinks()
 	t.planIssuers()
 	t.planBundles()
 	t.planDevices()
@@ -51,13 +52,14 @@ func (c *course) retireKeys() {
 func (c *course) plan() {
 	if c.spec.Rollover.Paused && c.current.phase != Settled {
 		c.current.holds = append(c.current.holds, Hold{Gate: "paused", Why: "spec.rollover.paused is true: unset it to go on"})
-		c.current.actions = nil
+		c.current.actions, c.current.probes = nil, nil
 	}
 	c.castOut()
 	c.planKeys()
 	c.planRecord()
 	c.turn.plan.Actions = append(c.turn.plan.Actions, c.proofs()...)
 	c.turn.plan.Actions = append(c.turn.plan.Actions, c.current.actions...)
+	c.turn.plan.Probes = append(c.turn.plan.Probes, c.current.probes...)
 	c.turn.plan.Drops = append(c.turn.plan.Drops, c.drops()...)
 	c.turn.plan.Rollovers = append(c.turn.plan.Rollovers, c.rollover())
 }
@@ -69,6 +71,7 @@ type step struct {
 	progress string
 	holds    []Hold
 	actions  []Action
+	probes   []Probe
 	// drained reports, in Retire, that nobody needs the key any more.
 	drained bool
 }
@@ -79,7 +82,7 @@ func (s step) done() bool { return len(s.holds) == 0 }
 // the way, then the keys that are only trusted. It reports whether all are done.
 func (c *course) firstOpenStep() (open step, done bool) {
 	if c.to != nil {
-		for _, look := range []func(*key) step{c.introduce, c.distribute, c.switchOver, c.reissue} {
+		for _, look := range []func(*key) step{c.introduce, c.distribute, c.switchOver, c.repoint, c.reissue} {
 			if s := look(c.to); !s.done() {
 				return s, false
 			}
@@ -194,10 +197,12 @@ func (t *turn) finish() Plan {
 	plan.Gates = t.memory.gates()
 	plan.LookAgain = t.lookAgain
 	if holds := t.unknownHolds(); len(holds) > 0 {
-		plan.Blind, plan.Actions, plan.Record, plan.Holds = true, nil, nil, append(holds, plan.Holds...)
+		plan.Blind, plan.Actions, plan.Probes, plan.Record, plan.LinkRecord = true, nil, nil, nil, nil
+		plan.Holds = append(holds, plan.Holds...)
 	}
 	slices.SortFunc(plan.Rollovers, func(a, b Rollover) int { return a.Authority.Compare(b.Authority) })
 	slices.SortFunc(plan.Record, RecordedKey.Compare)
+	slices.SortFunc(plan.LinkRecord, RecordedLink.Compare)
 	slices.SortFunc(plan.Target.Keys, func(a, b TargetKey) int {
 		return orElse(a.Authority.Compare(b.Authority), a.Name, b.Name)
 	})

@@ -17,11 +17,15 @@ type Observed struct {
 	// Issuers that bindings name, and those of this domain that no binding names
 	// any more.
 	Issuers []Issuer `json:"issuers,omitempty"`
+	// Links are the CertificateRequests of link certificates; they are no leaves.
+	Links []LinkRequest `json:"links,omitempty"`
 	// Leaves are the Certificates, whoever made them, that refer to one of the
 	// Issuers or to the internal issuer of a key, but for the keys' own; those that
 	// refer elsewhere now and still present what one of the keys signed; and live
 	// CertificateRequests of one of the Issuers that no Certificate stands behind.
 	Leaves []Leaf `json:"leaves,omitempty"`
+	// References are the fields that Git says shall name a binding's issuer.
+	References []Reference `json:"references,omitempty"`
 	// Bundles of this domain as they stand.
 	Bundles []Bundle `json:"bundles,omitempty"`
 	// Copies has one entry for each bundle, desired or standing, each namespace that its
@@ -34,6 +38,9 @@ type Observed struct {
 	Ledger []Ledger `json:"ledger,omitempty"`
 	// Record is what Git remembers of the keys that came to be.
 	Record Record `json:"record,omitzero"`
+	// Probes are the results of those that earlier plans asked for. One that is not there is
+	// asked for again.
+	Probes []ProbeResult `json:"probes,omitempty"`
 	// Since is the memory of earlier turns: Plan.Gates as it was last stored.
 	Since []Gate `json:"since,omitempty"`
 	// Unknown names what could not be read. While there is any, nothing is written
@@ -45,6 +52,10 @@ type Observed struct {
 func (o Observed) sorted() Observed {
 	o.Keys = sortedBy(o.Keys, func(a, b Key) int { return cmp.Or(a.Authority.Compare(b.Authority), cmp.Compare(a.Name, b.Name)) })
 	o.Issuers = sortedBy(o.Issuers, func(a, b Issuer) int { return a.Ref.Compare(b.Ref) })
+	o.Links = sortedBy(o.Links, func(a, b LinkRequest) int {
+		return cmp.Or(a.Authority.Compare(b.Authority), cmp.Compare(a.Name, b.Name))
+	})
+	o.References = sortedBy(o.References, func(a, b Reference) int { return cmp.Or(a.Field.Compare(b.Field), a.Issuer.Compare(b.Issuer)) })
 	o.Leaves = sortedBy(o.Leaves, func(a, b Leaf) int { return a.Ref.Compare(b.Ref) })
 	o.Bundles = sortedBy(o.Bundles, func(a, b Bundle) int { return cmp.Compare(a.Name, b.Name) })
 	o.Copies = sortedBy(o.Copies, func(a, b Copy) int {
@@ -53,6 +64,7 @@ func (o Observed) sorted() Observed {
 	o.Workloads = sortedBy(o.Workloads, func(a, b Workload) int {
 		return cmp.Or(a.Ref.Compare(b.Ref), cmp.Compare(a.Kind, b.Kind))
 	})
+	o.Probes = sortedBy(o.Probes, ProbeResult.Compare)
 	o.Ledger = sortedBy(o.Ledger, func(a, b Ledger) int { return cmp.Compare(a.Group, b.Group) })
 	o.Unknown = sortedBy(o.Unknown, func(a, b Unknown) int { return cmp.Compare(a.Subject, b.Subject) })
 	return o
@@ -110,6 +122,9 @@ type Key struct {
 	// what the Secret holds. So it stands after a Certificate was deleted and made
 	// anew.
 	Adopted bool `json:"adopted,omitempty"`
+	// Requested reports that the CertificateRequest that the Certificate was issued for is
+	// there, and with it the request that a link is made of.
+	Requested bool `json:"requested,omitempty"`
 	// Spec of the Certificate as it stands; meaningful with HasCertificate.
 	Spec CASpec `json:"spec,omitzero"`
 	// Certificate that was issued. Zero: none yet, or it is not known which.

@@ -16,6 +16,9 @@ type Plan struct {
 	Target Target `json:"target"`
 	// Actions that no manifest can express, in the order in which to start them.
 	Actions []Action `json:"actions,omitempty"`
+	// Probes are the servers to shake hands with. What comes of it is given to the next
+	// plan as Observed.Probes; it moves nothing by itself.
+	Probes []Probe `json:"probes,omitempty"`
 	// Rollovers tells of every authority where it stands, in order of their names.
 	Rollovers []Rollover `json:"rollovers,omitempty"`
 	// Holds that are no single authority's: a bundle that Git no longer declares
@@ -23,6 +26,10 @@ type Plan struct {
 	Holds []Hold `json:"holds,omitempty"`
 	// Record says what the record in Git shall newly say, in order of authority and key.
 	Record []RecordedKey `json:"record,omitempty"`
+	// LinkRecord says what the record shall newly say of link certificates, in order of
+	// authority and keys, and Links how far those of rollovers under way have come.
+	LinkRecord []RecordedLink `json:"linkRecord,omitempty"`
+	Links      []LinkStatus   `json:"links,omitempty"`
 	// Drops names who would lose trust if what is to be retired went now.
 	Drops []Drop `json:"drops,omitempty"`
 	// StillTrust names who may still trust a key that is compromised.
@@ -154,6 +161,14 @@ const (
 	ActionRestart ActionKind = "Restart"
 	// ActionDeleteSecret deletes the Secret Subject of a key that is retired.
 	ActionDeleteSecret ActionKind = "DeleteSecret"
+	// ActionLink has the internal issuer Issuer of an old root sign the request of the new
+	// root whose Certificate is Subject, until Until: a link certificate.
+	ActionLink ActionKind = "Link"
+	// ActionRepoint sets the Field of an object of somebody else's, Subject, that names the
+	// issuer From, to name To, and nothing else; if it names another by then, it is left.
+	ActionRepoint ActionKind = "Repoint"
+	// ActionUnlink deletes the CertificateRequest Subject of a link.
+	ActionUnlink ActionKind = "Unlink"
 )
 
 // Action is something that no manifest can express. Doing it twice does no harm.
@@ -168,6 +183,13 @@ type Action struct {
 	LeavesDigest string `json:"leavesDigest,omitempty"`
 	// Generation of the issuer's spec that a canary is made for.
 	Generation int64 `json:"generation,omitempty"`
+	// Issuer that signs a link, and Until when at most.
+	Issuer Ref       `json:"issuer,omitzero"`
+	Until  time.Time `json:"until,omitzero"`
+	// Field that is set, and the names of the issuers that it holds before and after.
+	Field Field  `json:"field,omitzero"`
+	From  string `json:"from,omitempty"`
+	To    string `json:"to,omitempty"`
 	// Why, with its numbers.
 	Why string `json:"why"`
 }
@@ -175,6 +197,9 @@ type Action struct {
 // String says what the action does and why.
 func (a Action) String() string {
 	subject := a.Subject.String()
+	if a.Kind == ActionRepoint {
+		subject = a.Field.String()
+	}
 	if a.Workload != "" {
 		subject = a.Workload + " " + subject
 	}
@@ -220,6 +245,10 @@ const GateUnknown = "unknown"
 
 // GateRestart begins the name of a gate that remembers when a restart was asked for.
 const GateRestart = "restart "
+
+// GateRetiring begins the name of a gate that remembers that a key began to go while a
+// window was open.
+const GateRetiring = "retiring "
 
 // Hold is a reason to wait, with its evidence.
 type Hold struct {

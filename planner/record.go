@@ -17,6 +17,8 @@ type Record struct {
 	Problem string `json:"problem,omitempty"`
 	// Keys that are recorded, in order of authority and name.
 	Keys []RecordedKey `json:"keys,omitempty"`
+	// Links that are recorded, in order of authority and keys.
+	Links []RecordedLink `json:"links,omitempty"`
 }
 
 // RecordedKey is one key pair in the record.

@@ -6,53 +6,74 @@ import (
 	"time"
 )
 
-// reissue: every leaf chains to the key, and whoever presents one has loaded it.
+// reissue: every leaf chains to the key, and whoever presents one has loaded it, wave by
+// wave.
 func (c *course) reissue(k *key) step {
-	s := step{phase: Reissue, key: k.name}
-	moved, issued := 0, c.issued()
+	issued := c.issued()
 	c.rememberStranger(k, issued)
-	for _, leaf := range issued {
-		if c.turn.signed(k, leaf) && !leaf.Issuing {
-			moved++
-			continue
+	for _, w := range c.waves(issued) {
+		if s := c.reissueWave(k, w, issued); !s.done() {
+			return s
 		}
-		if leaf.Unknown != "" && !c.hasOthers(k) {
+	}
+	return step{phase: Reissue, key: k.name}
+}
+
+// reissueWave asks for the leaves of a wave, and then for those who present them.
+func (c *course) reissueWave(k *key, w wave, issued []Leaf) step {
+	s := step{phase: Reissue, key: k.name, progress: c.progress(w, k, issued)}
+	var window *Hold
+	for _, leaf := range w.leaves {
+		if c.hasMoved(k, leaf) || leaf.Unknown != "" && !c.hasOthers(k) {
 			continue
 		}
 		hold, action := c.reissueLeaf(k, leaf)
-		if action != nil && k.staysOutside() {
-			hold, action = c.askOutside(k, leaf, hold, action)
+		if action != nil {
+			if window = c.closed(); window != nil {
+				action = nil
+			} else if k.staysOutside() {
+				hold, action = c.askOutside(k, w, leaf, hold, action)
+			}
 		}
 		s.holds = append(s.holds, hold)
 		if action != nil {
 			s.actions = append(s.actions, *action)
 		}
 	}
-	s.holds = append(s.holds, c.elsewhereHolds(k)...)
-	s.progress = fmt.Sprintf("%d of %s to %s", moved, counted(len(issued), "leaf chains", "leaves chain"), k.name) + foreignIn(issued)
+	if s.holds = behind(window, s.holds); w.isLast() {
+		s.holds = append(s.holds, c.elsewhereHolds(k)...)
+	}
 	if s.done() && c.hasOthers(k) {
-		return c.presentStep(k, s)
+		return c.presentStep(k, w, s)
 	}
 	return s
 }
 
-// presentStep asks whether every leaf is loaded by whoever presents it. Once that was so,
-// it stays so while every leaf chains to the key: a renewal restarts nobody.
-func (c *course) presentStep(k *key, s step) step {
-	presented := c.gate("presented", k)
+// presentStep asks whether every leaf of a wave is loaded by whoever presents it. Once that
+// was so, it stays so while every leaf chains to the key: a renewal restarts nobody.
+func (c *course) presentStep(k *key, w wave, s step) step {
+	presented := c.gate(w.gate("presented"), k)
 	if c.turn.memory.remembers(presented) {
 		c.turn.memory.hold(presented)
-		return s
+		return c.beforeNext(k, w, s)
 	}
 	if s.holds = c.turn.unknownHolds(); len(s.holds) > 0 {
 		return s
 	}
-	if reloads := c.presentGate(k); len(reloads.holds) > 0 {
+	if reloads := c.presentGate(k, w); len(reloads.holds) > 0 {
 		s.progress += "; " + reloads.progress("presenters have")
-		s.holds, s.actions = reloads.holds, reloads.actions
+		s.holds, s.actions = reloads.all(), reloads.actions
 		return s
 	}
 	c.turn.memory.hold(presented)
+	return c.beforeNext(k, w, s)
+}
+
+// beforeNext asks whether a wave that is done is well, if another waits for it.
+func (c *course) beforeNext(k *key, w wave, s step) step {
+	if !w.isLast() {
+		s.holds = c.troubles(w, k)
+	}
 	return s
 }
 
@@ -114,9 +135,9 @@ func (c *course) reissueLeaf(k *key, leaf Leaf) (Hold, *Action) {
 // askOutside lets one leaf alone ask an external issuer until one has come back as it
 // should, and a leaf that came back signed by a stranger ask rarely: every answer may cost
 // somebody's trust, and his quota.
-func (c *course) askOutside(k *key, leaf Leaf, hold Hold, action *Action) (Hold, *Action) {
+func (c *course) askOutside(k *key, w wave, leaf Leaf, hold Hold, action *Action) (Hold, *Action) {
 	if !c.isStrange(leaf) {
-		if first := c.firstOutside(k); first != leaf.Ref && first != (Ref{}) {
+		if first := c.firstOutside(k, w); first != leaf.Ref && first != (Ref{}) {
 			hold.Why += fmt.Sprintf("; waits for the Certificate %s, which is the first to ask the new issuer", first)
 			return hold, nil
 		}
@@ -158,14 +179,15 @@ const strangeLeafRetry = time.Hour
 // isStrange reports whether no key of ours signed the leaf.
 func (c *course) isStrange(leaf Leaf) bool { return len(leaf.Chain) > 0 && !c.turn.isOurs(leaf) }
 
-// firstOutside is the leaf that asks an external issuer first; none once one chains to the
-// key.
-func (c *course) firstOutside(k *key) Ref {
+// firstOutside is the leaf of a wave that asks an external issuer first; none once one, of
+// whichever wave, chains to the key.
+func (c *course) firstOutside(k *key, w wave) Ref {
+	if c.moved(k, c.issued()) > 0 {
+		return Ref{}
+	}
 	var first Ref
-	for _, leaf := range c.issued() {
+	for _, leaf := range w.leaves {
 		switch {
-		case c.turn.signed(k, leaf) && !leaf.Issuing:
-			return Ref{}
 		case leaf.SecretName == "" || leaf.Unknown != "" || c.asksElsewhere(k, leaf) != "":
 		case c.turn.now.Before(leaf.FailedAt.Add(reissueRetry)):
 		case first == Ref{} || leaf.Issuing:
@@ -223,27 +245,20 @@ func (c *course) hasOthers(k *key) bool {
 	return false
 }
 
-// presentGate asks whether every workload that presents one of the leaves has
+// presentGate asks whether every workload that presents one of a wave's leaves has
 // loaded it.
-func (c *course) presentGate(k *key) (r reload) {
-	since := c.turn.memory.hold(c.gate("reissued", k))
+func (c *course) presentGate(k *key, w wave) reload {
+	r := reload{closed: c.closed}
+	since := c.turn.memory.hold(c.gate(w.gate("reissued"), k))
 	for _, workload := range c.turn.observed.Workloads {
-		if c.presents(workload) {
+		if c.presents(workload, w) {
 			c.turn.askPresenter(&r, workload, since, k.name)
 		}
 	}
 	return r
 }
 
-// presents reports whether the workload mounts a leaf of the authority's own of which
-// something was issued.
-func (c *course) presents(workload Workload) bool {
-	for _, mount := range workload.Secrets {
-		for _, leaf := range c.turn.bySecret[Ref{Namespace: workload.Ref.Namespace, Name: mount.Name}] {
-			if !leaf.unissued() && c.issues(leaf) {
-				return true
-			}
-		}
-	}
-	return false
+// presents reports whether the workload mounts a leaf of the wave.
+func (c *course) presents(workload Workload, w wave) bool {
+	return slices.ContainsFunc(c.turn.leavesOf(workload), w.has)
 }

@@ -13,7 +13,22 @@ type reload struct {
 	asked   int
 	holds   []Hold
 	actions []Action
+	// closed says why nobody is restarted now, nil where that waits for nothing; window is
+	// what it said.
+	closed func() *Hold
+	window *Hold
 }
+
+// waitsForWindow reports whether nobody is restarted before a window opens.
+func (r *reload) waitsForWindow() bool {
+	if r.closed != nil {
+		r.window = r.closed()
+	}
+	return r.window != nil
+}
+
+// all are the holds, and the window that restarts wait for.
+func (r *reload) all() []Hold { return behind(r.window, r.holds) }
 
 // progress says how many of those who were asked have loaded it.
 func (r *reload) progress(who string) string {
@@ -108,6 +123,10 @@ func (t *turn) askPods(r *reload, w Workload, asked bool, why string) {
 func (t *turn) restart(r *reload, w Workload, why string) {
 	if w.Kind == "Pod" {
 		r.hold(w, why+"; nothing that can be restarted owns it: recreate it, a minute from now or later")
+		return
+	}
+	if r.waitsForWindow() {
+		r.hold(w, why)
 		return
 	}
 	if other := t.before(w); other != "" {

@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -14,15 +15,28 @@ import (
 // internal issuer is there it tells that the Secret is gone, without anyone reading it.
 // At last the record says so.
 func (c *course) retire(k *key) step {
-	s := step{phase: Retire, key: k.name, progress: fmt.Sprintf("%s has nothing left", k.name)}
+	s := step{phase: Retire, key: k.name}
 	if !k.present() && !c.anchored(k) && k.recorded.IsZero() && !c.mustBeCleared(k) {
 		return s
 	}
+	c.rememberRetiring(k)
 	if holds := append(c.familyHolds(k), c.toArrive(k)...); len(holds) > 0 {
 		return step{phase: Reissue, key: c.toName(), holds: holds, progress: fmt.Sprintf("%s still to follow to %s", counted(len(holds), "authority below is", "authorities below are"), c.toName())}
 	}
 	if s.holds = c.drainHolds(k); len(s.holds) > 0 {
 		s.progress = fmt.Sprintf("%s is not drained", k.name)
+		return s
+	}
+	if reloads := c.followers(k); len(reloads.holds) > 0 {
+		s.progress = fmt.Sprintf("%s is drained; %s", k.name, reloads.progress("presenters of what followed a reference have"))
+		s.holds, s.actions = reloads.holds, reloads.actions
+		return s
+	}
+	s = c.probeStep(k, s)
+	if window := c.retireWindow(k, s); window != nil {
+		s.progress, s.holds = cmp.Or(s.progress, k.name+" is drained"), behind(window, s.holds)
+	}
+	if len(s.holds) > 0 {
 		return s
 	}
 	s.drained = true
@@ -192,6 +206,10 @@ func (c *course) drainHolds(k *key) []Hold {
 	if hold := c.keptForTheWayBack(k); hold != nil {
 		holds = append(holds, *hold)
 	}
+	holds = append(holds, c.referenceHolds(k)...)
+	if hold := c.linkHold(k); hold != nil {
+		holds = append(holds, *hold)
+	}
 	if c.to != nil {
 		holds = append(holds, c.freshProofHolds()...)
 	}
@@ -254,7 +272,7 @@ func (c *course) neighbours() []Leaf {
 			continue
 		}
 		for _, leaf := range other.familyLeaves {
-			if !c.familySeen[leafID{leaf.Ref, leaf.SecretName}] {
+			if !c.familySeen[leaf.id()] {
 				leaves = append(leaves, leaf)
 			}
 		}
@@ -310,7 +328,7 @@ type rest struct{ before, after pki.Anchors }
 
 // needs says why the leaf still needs the key; empty when it does not.
 func (c *course) needs(leaf Leaf, k *key, rests []rest) string {
-	mine := c.familySeen[leafID{leaf.Ref, leaf.SecretName}]
+	mine := c.familySeen[leaf.id()]
 	switch {
 	case c.issuesAs(k, leaf.Issuer):
 		return "refers to the internal issuer of " + k.name + ": point it at a binding's issuer"
@@ -371,7 +389,10 @@ func (c *course) release(k *key) {
 	gone := c.anchorsOf(k)
 	for _, bundle := range c.bundles {
 		name := bundle.Metadata.Name
-		c.turn.anchors[name] = c.turn.anchors[name].Minus(gone.Minus(c.turn.further(name)))
+		after := c.turn.anchors[name].Minus(gone.Minus(c.turn.further(name)))
+		if !c.turn.isWrittenHere(name) || c.mayRelease(name, after) {
+			c.turn.anchors[name] = after
+		}
 	}
 	c.turn.plan.Decisive = true
 }

@@ -356,6 +356,9 @@ func tell(plan planner.Plan, now time.Time) []string {
 	for _, action := range plan.Actions {
 		lines = append(lines, "do "+action.String())
 	}
+	for _, p := range plan.Probes {
+		lines = append(lines, fmt.Sprintf("probe %s of %s at %s as %s with %s", p.Name, p.Bundle, p.Address, p.ServerName, strings.Join(namesOf(p.Anchors), " ")))
+	}
 	for _, drop := range plan.Drops {
 		lines = append(lines, fmt.Sprintf("drop %s of %s: %s", drop.Key, drop.Who, drop.Why))
 	}

@@ -22,14 +22,19 @@ const (
 func (c *course) switchOver(k *key) step {
 	s := step{phase: Switch, key: k.name}
 	proved := 0
+	var window *Hold
 	for _, issuer := range c.proved() {
 		hold := c.switchHold(k, issuer)
 		if hold == nil {
 			proved++
 			continue
 		}
+		if c.isToMove(k, issuer) && window == nil {
+			window = c.mayMove(issuer)
+		}
 		s.holds = append(s.holds, *hold)
 	}
+	s.holds = behind(window, s.holds)
 	s.progress = fmt.Sprintf("%d of %s with %s", proved, counted(len(c.proved()), "issuer signs", "issuers sign"), k.name)
 	if len(c.proved()) == 0 {
 		s.progress = "nothing here signs with " + k.name
@@ -47,11 +52,26 @@ func (c *course) switchHold(k *key, issuer Issuer) *Hold {
 	case !issuer.Exists:
 		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: "made with " + k.name + " now"}
 	case at != k:
-		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: "moves to " + k.name + " now"}
+		return &Hold{Gate: "issuer", Subject: issuerName(issuer), Why: "moves to " + k.name + c.soon(issuer)}
 	case k.staysOutside():
 		return c.outsideHold(k, issuer)
 	}
 	return c.canaryHold(k, issuer)
+}
+
+// isToMove reports whether the issuer is there and signs with another key of the authority's,
+// or with another spec, than it shall.
+func (c *course) isToMove(k *key, issuer Issuer) bool {
+	at := c.keyOf(issuer)
+	return issuer.Exists && at != nil && (at != k || k.staysOutside() && c.outsideMoves(k, issuer))
+}
+
+// soon says when an issuer moves: now, unless that waits for a window.
+func (c *course) soon(issuer Issuer) string {
+	if c.mayMove(issuer) != nil {
+		return " then"
+	}
+	return " now"
 }
 
 // foreignHold says that an issuer signs with none of the authority's keys; nil if it signs
@@ -214,7 +234,7 @@ func (t *turn) planIssuers() {
 func (c *course) planIssuer(issuer Issuer) {
 	at := c.keyOf(issuer)
 	shall := at
-	if c.reached(Switch) {
+	if c.reached(Switch) && !(c.isToMove(c.to, issuer) && c.mayMove(issuer) != nil) {
 		shall = c.to
 	}
 	if issuer.Exists && at == nil {
@@ -231,10 +251,11 @@ func (c *course) planIssuer(issuer Issuer) {
 		c.turn.plan.Decisive = c.turn.plan.Decisive || issuer.Exists
 		return
 	}
-	if shall != at || shall.staysOutside() && c.outsideMoves(shall, issuer) {
+	target := c.targetIssuer(issuer, shall)
+	if shall != at || shall.staysOutside() && !SpecHolds(issuer.Spec, target.Spec) {
 		c.turn.plan.Decisive = true
 	}
-	c.turn.plan.Target.Issuers = append(c.turn.plan.Target.Issuers, c.targetIssuer(issuer, shall))
+	c.turn.plan.Target.Issuers = append(c.turn.plan.Target.Issuers, target)
 }
 
 // standIn is the key that an issuer which is not there signs with until the signing key
@@ -254,22 +275,33 @@ func (c *course) standIn() *key {
 	return standIn
 }
 
-// planUnbound keeps an issuer that Git no longer declares for as long as a leaf
-// refers to it.
+// planUnbound keeps an issuer that Git no longer declares for as long as a leaf, or a field of
+// somebody else's object, refers to it.
 func (t *turn) planUnbound(issuer Issuer) {
 	for _, c := range t.courses {
 		if slices.ContainsFunc(c.issuers, func(i Issuer) bool { return i.Ref == issuer.Ref }) {
 			return
 		}
 	}
-	user := slices.IndexFunc(t.observed.Leaves, func(leaf Leaf) bool { return leaf.Issuer == issuer.Ref })
-	if user < 0 || !issuer.Exists {
+	why := t.userOf(issuer)
+	if why == "" || !issuer.Exists {
 		t.plan.Decisive = t.plan.Decisive || issuer.Exists
 		return
 	}
 	if t.keepIssuer(issuer) {
-		t.plan.Holds = append(t.plan.Holds, Hold{Gate: "prune", Subject: issuerName(issuer), Why: fmt.Sprintf("Git no longer declares it, but the Certificate %s refers to it: move the Certificate first", t.observed.Leaves[user].Ref)})
+		t.plan.Holds = append(t.plan.Holds, Hold{Gate: "prune", Subject: issuerName(issuer), Why: "Git no longer declares it, but " + why})
 	}
+}
+
+// userOf says who refers to an issuer; empty if nobody does.
+func (t *turn) userOf(issuer Issuer) string {
+	if user := slices.IndexFunc(t.observed.Leaves, func(leaf Leaf) bool { return leaf.Issuer == issuer.Ref }); user >= 0 {
+		return fmt.Sprintf("the Certificate %s refers to it: move the Certificate first", t.observed.Leaves[user].Ref)
+	}
+	if reference, is := t.referring(issuer.Ref); is {
+		return fmt.Sprintf("%s names it, or may: it is kept until that names another", reference.Field)
+	}
+	return ""
 }
 
 // keepIssuer leaves an issuer with what it signs with now, and reports whether there is

@@ -13,14 +13,23 @@ import (
 )
 
 // recordFiles are the files by which the record below a domain's folder says what
-// keys say: each key's certificate, and nil for the place that a retired one leaves.
-func recordFiles(folder string, keys []planner.RecordedKey) map[string][]byte {
+// keys and links say: the certificate of each, and nil for the place that a retired key or a
+// withdrawn link leaves.
+func recordFiles(folder string, keys []planner.RecordedKey, links ...planner.RecordedLink) map[string][]byte {
 	files := map[string][]byte{}
 	for _, key := range slices.SortedFunc(slices.Values(keys), planner.RecordedKey.Compare) {
 		if key.Retired {
 			files[path.Join(folder, inUse(key).Path())] = nil
 		}
 		files[path.Join(folder, key.Path())] = recordFile(key.Certificate)
+	}
+	for _, link := range slices.SortedFunc(slices.Values(links), planner.RecordedLink.Compare) {
+		if link.Withdrawn {
+			before := link
+			before.Withdrawn = false
+			files[path.Join(folder, before.Path())] = nil
+		}
+		files[path.Join(folder, link.Path())] = recordFile(link.Certificate)
 	}
 	return files
 }
@@ -62,29 +71,43 @@ func oneLine(subject string) string {
 //	    SHA-256 4f6a…
 //	site/anchors/fleet-root/retired/2025.pem
 //	    …
-func recordMessage(folder string, keys []planner.RecordedKey) string {
-	var recorded, retired []string
+func recordMessage(folder string, keys []planner.RecordedKey, links ...planner.RecordedLink) string {
+	said := map[string][]string{}
 	var body strings.Builder
+	tell := func(verb, subject, file string, certificate pki.Certificate) {
+		said[verb] = append(said[verb], subject)
+		fmt.Fprintf(&body, "%s\n    %s\n    SHA-256 %s\n", path.Join(folder, file), oneLine(certificate.Subject()), certificate.Fingerprint())
+	}
 	for _, key := range slices.SortedFunc(slices.Values(keys), planner.RecordedKey.Compare) {
+		verb := "record"
 		if key.Retired {
-			retired = append(retired, key.Authority+" "+key.Name)
-		} else {
-			recorded = append(recorded, key.Authority+" "+key.Name)
+			verb = "retire"
 		}
-		fmt.Fprintf(&body, "%s\n    %s\n    SHA-256 %s\n", path.Join(folder, key.Path()), oneLine(key.Certificate.Subject()), key.Certificate.Fingerprint())
+		tell(verb, key.Authority+" "+key.Name, key.Path(), key.Certificate)
 	}
-	var title []string
-	if len(recorded) > 0 {
-		title = append(title, "record "+counted(recorded))
+	for _, link := range slices.SortedFunc(slices.Values(links), planner.RecordedLink.Compare) {
+		verb := "link"
+		if link.Withdrawn {
+			verb = "withdraw"
+		}
+		tell(verb, fmt.Sprintf("%s %s under %s", link.Authority, link.Key, link.Under), link.Path(), link.Certificate)
 	}
-	if len(retired) > 0 {
-		title = append(title, "retire "+counted(retired))
-	}
-	first := strings.Join(title, ", ")
-	return strings.ToUpper(first[:1]) + first[1:] + "\n\n" + body.String()
+	return recordTitle(said) + "\n\n" + body.String()
 }
 
-// counted names a key, or counts several and names the first of them.
+// recordTitle is the first line of the message, of what is done to whom.
+func recordTitle(said map[string][]string) string {
+	var title []string
+	for _, verb := range []string{"record", "retire", "link", "withdraw"} {
+		if len(said[verb]) > 0 {
+			title = append(title, verb+" "+counted(said[verb]))
+		}
+	}
+	first := strings.Join(title, ", ")
+	return strings.ToUpper(first[:1]) + first[1:]
+}
+
+// counted names a key, or a link, or counts several and names the first of them.
 func counted(keys []string) string {
 	const named = 3
 	if len(keys) == 1 {

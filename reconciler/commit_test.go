@@ -145,3 +145,52 @@ func FuzzSubjectsInTheRecord(f *testing.F) {
 		}
 	})
 }
+
+// recordedLink is the key of one root signed by another, as the record holds it.
+func recordedLink(t testing.TB, key, under string) planner.RecordedLink {
+	t.Helper()
+	to, from := authority(t, "Fleet Root "+key), authority(t, "Fleet Root "+under)
+	seed := make([]byte, ed25519.SeedSize)
+	copy(seed, "Fleet Root "+under)
+	template := *to.X509()
+	template.AuthorityKeyId = nil
+	der, err := x509.CreateCertificate(nil, &template, from.X509(), to.X509().PublicKey, ed25519.NewKeyFromSeed(seed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := pki.Parse(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return planner.RecordedLink{Authority: "root", Key: key, Under: under, Certificate: certificate}
+}
+
+// A link is read as it was written, and one that is withdrawn is in use no more.
+func TestLinksAreReadAsTheyWereWritten(t *testing.T) {
+	link := recordedLink(t, "2026", "2025")
+	keys := []planner.RecordedKey{recordedKey(t, "2025"), recordedKey(t, "2026")}
+	files := commitTo(fstest.MapFS{}, Commit{Files: recordFiles("site", keys, link)})
+	withdrawn := link
+	withdrawn.Withdrawn = true
+	for _, want := range []planner.RecordedLink{link, withdrawn} {
+		if want.Withdrawn {
+			files = commitTo(files, Commit{Files: recordFiles("site", nil, withdrawn)})
+		}
+		record, err := renderer.LoadRecord(files, "site", renderer.Limits{})
+		if err != nil || len(record.Keys) != 2 || len(record.Links) != 1 || record.Links[0].Path() != want.Path() || !record.Links[0].Certificate.Equal(want.Certificate) {
+			t.Errorf("read %v, with the error %v, want %s", record.Links, err, want.Path())
+		}
+	}
+}
+
+func TestLinksInTheMessage(t *testing.T) {
+	link, withdrawn := recordedLink(t, "2026", "2025"), recordedLink(t, "2025", "2024")
+	withdrawn.Withdrawn = true
+	want := "Retire root 2024, link root 2026 under 2025, withdraw root 2025 under 2024\n\n" +
+		"site/anchors/root/retired/2024.pem\n    CN=Fleet Root 2024,O=Example\n    SHA-256 " + retiredKey(t, "2024").Certificate.Fingerprint().String() + "\n" +
+		"site/anchors/root/links/withdrawn/2025.2024.pem\n    CN=Fleet Root 2025,O=Example\n    SHA-256 " + withdrawn.Certificate.Fingerprint().String() + "\n" +
+		"site/anchors/root/links/2026.2025.pem\n    CN=Fleet Root 2026,O=Example\n    SHA-256 " + link.Certificate.Fingerprint().String() + "\n"
+	if got := recordMessage("site", []planner.RecordedKey{retiredKey(t, "2024")}, link, withdrawn); got != want {
+		t.Errorf("the message is\n%s\nwant\n%s", got, want)
+	}
+}

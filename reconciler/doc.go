@@ -10,6 +10,7 @@
 //	load     the documents of the snapshot
 //	observe  what the cluster holds, from the manager's cache
 //	plan     the next safe step
+//	probe    the servers that the plan asks for, and plan once more with what came of it
 //	render   the plan's target
 //	check    plan and manifests against the policies
 //	try      to apply and prune, without a write; nothing differs, and the plan has no
@@ -46,6 +47,13 @@
 // An object that somebody else owns a field of, or whose value the server writes in
 // another way than the repository ("1000m", "1"), always differs: with one of those, each
 // whole turn looks twice.
+//
+// # Probes
+//
+// A plan may ask for TLS handshakes before an anchor leaves a bundle. A turn makes them, a
+// few at a time and each within a time of its own, and keeps what came of them in memory: a
+// restart, or a second leader, asks again. They write nothing, and a turn that stands on the
+// last good snapshot makes none.
 //
 // # The record
 //

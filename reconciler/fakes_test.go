@@ -69,16 +69,19 @@ type world struct {
 	recordErr  error
 	loadedWith planner.Record
 	given      planner.Record // to the planner
-	loadErr    error
-	observeErr error
-	observed   planner.Observed
-	foreign    []string
-	since      []planner.Gate
-	plan       planner.Plan
-	renderErr  error
-	manifests  []*unstructured.Unstructured
-	secrets    map[string]bool // files that CheckFile refuses
-	violations []policies.Violation
+	// givenReferences are those that the planner was given.
+	givenReferences []planner.Reference
+	loadErr         error
+	observeErr      error
+	observed        planner.Observed
+	foreign         []string
+	since           []planner.Gate
+	plan            planner.Plan
+	renderErr       error
+	manifests       []*unstructured.Unstructured
+	secrets         map[string]bool // files that CheckFile refuses
+	violations      []policies.Violation
+	shaken          []planner.ProbeResult
 	// judged is what was last held against the rules.
 	judged    policies.Input
 	documents []v1alpha1.Object
@@ -137,7 +140,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	w.reconciler = &Reconciler{
 		Client: w.client, APIReader: uncached{w.client}, Events: w.events, Metrics: metrics,
 		Now:   func() time.Time { return w.now },
-		Parts: Parts{Source: w, LoadRecord: w.loadRecord, Load: w.load, Observe: w.observe, Plan: w.next, CheckFile: w.checkFile, Check: w.check, Cluster: w.as, Dismiss: w.dismiss},
+		Parts: Parts{Source: w, LoadRecord: w.loadRecord, Load: w.load, Observe: w.observe, Plan: w.next, Probe: w.probe, CheckFile: w.checkFile, Check: w.check, Cluster: w.as, Dismiss: w.dismiss},
 	}
 	return w
 }
@@ -277,8 +280,17 @@ func (w *world) observe(_ context.Context, reader client.Reader, _ planner.Ref, 
 
 func (w *world) next(_ planner.Desired, observed planner.Observed, _ time.Time) planner.Plan {
 	w.note("plan")
-	w.given = observed.Record
+	w.given, w.givenReferences, w.shaken = observed.Record, observed.References, observed.Probes
 	return w.plan
+}
+
+func (w *world) probe(_ context.Context, probes []planner.Probe, now time.Time) []planner.ProbeResult {
+	w.note("probe %d", len(probes))
+	var results []planner.ProbeResult
+	for _, p := range probes {
+		results = append(results, planner.ProbeResult{Bundle: p.Bundle, Name: p.Name, Anchors: p.Anchors.SHA256(), At: now, OK: true})
+	}
+	return results
 }
 
 func (w *world) Render(planner.Target, planner.Ref) ([]*unstructured.Unstructured, error) {

@@ -127,7 +127,7 @@ func written(t *turn) string {
 	for _, wrote := range []struct {
 		how  string
 		what []string
-	}{{"applied", t.result.Applied}, {"pruned", t.result.Pruned}, {"let go of what was adopted", t.result.Released}, {"ran", words(t.acted)}, {"recorded", recordedPaths(t.recorded)}} {
+	}{{"applied", t.result.Applied}, {"pruned", t.result.Pruned}, {"let go of what was adopted", t.result.Released}, {"ran", words(t.acted)}, {"recorded", t.recorded}} {
 		if len(wrote.what) > 0 {
 			parts = append(parts, fmt.Sprintf("%s %d: %s", wrote.how, len(wrote.what), list(wrote.what)))
 		}

@@ -30,6 +30,8 @@ type memory struct {
 	source       v1alpha1.Source
 	recordBranch string
 	known
+	// handshakes outlive known: a server is what it is, whatever the repository says.
+	handshakes handshakes
 	// lineage outlives known: other credentials make no other history.
 	lineage lineage
 
@@ -59,6 +61,8 @@ type known struct {
 	// it is not tried again before pushAgain.
 	problem   string
 	pushAgain time.Time
+	// refused are the fields of others' objects that could not be changed.
+	refused refusedFields
 }
 
 // observedRecord is the record as the planner is given it.

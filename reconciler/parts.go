@@ -31,6 +31,8 @@ type Parts struct {
 	Observe func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (Observation, error)
 	// Plan finds the next safe step; planner.Next.
 	Plan func(desired planner.Desired, observed planner.Observed, now time.Time) planner.Plan
+	// Probe shakes hands with servers, at now, and tells what came of each.
+	Probe func(ctx context.Context, probes []planner.Probe, now time.Time) []planner.ProbeResult
 	// CheckFile looks at one file of a snapshot; policies.CheckFile.
 	CheckFile func(path string, data []byte) []policies.Violation
 	// Check looks at a plan, the manifests that it was rendered to and the documents;
@@ -123,7 +125,8 @@ type Cluster interface {
 	// says what it would.
 	Apply(ctx context.Context, domain planner.Ref, manifests []*unstructured.Unstructured, options ApplyOptions) (Result, error)
 	// Act starts the actions in their order, at now, and returns those that wrote
-	// something, even if others failed.
+	// something, even if others failed. What it may not change of somebody else's is a
+	// *RefusedError among the errors that are joined.
 	Act(ctx context.Context, domain planner.Ref, actions []planner.Action, now time.Time) ([]planner.Action, error)
 }
 

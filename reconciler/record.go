@@ -125,7 +125,7 @@ func (t *turn) writeBack(ctx context.Context, plan planner.Plan) error {
 	if t.memory.problem != "" && t.now.Before(t.memory.pushAgain) {
 		return failed(ReasonWriteBackFailed, errors.New(t.memory.problem))
 	}
-	pushed, err := t.push(ctx, plan.Record)
+	pushed, err := t.push(ctx, plan)
 	t.Metrics.pushed(err)
 	switch {
 	case errors.Is(err, ErrConflict):
@@ -133,43 +133,48 @@ func (t *turn) writeBack(ctx context.Context, plan planner.Plan) error {
 		t.again = true
 		return nil
 	case err != nil:
-		return t.notRecorded(plan.Record, err)
+		return t.notRecorded(recordedPaths(plan.Record, plan.LinkRecord...), err)
 	}
 	t.memory.problem = ""
 	if pushed.Revision() != t.heads.recordRevision() {
-		t.recorded, t.again = plan.Record, true
+		t.recorded, t.again = recordedPaths(plan.Record, plan.LinkRecord...), true
 	}
 	return nil
 }
 
 // hasToRecord reports whether a plan has something to say in the record, if one is kept.
 func (t *turn) hasToRecord(plan planner.Plan) bool {
-	return len(plan.Record) > 0 && t.heads.record != nil
+	return len(plan.Record)+len(plan.LinkRecord) > 0 && t.heads.record != nil
 }
 
-// push commits keys to the record that the turn has read.
-func (t *turn) push(ctx context.Context, keys []planner.RecordedKey) (Snapshot, error) {
+// push commits what a plan says of keys and links to the record that the turn has read.
+func (t *turn) push(ctx context.Context, plan planner.Plan) (Snapshot, error) {
 	folder := folderOf(t.domain.Spec)
 	return t.Parts.Source.Push(ctx, t.recordBranch(*t.memory.credentials), t.heads.record, Commit{
-		Author: authorOf(t.domain.Spec), Message: recordMessage(folder, keys), When: t.now, Files: recordFiles(folder, keys),
+		Author: authorOf(t.domain.Spec), When: t.now,
+		Message: recordMessage(folder, plan.Record, plan.LinkRecord...), Files: recordFiles(folder, plan.Record, plan.LinkRecord...),
 	})
 }
 
 // notRecorded is the failure of a turn that could not push, and remembers its words
 // for the planner's.
-func (t *turn) notRecorded(keys []planner.RecordedKey, cause error) error {
+func (t *turn) notRecorded(paths []string, cause error) error {
 	branch, folder := t.recordBranch(Credentials{}), path.Join(folderOf(t.domain.Spec), planner.RecordFolder)
 	err := fmt.Errorf("%s cannot be recorded in Git: %w; allow pushes to %s/ on branch %s of %s, name another branch in spec.writeBack.branch, or set spec.writeBack.mode to Disabled",
-		list(recordedPaths(keys)), cause, folder, branch.Name, branch.URL)
+		list(paths), cause, folder, branch.Name, branch.URL)
 	t.memory.problem = strings.ReplaceAll(err.Error(), "\n", "; ")
 	t.memory.pushAgain = t.now.Add(retryIntervalOf(t.domain.Spec))
 	return failed(ReasonWriteBackFailed, err)
 }
 
-func recordedPaths(keys []planner.RecordedKey) []string {
+// recordedPaths are the files of keys and links, below the domain's folder.
+func recordedPaths(keys []planner.RecordedKey, links ...planner.RecordedLink) []string {
 	var paths []string
 	for _, key := range keys {
 		paths = append(paths, key.Path())
+	}
+	for _, link := range links {
+		paths = append(paths, link.Path())
 	}
 	return paths
 }

@@ -503,3 +503,18 @@ func TestTheDocumentsAreComparedWithThoseThatWereLoaded(t *testing.T) {
 		t.Errorf("the turn was %q, Ready is %+v", w.calls, w.ready())
 	}
 }
+
+// A link is recorded though no key is.
+func TestALinkAloneIsPushed(t *testing.T) {
+	w := newRecordWorld(t)
+	w.plan.LinkRecord = []planner.RecordedLink{recordedLink(t, "2026", "2025")}
+	if result := w.turn(); len(w.pushed) != 1 || result.RequeueAfter != soon {
+		t.Fatalf("pushed %v, and the next turn comes after %s", w.pushed, result.RequeueAfter)
+	}
+	if _, is := w.pushed[0].commit.Files["site/anchors/root/links/2026.2025.pem"]; !is {
+		t.Errorf("pushed %v", w.pushed[0].commit.Files)
+	}
+	if told, want := bare(w.told()), "Normal ReconciliationSucceeded recorded 1: anchors/root/links/2026.2025.pem, from main@sha1:aaaa"; !slices.Contains(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+}

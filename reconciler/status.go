@@ -39,7 +39,7 @@ func statusAfter(t *turn, err error) v1alpha1.TrustDomainStatus {
 		status.Kinds = t.kinds
 	}
 	if t.plan != nil {
-		status.Gates = withoutIdleRestarts(storedGates(t.plan.Gates), status.Gates, t.acted)
+		status.Gates = withoutIdle(storedGates(t.plan.Gates), status.Gates, t.acted, t.wrote())
 		status.Rollovers = rolloverStatuses(status.Rollovers, t.plan.Rollovers, t.now)
 		status.Holds = heldWords(t.plan.Holds)
 	}
@@ -243,18 +243,21 @@ func storedGates(gates []planner.Gate) []v1alpha1.Gate {
 	return stored
 }
 
-// withoutIdleRestarts drops the gates of restarts that a plan meant to ask for and
-// that were not: their time to show in the pod template has not begun. Those of
-// earlier turns stay.
-func withoutIdleRestarts(gates, before []v1alpha1.Gate, acted []planner.Action) []v1alpha1.Gate {
+// withoutIdle drops the gates of what a plan meant to begin and that was not: restarts that
+// were not asked for, whose time to show in the pod template has not begun, and keys of which
+// nothing was taken out. Those of earlier turns stay.
+func withoutIdle(gates, before []v1alpha1.Gate, acted []planner.Action, wrote bool) []v1alpha1.Gate {
 	return slices.DeleteFunc(gates, func(gate v1alpha1.Gate) bool {
 		stood := slices.ContainsFunc(before, func(b v1alpha1.Gate) bool { return b.Name == gate.Name && b.Since.Equal(&gate.Since) })
 		asked := slices.ContainsFunc(acted, func(a planner.Action) bool {
 			return a.Kind == planner.ActionRestart && strings.HasPrefix(gate.Name, fmt.Sprintf("%s%s %s ", planner.GateRestart, a.Workload, a.Subject))
 		})
-		return strings.HasPrefix(gate.Name, planner.GateRestart) && !stood && !asked
+		return !stood && (strings.HasPrefix(gate.Name, planner.GateRestart) && !asked || strings.HasPrefix(gate.Name, planner.GateRetiring) && !wrote)
 	})
 }
+
+// wrote reports whether the plan's target was written, or some of it.
+func (t *turn) wrote() bool { return t.applied != "" || len(t.result.Applied)+len(t.result.Pruned) > 0 }
 
 // withKindsOf adds the kinds of manifests to kinds, sorted, each once.
 func withKindsOf(kinds []string, manifests []*unstructured.Unstructured) []string {

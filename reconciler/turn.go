@@ -49,8 +49,8 @@ type turn struct {
 	result Result
 	// acted are the actions that wrote something.
 	acted []planner.Action
-	// recorded are the keys that Git newly remembers.
-	recorded []planner.RecordedKey
+	// recorded are the files of keys and links that Git newly remembers.
+	recorded []string
 	// again: the record in Git is another now, and is to be read at once.
 	again bool
 	// warnings of the documents, and those of the policies about the latest manifests.
@@ -82,6 +82,11 @@ func (t *turn) advance(ctx context.Context, loaded Loaded) error {
 	plan, err := t.planned(ctx, t.Client, loaded.Desired())
 	if err != nil {
 		return err
+	}
+	if t.probe(ctx, plan) {
+		if plan, err = t.planned(ctx, t.Client, loaded.Desired()); err != nil {
+			return err
+		}
 	}
 	if !t.asks(plan) && t.inForce(ctx, loaded, plan, prune) {
 		t.memory.problem = "" // there is nothing to record any more
@@ -367,7 +372,8 @@ func (t *turn) planned(ctx context.Context, reader client.Reader, desired planne
 	observed := seen.Observed
 	t.foreign = seen.Foreign
 	t.memory.sees(observed)
-	observed.Record = t.memory.observedRecord()
+	observed.Record, observed.Probes = t.memory.observedRecord(), t.memory.handshakes.all()
+	observed.References = t.memory.refused.tell(observed.References, t.now)
 	plan := t.Parts.Plan(desired, observed, t.now)
 	t.plan, t.observed = &plan, observed
 	if plan.Blind {
@@ -447,7 +453,8 @@ func (t *turn) act(ctx context.Context, plan planner.Plan) error {
 	if err != nil {
 		return err
 	}
-	if t.acted, err = cluster.Act(ctx, t.ref(), plan.Actions, t.now); err != nil {
+	t.acted, err = cluster.Act(ctx, t.ref(), plan.Actions, t.now)
+	if err = t.memory.refused.note(err, t.now); err != nil {
 		return t.notWritten(err)
 	}
 	return nil

@@ -136,11 +136,13 @@ func compose(declared *composition, site v1alpha1.Site) (*Loaded, error) {
 	case err != nil:
 		return nil, err
 	}
+	site.Zones = zonesOf(documents)
 	problems, warnings := v1alpha1.Validate(documents, site)
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
 	loaded := &Loaded{Desired: desired(documents), Documents: objectsOf(documents), Warnings: warnings, folder: declared.folder}
+	loaded.Desired.Zones = site.Zones
 	loaded.origins = origins(documents, declared.natives, native)
 	loaded.certificates = declared.certificateLines(documents)
 	loaded.take(native)

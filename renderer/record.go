@@ -48,10 +48,12 @@ func loadRecord(fsys fs.FS, folder string, limits Limits) (planner.Record, error
 		return planner.Record{}, err
 	}
 	slices.SortFunc(r.keys, planner.RecordedKey.Compare)
+	slices.SortFunc(r.links, planner.RecordedLink.Compare)
 	if len(r.problems) == 0 {
 		r.distinct()
+		r.genuine()
 	}
-	return planner.Record{Enabled: true, Keys: r.keys}, sorted(r.problems).Err()
+	return planner.Record{Enabled: true, Keys: r.keys, Links: r.links}, sorted(r.problems).Err()
 }
 
 // sorted puts problems into the order of files, lines, fields and messages.
@@ -69,6 +71,7 @@ type recordReader struct {
 	folder   string
 	files    int
 	keys     []planner.RecordedKey
+	links    []planner.RecordedLink
 	problems v1alpha1.ErrorList
 }
 
@@ -129,28 +132,36 @@ func (r *recordReader) entries(folder string) (folders, files []string) {
 	return folders, files
 }
 
-// authority reads the keys of one authority, those in use and those retired.
+// authority reads the keys of one authority, those in use and those retired, and its links.
 func (r *recordReader) authority(folder string) {
 	authority := path.Base(folder)
 	if len(authority) > validation.LabelValueMaxLength || len(validation.IsDNS1123Subdomain(authority)) > 0 {
 		r.refuse(folder, "is not named after an authority: rename it, or delete it")
 		return
 	}
-	retired := path.Join(folder, planner.RetiredFolder)
-	folders, files := r.entries(folder)
-	r.certificates(authority, files, false)
+	folders, used := r.entries(folder)
+	r.certificates(authority, used, false)
 	for _, deeper := range folders {
-		if deeper != retired {
-			r.tooDeep(deeper, retired)
-			continue
+		switch path.Base(deeper) {
+		case planner.RetiredFolder:
+			gone := r.flat(deeper, deeper)
+			r.certificates(authority, gone, true)
+			r.once(used, gone)
+		case planner.LinksFolder:
+			r.linksOf(authority, deeper)
+		default:
+			r.tooDeep(deeper, path.Join(folder, planner.RetiredFolder))
 		}
-		folders, gone := r.entries(retired)
-		for _, deeper := range folders {
-			r.tooDeep(deeper, retired)
-		}
-		r.certificates(authority, gone, true)
-		r.once(files, gone)
 	}
+}
+
+// flat are the files of a folder that has no folders below.
+func (r *recordReader) flat(folder, retired string) []string {
+	folders, files := r.entries(folder)
+	for _, deeper := range folders {
+		r.tooDeep(deeper, retired)
+	}
+	return files
 }
 
 func (r *recordReader) tooDeep(folder, retired string) {

@@ -55,7 +55,7 @@ func TestDecodeReadsWhatIsWritten(t *testing.T) {
 			Keys:       []AuthorityKey{{Name: "2025", State: KeyRetired}, {Name: "2026", State: KeySigning}},
 			Rollover: Rollover{
 				Soak: hours(24), Skew: &metav1.Duration{Duration: 10 * time.Minute},
-				Confirm: ConfirmDevices, CanaryInterval: &metav1.Duration{Duration: 10 * time.Minute}, WaitForOffline: hours(720), Paused: true,
+				Confirm: ConfirmDevices, CanaryInterval: &metav1.Duration{Duration: 10 * time.Minute}, WaitForOffline: hours(720), Links: LinksMade, Waves: []int{100}, Paused: true,
 			},
 		},
 	}
@@ -81,7 +81,7 @@ func TestDecodeFillsDefaults(t *testing.T) {
 		Keys:       []AuthorityKey{{Name: "a", State: KeySigning}, {Name: "b", State: KeyTrusted}},
 		Rollover: Rollover{
 			Soak: &metav1.Duration{Duration: 10 * time.Minute}, Skew: &metav1.Duration{Duration: 5 * time.Minute},
-			Confirm: ConfirmDevices, CanaryInterval: hours(1), WaitForOffline: hours(720),
+			Confirm: ConfirmDevices, CanaryInterval: hours(1), WaitForOffline: hours(720), Links: LinksMade, Waves: []int{100},
 		},
 	}
 	if !reflect.DeepEqual(spec, want) {

@@ -18,6 +18,7 @@ const (
 	DefaultConfirm = ConfirmDevices
 	// DefaultWaitForOffline is thirty days.
 	DefaultWaitForOffline = 720 * time.Hour
+	DefaultLinks          = LinksMade
 	DefaultSkew           = 5 * time.Minute
 	// DefaultCanaryInterval bounds how long a key that changed behind an issuer's back
 	// goes unseen.
@@ -69,17 +70,22 @@ func (r *Rollover) Default() {
 	defaultDuration(&r.Skew, DefaultSkew)
 	defaultDuration(&r.CanaryInterval, DefaultCanaryInterval)
 	defaultDuration(&r.WaitForOffline, DefaultWaitForOffline)
-	if r.Confirm == "" {
-		r.Confirm = DefaultConfirm
+	r.Confirm = cmp.Or(r.Confirm, DefaultConfirm)
+	r.Links = cmp.Or(r.Links, DefaultLinks)
+	if len(r.Waves) == 0 {
+		r.Waves = []int{lastWave}
 	}
 }
 
-// Default fills in who writes the copies, and the password of a Java keystore. [Decode]
-// has done it already.
+// Default fills in who writes the copies, the password of a Java keystore and what probes
+// are named. [Decode] has done it already.
 func (b *TrustBundle) Default() {
 	b.Spec.Via = cmp.Or(b.Spec.Via, DefaultVia)
 	if jks := b.Spec.Target.AdditionalFormats.JKS; jks != nil && jks.Password == nil {
 		jks.Password = new(DefaultJKSPassword)
+	}
+	for i := range b.Spec.Probes {
+		b.Spec.Probes[i].Default()
 	}
 }
 

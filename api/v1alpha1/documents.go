@@ -199,6 +199,20 @@ func (Confirmation) Values() []string {
 	return []string{string(ConfirmWorkloads), string(ConfirmDevices)}
 }
 
+// LinkMaking says whether link certificates are made.
+type LinkMaking string
+
+// Whether they are.
+const (
+	// LinksMade lets the old root's key sign the new one's, for devices that were away.
+	LinksMade LinkMaking = "Made"
+	// LinksNone makes no link: whoever was away for the whole rollover is let in by hand.
+	LinksNone LinkMaking = "None"
+)
+
+// Values are what a document may say of links.
+func (LinkMaking) Values() []string { return []string{string(LinksMade), string(LinksNone)} }
+
 // Rollover says how carefully a key is brought in and another taken out.
 type Rollover struct {
 	// Soak is how long distribution must have been seen complete before signing
@@ -217,11 +231,17 @@ type Rollover struct {
 	WaitForOffline *metav1.Duration `json:"waitForOffline,omitempty"`
 	// Waivers name devices that are waited for no longer, and lose trust when the key goes.
 	Waivers []Waiver `json:"waivers,omitempty"`
-	// Waves are percents of the leaves, rising to 100: so many are reissued before those
-	// have proved themselves. All at once when absent.
+	// Waves are percents of the leaves, rising to 100: the next leaves are reissued only
+	// once all of those before have been, and whoever presents them has loaded them. All
+	// at once, [100], when absent.
 	Waves []int `json:"waves,omitempty"`
-	// Windows in which leaves are reissued; at any time when absent.
+	// Windows in which issuers are moved, leaves reissued, workloads restarted and keys
+	// retired; at any time when absent. What was begun in a window is finished after it.
 	Windows []Window `json:"windows,omitempty"`
+	// Links says whether the old root's key signs the new one's, so that devices that were
+	// away for the whole rollover are let in: a link certificate, which the record keeps
+	// for ever in the folder links. Made when absent; it says nothing for an intermediate.
+	Links LinkMaking `json:"links,omitempty"`
 	// Paused stops the rollover where it is; nothing that is distributed is
 	// taken back.
 	Paused bool `json:"paused,omitempty"`
@@ -240,9 +260,12 @@ type Waiver struct {
 // Window is a time that comes again and again.
 type Window struct {
 	// Cron says when it opens, in five fields: minute, hour, day of the month, month,
-	// day of the week.
+	// day of the week (0 to 6 from Sunday). Each is *, or a list of numbers, ranges and
+	// steps; months and days may be named by three letters. Where both kinds of day are
+	// given, either may match. A time that clocks skip in spring is when they jump; of one
+	// that they show twice in autumn it is the first.
 	Cron string `json:"cron"`
-	// Duration for which it is open.
+	// Duration for which it is open, 1m at least.
 	Duration metav1.Duration `json:"duration"`
 	// TimeZone of the cron, as the IANA database names it; UTC when absent.
 	TimeZone string `json:"timeZone,omitempty"`
@@ -343,8 +366,9 @@ type TrustBundleSpec struct {
 	Via BundleVia `json:"via,omitempty"`
 	// Target says where the copies lie.
 	Target BundleTarget `json:"target"`
-	// Probes are servers whose handshake must succeed with what a bundle is to be,
-	// before an anchor is taken out.
+	// Probes are TLS servers. Before an anchor is taken out of the bundle, the controller
+	// must have shaken hands with each of them, trusting nothing but what the bundle is to
+	// hold then.
 	Probes []Probe `json:"probes,omitempty"`
 }
 
@@ -352,9 +376,11 @@ type TrustBundleSpec struct {
 type Probe struct {
 	// Name of the probe, by which overlays find it; its address when absent.
 	Name string `json:"name,omitempty"`
-	// Address as host:port.
+	// Address as host:port, which the controller must be able to reach. It speaks TLS from
+	// the first byte.
 	Address string `json:"address"`
-	// ServerName that the certificate must be for; the address's host when absent.
+	// ServerName that the server is asked for, and that its certificate must be for: a DNS
+	// name or an IP address; the address's host when absent.
 	ServerName string `json:"serverName,omitempty"`
 }
 

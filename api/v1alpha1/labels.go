@@ -18,6 +18,10 @@ const (
 	// LabelBundle names the TrustBundle that a trust-manager Bundle, or a ConfigMap that
 	// reanchor writes itself, belongs to.
 	LabelBundle = "reanchor.dev/bundle"
+	// LabelLink marks the CertificateRequests of link certificates: the request of a new
+	// root, sent through the internal issuer of an old one. Its value is "true"; what the
+	// link is worth, its certificate tells.
+	LabelLink = "reanchor.dev/link"
 	// LabelCanary marks the short-lived CertificateRequests by which reanchor
 	// proves which key an issuer signs with. Its value is "true".
 	LabelCanary = "reanchor.dev/canary"

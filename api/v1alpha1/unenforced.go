@@ -22,11 +22,6 @@ type part struct {
 var unenforced = map[part]string{
 	{reflect.TypeFor[DeviceGroup](), ""}: keepOut,
 	{reflect.TypeFor[Device](), ""}:      keepOut,
-
-	{reflect.TypeFor[Rollover](), "waves"}:               "leaves are reissued all at once: take it out",
-	{reflect.TypeFor[Rollover](), "windows"}:             "leaves are reissued at any time: take it out",
-	{reflect.TypeFor[IssuerBindingSpec](), "references"}: "no object of another operator is re-pointed: take it out, and have them name this binding's issuer, which keeps its name",
-	{reflect.TypeFor[TrustBundleSpec](), "probes"}:       "no server is shaken hands with: take it out",
 }
 
 const keepOut = "keep it out of the folder until it is"

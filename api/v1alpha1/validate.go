@@ -27,6 +27,8 @@ type Site struct {
 	// Retired are, by the name of their authority, the key pairs that the record in Git
 	// lists as retired, named as [KeyUnder] has it. Their names are used up.
 	Retired map[string][]string
+	// Zones are the time zones that the documents name, as far as there are such.
+	Zones Zones
 	// CheckPolicies holds the policies of the domain against the rules that there are;
 	// policies.Problems. Without it their expressions are not looked at here, and what is
 	// wrong with one denies every turn.
@@ -52,6 +54,7 @@ func Validate(documents []Document, site Site) (errors, warnings ErrorList) {
 		switch object := document.Object.(type) {
 		case *Authority:
 			v.chain(document, object)
+			v.windowsBelow(document, object)
 		case *Device:
 			v.device(document, object)
 		}
@@ -259,6 +262,7 @@ func (v *validator) binding(document Document, binding *IssuerBinding) {
 			"bind an intermediate below it, or give the key a secret or an issuer", key.Name, authority.Metadata.Name)
 	}
 	namespace := authority.Metadata.Namespace
+	v.references(document, binding, namespace)
 	if binding.Spec.Scope == ScopeCluster {
 		v.claim(document, "metadata.name", "ClusterIssuer "+name, "the issuer of IssuerBinding "+name)
 		if namespace != v.site.ClusterResourceNamespace {

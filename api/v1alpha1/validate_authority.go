@@ -198,6 +198,8 @@ func (v *validator) rollover(document Document, rollover Rollover) {
 	case skew < prudentSkew:
 		v.warn(document, "spec.rollover.skew", "%s is below %s: verifiers whose clocks are behind may refuse a new certificate", skew, prudentSkew)
 	}
+	v.waves(document, rollover.Waves)
+	v.windows(document, rollover.Windows)
 	if interval := rollover.CanaryInterval.Duration; interval < minCanaryInterval {
 		v.refuse(document, "spec.rollover.canaryInterval", "%s is shorter than %s: every issuer of the authority is sent a canary that often", interval, minCanaryInterval)
 	}

@@ -29,6 +29,7 @@ func (v *validator) bundle(document Document, bundle *TrustBundle) {
 	v.bundleCertificates(document, bundle.Spec.Certificates)
 	v.via(document, bundle)
 	v.target(document, bundle.Spec.Target)
+	v.probes(document, bundle.Spec.Probes)
 }
 
 // bundleName takes what is written under the bundle's name, in every namespace that its

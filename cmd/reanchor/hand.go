@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -110,10 +111,14 @@ func (h hand) Apply(ctx context.Context, domain planner.Ref, manifests []*unstru
 func (h hand) Act(ctx context.Context, domain planner.Ref, actions []planner.Action, now time.Time) ([]planner.Action, error) {
 	outcomes, err := h.Applier.Act(ctx, domain, actions, now)
 	var acted []planner.Action
+	errs := []error{err}
 	for _, outcome := range outcomes {
 		if outcome.Done {
 			acted = append(acted, outcome.Action)
 		}
+		if outcome.Refused != "" {
+			errs = append(errs, &reconciler.RefusedError{Field: outcome.Action.Field, Words: outcome.Refused})
+		}
 	}
-	return acted, err
+	return acted, errors.Join(errs...)
 }

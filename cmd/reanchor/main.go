@@ -6,6 +6,7 @@
 //	reanchor validate      say what is wrong with a domain's folder, without a cluster
 //	reanchor render        print the manifests of the end state, without a cluster
 //	reanchor plan          forecast what a change comes to, before it is merged
+//	reanchor comment       keep the comment with a plan up to date on a pull request
 //	reanchor diff          compare the end state with the cluster
 //	reanchor observe       write what the cluster holds to a file
 //	reanchor status        say how far TrustDomains and their rollovers have come
@@ -28,6 +29,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // for the windows of rollovers, where the system has no time zones
 
 	"github.com/spf13/cobra"
 )
@@ -68,7 +70,7 @@ from what the cluster really holds, and takes it.`,
 	root.AddCommand(
 		newController(), newVersion(),
 		newInit(), newImport(), newValidate(), newRender(),
-		newPlan(), newDiff(), newObserve(), newStatus(), newCheck(),
+		newPlan(), newComment(), newDiff(), newObserve(), newStatus(), newCheck(),
 		newReconcile(), newSuspend(), newResume(), newCompromise(),
 	)
 	return root

@@ -13,6 +13,7 @@ import (
 	"github.com/reanchor/reanchor/applier"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/policies"
+	"github.com/reanchor/reanchor/prober"
 	"github.com/reanchor/reanchor/reconciler"
 	"github.com/reanchor/reanchor/renderer"
 )
@@ -34,6 +35,7 @@ func parts(mgr ctrl.Manager, flags controllerFlags) reconciler.Parts {
 			return reconciler.Observation{Observed: seen.Observed, Foreign: words(seen.Foreign)}, err
 		},
 		Plan:      planner.Next,
+		Probe:     (&prober.Prober{}).Probe,
 		CheckFile: policies.CheckFile,
 		Check:     policies.Check,
 		Cluster:   hands.as,

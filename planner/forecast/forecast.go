@@ -86,8 +86,8 @@ func (Verdict) Values() []string {
 
 // Revision is a commit and what the domain's folder holds there.
 type Revision struct {
-	// Name as it was asked for, "main" say, and the commit, "sha1:…"; both empty of an
-	// empty base.
+	// Name as it was asked for, "main" say, and Commit, "sha1:…"; both empty of an empty
+	// base.
 	Name   string `json:"name,omitempty"`
 	Commit string `json:"commit,omitempty"`
 	// Digest is "sha256:…" over the documents as they were composed.

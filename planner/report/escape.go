@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -55,6 +56,9 @@ var entities = strings.NewReplacer(
 
 // prose is a text of a document among words of ours, or in a cell.
 func prose(text string) string { return entities.Replace(clean(text, longestText)) }
+
+// strong is prose in bold letters, with a mark of ours at its end.
+func strong(text, mark string) string { return "**" + cmp.Or(prose(text), "(nothing)") + mark + "**" }
 
 // opener is what opens a heading or a list where it begins an item.
 var opener = regexp.MustCompile(`^(?:([0-9]*)([.)])|([#+=-]))`)

@@ -30,13 +30,18 @@ func Markdown(f forecast.Forecast) string {
 	return top + body + cutLine(cut)
 }
 
+// NoPlan is the comment for a domain's folder where no plan could be made.
+func NoPlan(folder string) string {
+	return fmt.Sprintf("%s\n## ⛔ No plan: %s\n\n`reanchor plan` failed for this commit; the job's log says why. What an earlier plan said does not hold for it.\n", Marker(folder), code(folderName(folder)))
+}
+
 // markdownTop is what is never cut: the verdict and the few lines that a hurried reader needs.
 func markdownTop(f forecast.Forecast) string {
 	v := verdictOf(f)
 	var page strings.Builder
-	fmt.Fprintf(&page, "%s\n## %s %s: %s\n\n", Marker(f.Folder), v.sign, prose(v.title), code(cmp.Or(f.Folder, ".")))
-	if summary := prose(f.Summary); summary != "" {
-		fmt.Fprintf(&page, "**%s** ", summary)
+	fmt.Fprintf(&page, "%s\n## %s %s: %s\n\n", Marker(f.Folder), v.sign, prose(v.title), code(folderName(f.Folder)))
+	if f.Summary != "" {
+		page.WriteString(strong(f.Summary, "") + " ")
 	}
 	fmt.Fprintf(&page, "%s\n\n", v.advice)
 	for _, fact := range facts(f) {
@@ -135,7 +140,7 @@ func findings(title, name string, rank int, all []forecast.Finding) section {
 
 // finding is the line of findings that differ in their subjects alone.
 func finding(same []forecast.Finding) string {
-	line := fmt.Sprintf("- **%s:** %s: %s", prose(same[0].Rule), subjectsOf(same, namesShown, code), prose(same[0].Message))
+	line := fmt.Sprintf("- %s %s: %s", strong(same[0].Rule, ":"), subjectsOf(same, namesShown, code), prose(same[0].Message))
 	if same[0].Mend != "" {
 		line += " **To mend it:** " + prose(same[0].Mend)
 	}
@@ -148,7 +153,7 @@ func counterexample(c *forecast.Counterexample) section {
 	}
 	return section{
 		name: "the counterexample", rank: 2,
-		head: fmt.Sprintf("\n### Where the proof fails\n\nIn stage %d, **%s** does not hold: %s\n", c.Stage, prose(c.Invariant), prose(c.Evidence)),
+		head: fmt.Sprintf("\n### Where the proof fails\n\nIn stage %d, %s does not hold: %s\n", c.Stage, strong(c.Invariant, ""), prose(c.Evidence)),
 	}
 }
 
@@ -216,7 +221,7 @@ func stages(f forecast.Forecast) section {
 
 func stage(s forecast.Stage, folded bool) string {
 	title := fmt.Sprintf("%d. %s", s.Number, prose(s.Title))
-	lines := "- **Whose:** " + code(rolling(s)) + ", phase " + prose(string(s.Phase)) + "\n"
+	lines := fmt.Sprintf("- **Whose:** %s, phase %s\n", code(rolling(s)), prose(string(s.Phase)))
 	for _, d := range deedsOf(s) {
 		lines += deedLine(d)
 	}
@@ -248,7 +253,7 @@ func deedLine(d deed) string {
 		}
 		parts = append(parts, part)
 	}
-	return "- **" + prose(capital(d.word)) + "** " + strings.Join(parts, "; ") + "\n"
+	return "- " + strong(capital(d.word), "") + " " + strings.Join(parts, "; ") + "\n"
 }
 
 func capital(word string) string {

@@ -9,9 +9,9 @@ import (
 
 // How much a diagram shows: one that does not fit onto a screen tells nothing.
 const (
-	stagesDrawn  = 16
+	stagesDrawn  = 12
 	titleDrawn   = 60
-	gateDrawn    = 48
+	gateDrawn    = 64
 	gatesInArrow = 2
 )
 

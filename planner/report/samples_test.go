@@ -57,7 +57,8 @@ func rollOf(authority planner.Ref, first int) []forecast.Stage {
 			Phase: planner.Distribute, Title: "Add the anchor of 2026 to the bundles",
 			Changes: []forecast.Change{
 				{Verb: forecast.Changed, Object: "Bundle fleet-trust", What: "+ Fleet Root 2026"},
-				{Verb: forecast.Restarted, Object: "Deployment plant/broker"}, {Verb: forecast.Restarted, Object: "Deployment plant/press"},
+				{Verb: forecast.Restarted, Object: "Deployment plant/broker"},
+				{Verb: forecast.Restarted, Object: "Deployment plant/press"},
 			},
 			Gate:  []string{"2 of 2 copies hold 2026", "3 of 3 verifiers have reloaded", "soak of 10m"},
 			Blast: forecast.Blast{Workloads: 3, Namespaces: 2, Names: []string{"Deployment plant/broker", "Deployment plant/press", "Deployment office/historian"}},
@@ -72,7 +73,9 @@ func rollOf(authority planner.Ref, first int) []forecast.Stage {
 		{
 			Phase: planner.Reissue, Title: "Issue the leaves of 2025 anew",
 			Changes: []forecast.Change{
-				{Verb: forecast.Reissued, Object: "Certificate plant/broker"}, {Verb: forecast.Reissued, Object: "Certificate plant/press"}, {Verb: forecast.Reissued, Object: "Certificate office/historian"},
+				{Verb: forecast.Reissued, Object: "Certificate plant/broker"},
+				{Verb: forecast.Reissued, Object: "Certificate plant/press"},
+				{Verb: forecast.Reissued, Object: "Certificate office/historian"},
 				{Verb: forecast.Restarted, Object: "Deployment plant/broker"},
 			},
 			Gate:  []string{"3 of 3 leaves chain to 2026", "3 of 3 presenters have reloaded"},
@@ -83,7 +86,9 @@ func rollOf(authority planner.Ref, first int) []forecast.Stage {
 			Phase: planner.Retire, Title: "Take 2025 out of the bundles, and remove it",
 			Changes: []forecast.Change{
 				{Verb: forecast.Changed, Object: "Bundle fleet-trust", What: "− Fleet Root 2025"},
-				{Verb: forecast.Removed, Object: object("Certificate", "2025")}, {Verb: forecast.Removed, Object: object("Secret", "2025")}, {Verb: forecast.Removed, Object: object("Issuer", "2025")},
+				{Verb: forecast.Removed, Object: object("Certificate", "2025")},
+				{Verb: forecast.Removed, Object: object("Secret", "2025")},
+				{Verb: forecast.Removed, Object: object("Issuer", "2025")},
 			},
 			Gate:  []string{"no copy holds 2025", "its Certificate, Secret and Issuer are gone"},
 			Blast: forecast.Blast{Namespaces: 2},
@@ -118,7 +123,8 @@ func rootRoll() forecast.Forecast {
 	f.Diffs = []forecast.Diff{diff("sites/plant/pki.yaml", "@@ -8,3 +8,4 @@", "   keys:", "-  - {name: \"2025\", state: Signing}", "+  - {name: \"2025\", state: Retired}", "+  - {name: \"2026\", state: Signing}")}
 	f.Deletions = []forecast.Deletion{
 		{Object: "Certificate cert-manager/fleet-root-2025", Cascade: []string{"CertificateRequest cert-manager/fleet-root-2025-1"}},
-		{Object: "Secret cert-manager/fleet-root-2025"}, {Object: "Issuer cert-manager/fleet-root-2025"},
+		{Object: "Secret cert-manager/fleet-root-2025"},
+		{Object: "Issuer cert-manager/fleet-root-2025"},
 	}
 	return f
 }
@@ -152,7 +158,9 @@ func waits() forecast.Forecast {
 
 func emergency() forecast.Forecast {
 	f := live(comparing(forecast.DropsSome, "Key 2025 of fleet-root is compromised: its anchor goes at once, 3 drop until they have the new one, and 2 go on trusting the thief."))
-	f.Stages, f.PointOfNoReturn = rollOf(root, 1)[:3], 1
+	f.Stages, f.PointOfNoReturn = rollOf(root, 1)[:3], 2
+	f.Stages[1].Title, f.Stages[1].Undo = "Put the anchor of 2026 in the place of that of 2025", "there is no way: 2025 is in the hands of a thief"
+	f.Stages[1].Changes[0].What, f.Stages[1].Gate = "+ Fleet Root 2026 − Fleet Root 2025", f.Stages[1].Gate[:2]
 	f.Drops = []forecast.Loss{
 		{Who: "Device sensors/sensor-0042", Why: "it was last seen before the new anchor was served; it trusts 2025 alone"},
 		{Who: "Device sensors/sensor-0077", Why: "it was last seen before the new anchor was served; it trusts 2025 alone"},
@@ -166,6 +174,7 @@ func emergency() forecast.Forecast {
 
 func blockedByPolicy() forecast.Forecast {
 	f := comparing(forecast.Blocked, "A rule of the repository is broken: short-leaves.")
+	f.Trust = []forecast.TrustChange{{Bundle: "fleet-trust", Before: []forecast.Anchor{{Key: "fleet-root/2025", Subject: "CN=Fleet Root 2025"}}, After: []forecast.Anchor{root2026}}}
 	f.Blocks = []forecast.Finding{
 		{Rule: "short-leaves", Subject: "Certificate plant/press", Place: "sites/plant/leaves.yaml:14", Message: "leaves live 90 days at most", Mend: "set spec.duration to 2160h or less"},
 		{Rule: "short-leaves", Subject: "Certificate plant/oven", Place: "sites/plant/leaves.yaml:29", Message: "leaves live 90 days at most", Mend: "set spec.duration to 2160h or less"},
@@ -248,7 +257,8 @@ func huge() forecast.Forecast {
 // evil is a name of somebody who means harm.
 const evil = "<img src=x onerror=alert(1)> `ca` ```\n/merge\n# Safe to merge\n--> | **x** [y](https://evil.example) @everyone #1 \x1b[31m \u202eetag $x$ \"; s1 --> s2"
 
-func hostile() forecast.Forecast {
+// hostile holds a text wherever there may be one.
+func hostile(evil string) forecast.Forecast {
 	f := live(comparing(forecast.Blocked, evil))
 	f.Folder = "sites/--> <b>plant</b>"
 	f.Base.Name, f.Head.Name = evil, "`"+evil
@@ -276,6 +286,6 @@ func hostile() forecast.Forecast {
 var samples = map[string]forecast.Forecast{
 	"nothing": nothing(), "root-roll": rootRoll(), "with-intermediate": withIntermediate(), "waits": waits(),
 	"emergency": emergency(), "blocked-by-policy": blockedByPolicy(), "blocked-by-counterexample": blockedByCounterexample(),
-	"drift-and-conflicts": drifted(), "deletions": deletes(), "devices": fleet(), "huge": huge(), "hostile": hostile(),
+	"drift-and-conflicts": drifted(), "deletions": deletes(), "devices": fleet(), "huge": huge(), "hostile": hostile(evil),
 	"empty": {},
 }

@@ -104,7 +104,7 @@ var inTable = hand{name: onTerminal, text: told}
 
 func (p *terminal) top(f forecast.Forecast) {
 	v := verdictOf(f)
-	p.line(0, 0, strings.ToUpper(v.title)+":", v.colour, onTerminal(cmp.Or(f.Folder, ".")))
+	p.line(0, 0, strings.ToUpper(v.title)+":", v.colour, onTerminal(folderName(f.Folder)))
 	if f.Summary != "" {
 		p.line(0, 0, "", plain, told(f.Summary))
 	}
@@ -167,7 +167,7 @@ func (p *terminal) stages(f forecast.Forecast) {
 			p.out.WriteString("\n")
 		}
 		if f.PointOfNoReturn > 0 && f.PointOfNoReturn == s.Number {
-			p.line(2, 0, "", yellow, "-- Point of no return. From here on a revert does not lead back to the old key.")
+			p.line(2, 4, "!!", yellow, "Point of no return. From here on a revert does not lead back to the old key.")
 		}
 		p.stage(s)
 	}
@@ -251,7 +251,8 @@ func (p *terminal) origins(f forecast.Forecast) {
 	p.heading("What this plan was made from")
 	p.line(2, 0, "", plain, "It is stale as soon as one of these digests changes.")
 	for _, row := range origins(f) {
-		p.line(2, 9, row[0], plain, told(row[1]+" "+row[2]))
+		p.line(2, 9, row[0], plain, told(row[1]))
+		p.line(4, 0, "", plain, told(row[2]))
 	}
 }
 

@@ -33,7 +33,7 @@ func verdictOf(f forecast.Forecast) verdict {
 	if known, found := verdicts[f.Verdict]; found {
 		return known
 	}
-	return verdict{title: "Verdict " + clean(string(f.Verdict), longestName), sign: "❔", advice: "This verdict is newer than the program that printed it.", colour: yellow}
+	return verdict{title: "Verdict " + clean(string(f.Verdict), 20), sign: "❔", advice: "This verdict is newer than the program that printed it.", colour: yellow}
 }
 
 // verbs are what a stage does, in the order in which it is told.
@@ -48,6 +48,14 @@ var verbs = []struct {
 	{forecast.Reissued, "reissues", cyan},
 	{forecast.Restarted, "restarts", cyan},
 	{forecast.Removed, "removes", red},
+}
+
+// folderName is what a domain's folder is called.
+func folderName(folder string) string {
+	if folder == "" || folder == "." {
+		return "the whole repository"
+	}
+	return folder
 }
 
 // number is 50,000.
@@ -247,7 +255,7 @@ func deedsOf(s forecast.Stage) []deed {
 		add(v.Verb, v.word, v.colour)
 	}
 	for _, verb := range slices.Sorted(maps.Keys(by)) {
-		add(verb, cmp.Or(clean(string(verb), longestName), "does something to"), plain)
+		add(verb, cmp.Or(clean(string(verb), 20), "does something to"), plain)
 	}
 	return deeds
 }
@@ -392,10 +400,13 @@ func (h held) validity() string {
 
 // mark is what it is told by: the fingerprint, or when that is known.
 func (h held) mark() string {
-	if h.Fingerprint.IsZero() {
-		return "known after " + cmp.Or(string(h.KnownAfter), "it is issued")
+	switch {
+	case !h.Fingerprint.IsZero():
+		return h.Fingerprint.Short()
+	case h.KnownAfter != "":
+		return "known after " + string(h.KnownAfter)
 	}
-	return h.Fingerprint.Short()
+	return "not known without a cluster"
 }
 
 // identity of an anchor: its fingerprint, and where that is not known, its key and subject.

@@ -30,7 +30,7 @@ func (w *World) writes(plan planner.Plan) []write {
 	for _, recorded := range plan.Record {
 		writes = append(writes, write{"record " + recorded.Path(), func() { w.note(recorded) }, w.recordTold(recorded)})
 	}
-	return writes
+	return append(writes, w.linkWrites(plan.LinkRecord)...)
 }
 
 // note commits one entry of the record.
@@ -101,6 +101,7 @@ func (w *World) issuerWrites(targets []planner.TargetIssuer) []write {
 		if !wanted[ref] && !w.issuers[ref].foreign {
 			writes = append(writes, write{"delete ClusterIssuer " + ref.String(), func() {
 				w.checkIssuerUnused(ref)
+				w.checkIssuerUnnamed(ref)
 				delete(w.issuers, ref)
 			}, Written{Verb: Removed, Kind: issuerKind(ref), Ref: ref, Authorities: authorities(w.issuers[ref].authority)}})
 		}
@@ -111,6 +112,7 @@ func (w *World) issuerWrites(targets []planner.TargetIssuer) []write {
 func (w *World) point(ref planner.Ref, next issuer) {
 	if i := w.issuers[ref]; i != nil {
 		next.generation, next.canary, next.proof = i.generation, i.canary, i.proof
+		w.checkMoveWindow(ref, next.authority)
 	}
 	next.generation++
 	w.issuers[ref] = &next
@@ -136,6 +138,7 @@ func (w *World) bundleWrites(targets []planner.TargetBundle) []write {
 		}
 		writes = append(writes, write{fmt.Sprintf("write Bundle %s with %s", target.Name, names(next.Anchors)), func() {
 			w.checkBundle(next)
+			w.checkLeavingWindow(next.Name, w.bundles[next.Name].Anchors.Minus(next.Anchors))
 			w.revisions++
 			next.Revision = fmt.Sprint(w.revisions)
 			w.bundles[next.Name] = next
@@ -188,6 +191,7 @@ func (w *World) copyWrites(target planner.TargetBundle) []write {
 		}
 		writes = append(writes, write{fmt.Sprintf("write ConfigMap %s/%s with %s", namespace, target.Name, names(target.Anchors)), func() {
 			w.checkLoss(id.bundle, before, target.Anchors)
+			w.checkLeavingWindow(id.bundle, before.Minus(target.Anchors))
 			w.writeCopy(id, v1alpha1.ViaConfigMap, target.Anchors)
 			w.loose[id.bundle] = planner.Bundle{Target: target.Target, Certificates: target.Certificates, UseDefaultCAs: target.UseDefaultCAs}
 		}, w.bundleTold(copyTold(Made, id), held != nil, before, target.Anchors)})
@@ -210,9 +214,17 @@ func (w *World) act(action planner.Action) {
 			ca.issuing = true
 			return
 		}
+		w.checkWave(action.Subject)
+		w.checkLeafWindow(action.Subject)
 		w.leaves[action.Subject].issuing = true
 	case planner.ActionRestart:
 		w.restart(action)
+	case planner.ActionRepoint:
+		w.repoint(action)
+	case planner.ActionLink:
+		w.askForLink(action)
+	case planner.ActionUnlink:
+		delete(w.links, action.Subject)
 	case planner.ActionDeleteSecret:
 		w.checkSecretUnused(action.Subject)
 		delete(w.secrets, action.Subject)
@@ -221,6 +233,7 @@ func (w *World) act(action planner.Action) {
 
 func (w *World) restart(action planner.Action) {
 	w.checkOneRestart(action)
+	w.checkRestartWindow(action)
 	for _, workload := range w.workloads {
 		if workload.Kind != action.Workload || workload.Ref != action.Subject {
 			continue

@@ -84,6 +84,7 @@ func (w *World) Wipe() Backup {
 	clear(w.cas)
 	clear(w.secrets)
 	clear(w.internal)
+	clear(w.links)
 	clear(w.issuers)
 	clear(w.bundles)
 	clear(w.copies)

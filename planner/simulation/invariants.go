@@ -28,6 +28,11 @@ const (
 	RestartsAreBounded   Invariant = "restarts are bounded"
 	NoIntermediateAnchor Invariant = "intermediates never enter a bundle"
 	OwnCAIsNoBundle      Invariant = "a leaf's own ca.crt is no bundle"
+	LinkBeforeRetire     Invariant = "link before retire"
+	ReferencesAreTheirs  Invariant = "what somebody else writes is his"
+	WavesAreProved       Invariant = "a wave is proved before the next"
+	WindowsAreKept       Invariant = "nothing begins outside a window"
+	ProbesComeFirst      Invariant = "an anchor leaves after every probe"
 )
 
 // Violation is an invariant that was seen broken, with its evidence.
@@ -125,10 +130,12 @@ func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
 		if !w.retired(anchor) {
 			w.violate(BundlesOnlyGrow, "%s loses %s, which is not to be retired", bundle, anchor)
 		}
+		w.checkLinked(bundle, anchor)
 	}
 	if len(gone) == 0 {
 		return
 	}
+	w.checkProbes(bundle, gone, after)
 	set := digest(after)
 	w.eachPresenter(bundle, func(who presenter, chain []pki.Certificate) {
 		if err := w.verify(chain, after, set); err != nil && !w.hurt[who.root] && (who.device == nil || !w.isWaived(who.device)) {

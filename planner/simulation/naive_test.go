@@ -47,6 +47,7 @@ func rolling(t *testing.T) *World {
 			{Ref: clientRef, Bundles: trust},
 		},
 	})
+	w.KeepRecord()
 	if log, err := w.Settle(200); err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
@@ -192,6 +193,14 @@ func TestNaiveRolloversAreCaught(t *testing.T) {
 				w.restartNow(brokerRef, "new")
 			},
 			"restarts are bounded: Deployment operations/broker is restarted before its copy of fleet-trust is current",
+		},
+		"retires the old anchor, and forgets who was away": {
+			func(t *testing.T, w *World) {
+				w.Stuck = map[string]bool{"link 2026": true}
+				w.reach(t, planner.Retire, "link")
+				w.rewrite("2026")
+			},
+			"link before retire: fleet-trust loses Fleet Root 2025",
 		},
 		"prunes a bundle that Git lost": {
 			func(_ *testing.T, w *World) { carryOut(w.bundleWrites(nil)) },

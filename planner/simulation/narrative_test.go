@@ -41,6 +41,10 @@ func TestNarratives(t *testing.T) {
 			{says: "2026 shall sign, 2025 shall go", want: fleet(retired("2025"), signing("2026"))},
 			{says: "2027 shall sign, both others shall go", want: fleet(retired("2025"), retired("2026"), signing("2027")), after: 20},
 		},
+		"root-in-waves-and-windows": {
+			{says: "the first key", want: fleet(signing("2025"))},
+			{says: "2026 shall sign, 2025 shall go, in waves, within windows and after a probe", want: fleetWith(slowly, retired("2025"), signing("2026"))},
+		},
 		"intermediate": {
 			{says: "the first keys", want: chain(keys(signing("2025")), keys(signing("a")))},
 			{says: "b shall issue, a shall go", want: chain(keys(signing("2025")), keys(retired("a"), signing("b")))},

@@ -12,8 +12,10 @@ import (
 
 // Observe is what the applier would see of this world.
 func (w *World) Observe() planner.Observed {
-	observed := planner.Observed{Since: w.since, Record: w.Record()}
+	observed := planner.Observed{Since: w.since, Record: w.Record(), Probes: w.results()}
 	w.observeKeys(&observed)
+	w.observeLinks(&observed)
+	w.observeReferences(&observed)
 	for _, ref := range sortedKeys(w.issuers) {
 		i := w.issuers[ref]
 		observed.Issuers = append(observed.Issuers, planner.Issuer{
@@ -65,6 +67,10 @@ func (w *World) Record() planner.Record {
 		record.Keys = append(record.Keys, w.record[path])
 	}
 	slices.SortFunc(record.Keys, planner.RecordedKey.Compare)
+	for _, path := range slices.Sorted(maps.Keys(w.linkRecord)) {
+		record.Links = append(record.Links, w.linkRecord[path])
+	}
+	slices.SortFunc(record.Links, planner.RecordedLink.Compare)
 	return record
 }
 
@@ -82,7 +88,7 @@ func (w *World) observeStale() planner.Observed {
 	seen := now
 	if w.random.IntN(4) == 0 {
 		seen = w.seenLately[w.random.IntN(len(w.seenLately))]
-		seen.Since, seen.Record = now.Since, now.Record
+		seen.Since, seen.Record, seen.Probes = now.Since, now.Record, now.Probes
 	}
 	return w.refuse(seen)
 }
@@ -129,6 +135,7 @@ func (w *World) observeKey(ref planner.Ref) planner.Key {
 		key.HasCertificate, key.Spec = true, target.Spec
 		key.Certificate, key.Issued = ca.issued, !ca.issued.IsZero() || ca.unknown
 		key.Adopted, key.Problem = ca.adopted(w.secrets[ref]), ca.problem
+		key.Requested = !ca.issued.IsZero()
 	}
 	key.Authority, key.Name = target.Authority, target.Name
 	return key

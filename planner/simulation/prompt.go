@@ -21,9 +21,11 @@ func (w *World) react() {
 	for range w.Desired.Authorities {
 		w.issueCAs() // a parent's may come after those that it signs
 	}
+	w.operate()
 	w.issueLeaves()
 	w.issueLeaves() // an external issuer takes its time
 	w.answerCanaries()
+	w.answerLinks()
 	w.syncCopies()
 	w.checkPairs()
 	for _, workload := range w.workloads {

@@ -23,6 +23,8 @@ func (w *World) TurnUpTo(writes int) planner.Plan {
 	w.checkPairs()
 	plan, todo := w.planned()
 	w.since, w.told = plan.Gates, plan
+	w.noteBegun(plan)
+	w.shakeHands(plan.Probes)
 	w.noteEmergencies(plan)
 	switch {
 	case writes != anyWrite:
@@ -62,6 +64,7 @@ func (w *World) killedBefore() bool {
 	}
 	w.writesLeft = nil
 	w.ForgetStatus()
+	w.Restart()
 	return true
 }
 
@@ -124,6 +127,9 @@ func (w *World) Pending() []string {
 // ForgetStatus loses the planner's memory, as a status that is gone does.
 func (w *World) ForgetStatus() { w.since = nil }
 
+// Restart starts the program anew: what it kept to itself is lost.
+func (w *World) Restart() { clear(w.probed) }
+
 func (w *World) tell(plan planner.Plan, writes []write) {
 	if len(writes) == 0 || w.Prompt {
 		return
@@ -134,8 +140,19 @@ func (w *World) tell(plan planner.Plan, writes []write) {
 			w.log = append(w.log, "            because "+hold.String())
 		}
 	}
+	w.tellOfLinks(plan)
 	for _, write := range writes {
 		w.log = append(w.log, "            does "+write.what)
+	}
+}
+
+// tellOfLinks says, once, of a link that it cannot be made, or failed.
+func (w *World) tellOfLinks(plan planner.Plan) {
+	for _, link := range plan.Links {
+		if said := link.String(); link.Why != "" && link.State != planner.LinkPending && !w.saidOfLinks[said] {
+			w.saidOfLinks[said] = true
+			w.log = append(w.log, "            "+said)
+		}
 	}
 }
 

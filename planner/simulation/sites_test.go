@@ -33,6 +33,7 @@ type shape struct {
 	via map[string]v1alpha1.BundleVia
 	// groups of devices, by the issuer that signs for them.
 	groups map[string]string
+	care
 }
 
 // origin is where keys come from.
@@ -173,6 +174,7 @@ func (s shape) desired(keys map[string][]state) planner.Desired {
 		for i, key := range keys[name] {
 			authority.Spec.Keys[i] = s.keyOf(name, authority.Metadata.Namespace, key)
 		}
+		authority.Spec.Rollover.Waves, authority.Spec.Rollover.Windows = s.waves, s.windows
 		d.Authorities = append(d.Authorities, authority)
 		if issuer := s.issuers[name]; issuer != "" {
 			bound := binding(issuer, name)
@@ -190,7 +192,7 @@ func (s shape) desired(keys map[string][]state) planner.Desired {
 		}
 	}) {
 		declared := bundle(name, s.trust[name]...)
-		declared.Spec.Via = cmp.Or(s.via[name], v1alpha1.ViaBundle)
+		declared.Spec.Via, declared.Spec.Probes = cmp.Or(s.via[name], v1alpha1.ViaBundle), s.probes[name]
 		d.Bundles = append(d.Bundles, declared)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.groups)) {

@@ -32,6 +32,8 @@ type Users struct {
 	// for a bare Pod, which is one. One of which a Secret's OwnCA is named verifies with
 	// that too, unless OwnCAUnused.
 	Workloads []planner.Workload
+	// Referrers are objects of other operators that name issuers; their Leaves stand above.
+	Referrers []Referrer
 }
 
 // World is a cluster and the time in it.
@@ -51,7 +53,8 @@ type World struct {
 	// Quirk, if set, changes what CA certificates are made like.
 	Quirk func(*x509.Certificate)
 	// Stuck are those of whom nothing more comes: "ConfigMap workload/fleet-trust",
-	// "Certificate operations/broker", "Deployment operations/broker", "canary fleet".
+	// "Certificate operations/broker", "Deployment operations/broker", "canary fleet",
+	// "link 2026".
 	Stuck map[string]bool
 	// Silent are the devices that do not come by, "sensors/sensor-0042".
 	Silent map[string]bool
@@ -75,6 +78,11 @@ type World struct {
 	recordProblem string
 	bundles       map[string]planner.Bundle
 	copies        map[copyID]*bundleCopy
+	referrers     []*Referrer
+	// links that are asked for, how many were asked and signed so far, and those on record.
+	links      map[planner.Ref]*linkRequest
+	linksAsked int64
+	linkRecord map[string]planner.RecordedLink // by path
 	// seen are the anchors of each bundle as trust-manager last saw it.
 	seen map[string]pki.Anchors
 	// foreign are the Secrets that somebody else made, and outside the external issuers by
@@ -89,8 +97,17 @@ type World struct {
 	// given are the devices that were waived at some time.
 	given    map[string]bool
 	leafLife time.Duration
+	// saidOfLinks is what the log says of them already.
+	saidOfLinks map[string]bool
 	// writesLeft are those that the program lives to make; nil if it is not to be killed.
 	writesLeft *int
+	// probed are the latest results of probes, and handshakes all that succeeded.
+	probed     map[probeID]planner.ProbeResult
+	handshakes map[probeID][]handshake
+	// begun are the anchors that were to leave while a window was open, and asked the leaves
+	// of each authority that were asked for.
+	begun      map[pki.Fingerprint]bool
+	asked      map[planner.Ref]asked
 	since      []planner.Gate
 	seenLately []planner.Observed
 	log        []string
@@ -197,16 +214,23 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		foreign:    map[planner.Ref]bool{},
 		outside:    map[string]*caSecret{},
 		leaves:     map[planner.Ref]*leaf{},
+		probed:     map[probeID]planner.ProbeResult{},
+		handshakes: map[probeID][]handshake{},
+		begun:      map[pki.Fingerprint]bool{},
+		asked:      map[planner.Ref]asked{},
 		loose:      map[string]planner.Bundle{},
 		proofs:     proofs{verdicts: map[verdictID]verdict{}},
 		hurt:       map[planner.Ref]bool{},
 		given:      map[string]bool{},
 		named:      map[string]bool{},
 		leafLife:   cmp.Or(users.LeafLife, leafLife),
+		links:      map[planner.Ref]*linkRequest{},
+		linkRecord: map[string]planner.RecordedLink{}, saidOfLinks: map[string]bool{},
 	}
 	for _, declared := range users.Leaves {
 		w.leaves[declared.Ref] = &leaf{ref: declared.Ref, issuer: declared.Issuer, secret: declared.SecretName, foreign: declared.Foreign, issuing: true}
 	}
+	w.newReferrers(users.Referrers)
 	for _, declared := range users.Workloads {
 		w.workloads = append(w.workloads, newWorkload(declared))
 	}
@@ -227,8 +251,10 @@ func (w *World) neighbours() {
 		return
 	}
 	w.issueCAs()
+	w.operate()
 	w.issueLeaves()
 	w.answerCanaries()
+	w.answerLinks()
 	w.syncCopies()
 	w.obey()
 	w.visit()

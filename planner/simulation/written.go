@@ -28,6 +28,7 @@ const (
 	kindBundle        = "Bundle"
 	kindConfigMap     = "ConfigMap"
 	kindSecret        = "Secret"
+	kindRequest       = "CertificateRequest"
 	// kindFile is a file of the record in Git.
 	kindFile = "File"
 )
@@ -124,11 +125,19 @@ func (w *World) holderOf(anchor pki.Certificate) planner.Ref {
 }
 
 func (w *World) recordTold(recorded planner.RecordedKey) Written {
-	told := Written{Verb: Made, Kind: kindFile, Ref: planner.Ref{Name: recorded.Path()}, Key: recorded.Name}
+	return w.fileTold(recorded.Path(), recorded.Authority, recorded.Name)
+}
+
+func (w *World) linkTold(link planner.RecordedLink) Written {
+	return w.fileTold(link.Path(), link.Authority, link.Key)
+}
+
+func (w *World) fileTold(path, authority, key string) Written {
+	told := Written{Verb: Made, Kind: kindFile, Ref: planner.Ref{Name: path}, Key: key}
 	for _, desired := range []planner.Desired{w.Desired, w.inventory} {
-		for _, authority := range desired.Authorities {
-			if authority.Metadata.Name == recorded.Authority {
-				told.Authorities = authorities(planner.AuthorityRef(authority))
+		for _, declared := range desired.Authorities {
+			if declared.Metadata.Name == authority {
+				told.Authorities = authorities(planner.AuthorityRef(declared))
 			}
 		}
 	}
@@ -151,6 +160,25 @@ func (w *World) actionTold(action planner.Action) Written {
 			told.Authorities = authorities(ca.target.Authority)
 		} else if l := w.leaves[action.Subject]; l != nil {
 			told.Authorities = authorities(w.authorityOf(l))
+		}
+		return told
+	case planner.ActionLink:
+		told := Written{Verb: Made, Kind: kindRequest, Ref: planner.Ref{Namespace: action.Subject.Namespace, Name: action.Subject.Name + "-link"}}
+		if ca := w.cas[action.Subject]; ca != nil {
+			told.Authorities, told.Key = authorities(ca.target.Authority), ca.target.Name
+		}
+		return told
+	case planner.ActionUnlink:
+		told := Written{Verb: Removed, Kind: kindRequest, Ref: action.Subject}
+		if request := w.links[action.Subject]; request != nil {
+			told.Ref = planner.Ref{Namespace: action.Subject.Namespace, Name: planner.KeyObjectName(request.authority.Name, request.key) + "-link"}
+			told.Authorities, told.Key = authorities(request.authority), request.key
+		}
+		return told
+	case planner.ActionRepoint:
+		told := Written{Verb: Changed, Kind: action.Field.Kind, Ref: action.Field.Object}
+		if i := w.issuers[planner.Ref{Name: action.To}]; i != nil {
+			told.Authorities = authorities(i.authority)
 		}
 		return told
 	case planner.ActionRestart:
