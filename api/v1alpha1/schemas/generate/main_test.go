@@ -56,7 +56,7 @@ func TestWhatIsGeneratedIsUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	upToDate(t, "..", "*.json", schemas(t))
-	pages[commandLine] = read(t, filepath.Join(documents, commandLine)) // whose own test compares it
+	pages[commandLine] = standing(t, commandLine) // whose own test compares it
 	upToDate(t, documents, "*.md", pages)
 	upToDate(t, documents, "*.json", map[string][]byte{planFile: plan(t)})
 }
@@ -64,9 +64,9 @@ func TestWhatIsGeneratedIsUpToDate(t *testing.T) {
 // commandLine is the page that cmd/reanchor writes.
 const commandLine = "cli.md"
 
-func read(t *testing.T, path string) []byte {
+func standing(t *testing.T, page string) []byte {
 	t.Helper()
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(filepath.Join(documents, page))
 	if err != nil {
 		t.Fatal(err)
 	}
