@@ -141,10 +141,27 @@ func (r *recorder) stagesOf(write simulation.Written, plan planner.Plan) []*entr
 			}
 		}
 	}
+	if last := r.lastOf(write); len(found) == 0 && last != nil && write.Verb != simulation.Proved {
+		found = append(found, last) // what is tidied up after it
+	}
 	if len(found) == 0 && write.Verb != simulation.Proved {
 		found = append(found, r.aside(write))
 	}
 	return found
+}
+
+// lastOf is the last stage of the authority of whose link a request is removed: that is done
+// when the rollover is over.
+func (r *recorder) lastOf(write simulation.Written) *entry {
+	if write.Kind != simulation.KindRequest || write.Verb != simulation.Removed {
+		return nil
+	}
+	for _, e := range slices.Backward(r.entries) {
+		if slices.Contains(write.Authorities, e.Authority) {
+			return e
+		}
+	}
+	return nil
 }
 
 func isHeldBy(rollover planner.Rollover, subject string) bool {

@@ -21,6 +21,8 @@ type caObject struct {
 	issued pki.Certificate
 	// issuing: it was asked to be issued anew.
 	issuing bool
+	// unrequested: the request that it was issued by is gone.
+	unrequested bool
 	// unknown: something was issued, and it is not known what; problem says why there is
 	// no certificate.
 	unknown bool

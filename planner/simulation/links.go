@@ -75,7 +75,8 @@ func (w *World) signLink(request *linkRequest, signer *caSecret) pki.Certificate
 		NotBefore:    w.Now,
 		NotAfter:     request.until,
 		IsCA:         true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign,
+		KeyUsage:     x509.KeyUsageCertSign,
+		SubjectKeyId: request.root.SubjectKeyID(),
 	}
 	return create(template, signer.certificate.X509(), request.root.X509().PublicKey, signer.private)
 }

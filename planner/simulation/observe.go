@@ -135,7 +135,7 @@ func (w *World) observeKey(ref planner.Ref) planner.Key {
 		key.HasCertificate, key.Spec = true, target.Spec
 		key.Certificate, key.Issued = ca.issued, !ca.issued.IsZero() || ca.unknown
 		key.Adopted, key.Problem = ca.adopted(w.secrets[ref]), ca.problem
-		key.Requested = !ca.issued.IsZero()
+		key.Requested = !ca.issued.IsZero() && !ca.unrequested
 	}
 	key.Authority, key.Name = target.Authority, target.Name
 	return key

@@ -39,7 +39,7 @@ func FromObserved(seed uint64, observed planner.Observed, now time.Time, desired
 	w.Now, w.keySpace = now, "another "
 	b := builder{World: w, twins: twins, observed: observed, given: givenIn(desired...)}
 	w.inventory = inventory(twins, desired)
-	for _, build := range []func(){b.keys, b.foreignSecrets, b.outsideIssuers, b.issuers, b.leaves, b.bundles, b.copies, b.workloads, b.devices, b.memory} {
+	for _, build := range []func(){b.keys, b.foreignSecrets, b.outsideIssuers, b.issuers, b.leaves, b.bundles, b.copies, b.workloads, b.devices, b.requested, b.references, b.memory} {
 		build()
 	}
 	return w, twins
@@ -82,7 +82,7 @@ func (b *builder) keys() {
 		ref := planner.Ref{Namespace: key.Authority.Namespace, Name: planner.KeyObjectName(key.Authority.Name, key.Name)}
 		target := planner.TargetKey{Authority: key.Authority, Name: key.Name, Secret: key.SecretName, Spec: key.Spec, Certificate: key.HasCertificate, Issuer: key.HasIssuer, ClusterIssuer: key.HasClusterIssuer}
 		if key.HasCertificate {
-			b.cas[ref] = &caObject{target: target, issued: b.twins.of(key.Certificate), unknown: key.Issued && key.Certificate.IsZero(), problem: key.Problem}
+			b.cas[ref] = &caObject{target: target, issued: b.twins.of(key.Certificate), unknown: key.Issued && key.Certificate.IsZero(), unrequested: key.Issued && !key.Requested, problem: key.Problem}
 		}
 		if key.HasIssuer || key.HasClusterIssuer {
 			b.internal[ref] = &internalIssuer{
@@ -358,8 +358,41 @@ func (b *builder) memory() {
 	}
 	b.KeepRecord()
 	b.recordProblem = b.observed.Record.Problem
-	for _, recorded := range b.twins.record(b.observed.Record).Keys {
+	record := b.twins.record(b.observed.Record)
+	for _, recorded := range record.Keys {
 		b.record[recorded.Path()] = recorded
+	}
+	for _, recorded := range record.Links {
+		b.linkRecord[recorded.Path()] = recorded
+	}
+}
+
+// requested are the links that are asked for.
+func (b *builder) requested() {
+	for _, seen := range b.observed.Links {
+		request := &linkRequest{
+			authority: seen.Authority, key: seen.Key, under: seen.Under, at: seen.At, signed: b.twins.of(seen.Certificate),
+			issuer: planner.Ref{Namespace: seen.Authority.Namespace, Name: planner.KeyObjectName(seen.Authority.Name, seen.Under)},
+			until:  b.Now.Add(leafLife),
+		}
+		if seen.State == planner.CanaryFailed {
+			request.problem = seen.Problem
+		}
+		if root := b.cas[planner.Ref{Namespace: seen.Authority.Namespace, Name: planner.KeyObjectName(seen.Authority.Name, seen.Key)}]; root != nil {
+			request.root = root.issued
+		}
+		b.linksAsked++
+		b.links[planner.Ref{Namespace: seen.Authority.Namespace, Name: seen.Name}] = request
+	}
+}
+
+// references are the fields of other operators' objects, each with the leaf that follows it,
+// of which nothing is known: it is a leaf of its own.
+func (b *builder) references() {
+	for _, seen := range b.observed.References {
+		if seen.Problem == "" {
+			b.referrers = append(b.referrers, &Referrer{Field: seen.Field, Names: seen.Value, Owner: seen.Owner})
+		}
 	}
 }
 

@@ -55,6 +55,15 @@ func comparable(plan planner.Plan, text func(string) string) string {
 	for i := range plan.Record {
 		plan.Record[i].Certificate = pki.Certificate{}
 	}
+	for i := range plan.LinkRecord {
+		plan.LinkRecord[i].Certificate = pki.Certificate{}
+	}
+	for i := range plan.Links {
+		plan.Links[i].Why = text(plan.Links[i].Why)
+	}
+	for i := range plan.Probes {
+		plan.Probes[i].Anchors = nil
+	}
 	plan.Gates = nil
 	data, err := json.MarshalIndent(plan, "", " ")
 	if err != nil {

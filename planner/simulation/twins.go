@@ -337,6 +337,10 @@ func (t *Twins) record(record planner.Record) planner.Record {
 	for i := range record.Keys {
 		record.Keys[i].Certificate = t.of(record.Keys[i].Certificate)
 	}
+	record.Links = slices.Clone(record.Links)
+	for i := range record.Links {
+		record.Links[i].Certificate = t.of(record.Links[i].Certificate)
+	}
 	return record
 }
 

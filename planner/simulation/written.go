@@ -28,10 +28,12 @@ const (
 	kindBundle        = "Bundle"
 	kindConfigMap     = "ConfigMap"
 	kindSecret        = "Secret"
-	kindRequest       = "CertificateRequest"
 	// kindFile is a file of the record in Git.
 	kindFile = "File"
 )
+
+// KindRequest is the kind of what links are asked for by.
+const KindRequest = "CertificateRequest"
 
 // Written is one write of a turn.
 type Written struct {
@@ -163,13 +165,13 @@ func (w *World) actionTold(action planner.Action) Written {
 		}
 		return told
 	case planner.ActionLink:
-		told := Written{Verb: Made, Kind: kindRequest, Ref: planner.Ref{Namespace: action.Subject.Namespace, Name: action.Subject.Name + "-link"}}
+		told := Written{Verb: Made, Kind: KindRequest, Ref: planner.Ref{Namespace: action.Subject.Namespace, Name: action.Subject.Name + "-link"}}
 		if ca := w.cas[action.Subject]; ca != nil {
 			told.Authorities, told.Key = authorities(ca.target.Authority), ca.target.Name
 		}
 		return told
 	case planner.ActionUnlink:
-		told := Written{Verb: Removed, Kind: kindRequest, Ref: action.Subject}
+		told := Written{Verb: Removed, Kind: KindRequest, Ref: action.Subject}
 		if request := w.links[action.Subject]; request != nil {
 			told.Ref = planner.Ref{Namespace: action.Subject.Namespace, Name: planner.KeyObjectName(request.authority.Name, request.key) + "-link"}
 			told.Authorities, told.Key = authorities(request.authority), request.key
