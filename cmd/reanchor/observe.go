@@ -159,8 +159,5 @@ func remarks(o planner.Observation) []string {
 	for _, unknown := range seen.Unknown {
 		lines = append(lines, fmt.Sprintf("not seen: %s: %s", unknown.Subject, strings.Join(strings.Fields(unknown.Why), " ")))
 	}
-	for _, foreign := range o.Foreign {
-		lines = append(lines, foreign)
-	}
-	return lines
+	return append(lines, o.Foreign...)
 }
