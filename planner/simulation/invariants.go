@@ -35,6 +35,24 @@ const (
 	ProbesComeFirst      Invariant = "an anchor leaves after every probe"
 )
 
+// Invariants are all of them.
+var Invariants = []Invariant{
+	TrustBeforeUse,
+	DrainBeforeRetire,
+	PairwiseSafety,
+	BundlesOnlyGrow,
+	Lifetimes,
+	Skew,
+	RestartsAreBounded,
+	NoIntermediateAnchor,
+	OwnCAIsNoBundle,
+	LinkBeforeRetire,
+	ReferencesAreTheirs,
+	WavesAreProved,
+	WindowsAreKept,
+	ProbesComeFirst,
+}
+
 // Violation is an invariant that was seen broken, with its evidence.
 type Violation struct {
 	Invariant Invariant

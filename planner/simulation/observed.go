@@ -39,7 +39,7 @@ func FromObserved(seed uint64, observed planner.Observed, now time.Time, desired
 	w.Now, w.keySpace = now, "another "
 	b := builder{World: w, twins: twins, observed: observed, given: givenIn(desired...)}
 	w.inventory = inventory(twins, desired)
-	for _, build := range []func(){b.keys, b.foreignSecrets, b.outsideIssuers, b.issuers, b.leaves, b.bundles, b.copies, b.workloads, b.devices, b.requested, b.references, b.memory} {
+	for _, build := range []func(){b.keys, b.foreignSecrets, b.outsideIssuers, b.issuers, b.leaves, b.bundles, b.copies, b.workloads, b.devices, b.requested, b.references, b.probes, b.memory} {
 		build()
 	}
 	return w, twins
@@ -384,6 +384,45 @@ func (b *builder) requested() {
 		b.linksAsked++
 		b.links[planner.Ref{Namespace: seen.Authority.Namespace, Name: seen.Name}] = request
 	}
+}
+
+// probes are the handshakes that were seen, with the twins of what was trusted: the anchors
+// of the bundle, or some of them.
+func (b *builder) probes() {
+	for _, result := range b.observed.Probes {
+		for _, standing := range b.observed.Bundles {
+			if trusted, found := subset(standing.Anchors, result.Anchors); found && standing.Name == result.Bundle {
+				twins := b.twins.anchors(trusted)
+				result.Anchors = twins.SHA256()
+				b.probed[probeID{result.Bundle, result.Name}] = result
+				if result.OK {
+					b.handshakes[probeID{result.Bundle, result.Name}] = []handshake{{result.At, twins}}
+				}
+			}
+		}
+	}
+}
+
+// searched is how many anchors are tried in all their combinations.
+const searched = 10
+
+// subset finds those of the anchors of which the digest is.
+func subset(anchors pki.Anchors, digest pki.Fingerprint) (pki.Anchors, bool) {
+	if len(anchors) > searched {
+		return nil, false
+	}
+	for chosen := range 1 << len(anchors) {
+		var some pki.Anchors
+		for i, anchor := range anchors {
+			if chosen&(1<<i) != 0 {
+				some = append(some, anchor)
+			}
+		}
+		if some.SHA256() == digest {
+			return some, true
+		}
+	}
+	return nil, false
 }
 
 // references are the fields of other operators' objects, each with the leaf that follows it,

@@ -88,33 +88,29 @@ func settling(site shape) int {
 	return 600
 }
 
-// neverBroken fails on a violation of that invariant in any state of any storm.
-func neverBroken(t *testing.T, invariant simulation.Invariant) {
+// TestInvariants runs the storms, and asks after every write of every turn for every
+// invariant; each is a property by its own name.
+func TestInvariants(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		stormy(t, func(world *simulation.World) {
-			for _, broken := range world.Violations() {
-				if broken.Invariant == invariant {
-					t.Fatalf("%s\n%s", broken, world.Log())
+	broken := map[simulation.Invariant]string{}
+	t.Run("storms", func(t *testing.T) {
+		rapid.Check(t, func(t *rapid.T) {
+			stormy(t, func(world *simulation.World) {
+				for _, violation := range world.Violations() {
+					broken[violation.Invariant] = violation.Evidence
 				}
-			}
+				failOnViolation(t, world)
+			})
 		})
 	})
+	for _, invariant := range simulation.Invariants {
+		t.Run(string(invariant), func(t *testing.T) {
+			if evidence, is := broken[invariant]; is {
+				t.Error(evidence)
+			}
+		})
+	}
 }
-
-// Invariants 1 to 3, 5, 9, 15 and 16 hold in every state of every storm.
-
-func TestTrustBeforeUse(t *testing.T)             { neverBroken(t, simulation.TrustBeforeUse) }
-func TestDrainBeforeRetire(t *testing.T)          { neverBroken(t, simulation.DrainBeforeRetire) }
-func TestPairwiseSafety(t *testing.T)             { neverBroken(t, simulation.PairwiseSafety) }
-func TestBundlesOnlyGrowUntilRetire(t *testing.T) { neverBroken(t, simulation.BundlesOnlyGrow) }
-func TestNothingIsUsedBeforeItsSkew(t *testing.T) { neverBroken(t, simulation.Skew) }
-func TestRestartsAreBounded(t *testing.T)         { neverBroken(t, simulation.RestartsAreBounded) }
-func TestIntermediatesEnterNoBundle(t *testing.T) { neverBroken(t, simulation.NoIntermediateAnchor) }
-func TestLinkBeforeRetire(t *testing.T)           { neverBroken(t, simulation.LinkBeforeRetire) }
-func TestWavesAreProved(t *testing.T)             { neverBroken(t, simulation.WavesAreProved) }
-func TestWindowsAreKept(t *testing.T)             { neverBroken(t, simulation.WindowsAreKept) }
-func TestProbesComeFirst(t *testing.T)            { neverBroken(t, simulation.ProbesComeFirst) }
 
 // TestAnySubsetConverges: whatever was committed, and whichever writes were lost on the
 // way, new keys for everyone end the storm: the world settles on what Git says, and
