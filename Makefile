@@ -7,7 +7,7 @@ BIN    := $(ROOT)/.bin
 TOOL   := go tool -modfile=$(ROOT)/tools/go.mod
 # Tests that need the control plane and TLS clients carry the build tag e2e. The longest
 # comes first: two packages run at a time, which leaves the processors idle often enough.
-E2E    := ./fixtures/aio-root ./fixtures/import ./applier ./gitsource ./fixtures/...
+E2E    := ./fixtures/aio-root ./fixtures/import ./applier ./cmd/reanchor ./gitsource ./fixtures/...
 # Where generated files lie.
 GENERATED := api config docs/reference
 PACKAGES := mosquitto mosquitto-clients openssl git bind9 strace
@@ -26,9 +26,10 @@ deps: ## install what is missing: Debian packages, Go modules, the control plane
 	@go mod download
 	@$(MAKE) --no-print-directory -C fixtures/controlplane build
 
-build: ## build .bin/reanchor
+build: ## build .bin/reanchor, and the names under which kubectl finds it
 	@mkdir -p $(BIN)
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o $(BIN)/reanchor ./cmd/reanchor
+	@for name in kubectl-reanchor kubectl_complete-reanchor; do ln -sf reanchor $(BIN)/$$name; done
 
 check: lint generated ## the quick checks: linters, generated files, unit tests and simulation
 	go test -short ./...
@@ -49,6 +50,7 @@ generate: ## write deep copies, the CRD, the JSON Schemas and the reference anew
 	$(TOOL) controller-gen object paths=./api/...
 	$(TOOL) controller-gen crd paths=./api/... output:crd:dir=config/crd
 	go run ./api/v1alpha1/schemas/generate api/v1alpha1 api/v1alpha1/schemas config/crd/reanchor.dev_trustdomains.yaml docs/reference planner
+	go test ./cmd/reanchor -count=1 -run TestReference -update
 
 golden: ## write the golden files anew; read the difference before you commit it
 	go test ./planner/... ./renderer/... ./reconciler/... ./importer -update

@@ -61,6 +61,9 @@
 // turn in which one of them could not be applied. A dry run (Options.DryRun) goes the same
 // way, asks for no owner and sends nothing.
 //
+// [Applier.Compare] says for people what would change, object by object, by reading alone:
+// of a live object what the manifest has, and what we own and it has no more.
+//
 // # Act
 //
 // [Applier.Act] does what no manifest can say. Doing it twice does no harm.

@@ -162,6 +162,11 @@ func (o Observed) badCertificates() error {
 			return fmt.Errorf("observed.record: %s has no certificate", key.Path())
 		}
 	}
+	for _, link := range o.Record.Links {
+		if link.Certificate.IsZero() {
+			return fmt.Errorf("observed.record: %s has no certificate", link.Path())
+		}
+	}
 	for _, leaf := range o.Leaves {
 		if hasNone(leaf.Chain) {
 			return fmt.Errorf("observed.leaves: the chain of %s has an empty certificate", leaf.Ref)

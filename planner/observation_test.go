@@ -137,6 +137,7 @@ func TestSetsAreSets(t *testing.T) {
 		"none in a copy":           {Copies: []planner.Copy{{Bundle: "b", Anchors: pki.Anchors{{}}}}},
 		"none in a chain":          {Leaves: []planner.Leaf{{Chain: []pki.Certificate{{}}}}},
 		"none of a recorded key's": {Record: planner.Record{Keys: []planner.RecordedKey{{Authority: "a", Name: "k"}}}},
+		"none of a recorded link":  {Record: planner.Record{Links: []planner.RecordedLink{{Authority: "a"}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := encoded(t, observationOf(t, planner.Desired{}, observed))

@@ -114,7 +114,8 @@ func (c *cluster) compare(ctx context.Context, domain *v1alpha1.TrustDomain, rea
 // knowing is the record and, of keys that it does not hold, what the cluster has: where no
 // record is kept on this branch, bundles would be empty otherwise.
 func knowing(record planner.Record, keys []planner.Key) planner.Record {
-	known := planner.Record{Enabled: record.Enabled, Keys: slices.Clone(record.Keys)}
+	known := record
+	known.Keys = slices.Clone(record.Keys)
 	for _, key := range keys {
 		recorded := slices.ContainsFunc(record.Keys, func(r planner.RecordedKey) bool { return r.Authority == key.Authority.Name && r.Name == key.Name })
 		if !recorded && !key.Certificate.IsZero() {

@@ -14,6 +14,7 @@
 //	reanchor reconcile     ask for a turn now, and wait for it
 //	reanchor suspend       stop the turns of a TrustDomain
 //	reanchor resume        let it have turns again
+//	reanchor compromise    write the commit that takes a stolen key out at once
 //	reanchor version       say which build this is
 //
 // Installed as kubectl-reanchor it is a plugin of kubectl.

@@ -7,7 +7,7 @@
 //	trustdomain.yaml             the object for the cluster; no kustomization names it
 //	README.md                    what to do next
 //
-// What it writes is valid: its test asks `reanchor validate` itself.
+// What it writes is valid: the script that specifies `reanchor init` asks `reanchor validate`.
 package scaffold
 
 import (
