@@ -26,7 +26,8 @@ func (w *world) leaves(keys []planner.Key, issuers []planner.Issuer) []planner.L
 	signers, signing := w.signers(keys, issuers), w.signing(keys)
 	var leaves []planner.Leaf
 	keep := func(leaf planner.Leaf) {
-		if signers[leaf.Issuer] || leadsThroughAny(signing, leaf.Chain) {
+		isKeys := len(leaf.Chain) > 0 && slices.ContainsFunc(signing, leaf.Chain[0].Equal) // what made a key from elsewhere
+		if signers[leaf.Issuer] || leadsThroughAny(signing, leaf.Chain) && !isKeys {
 			leaves = append(leaves, leaf)
 		}
 	}
