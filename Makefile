@@ -12,7 +12,7 @@ E2E    := ./fixtures/aio-root ./fixtures/import ./applier ./cmd/reanchor ./gitso
 GENERATED := api config docs/reference
 PACKAGES := mosquitto mosquitto-clients openssl git bind9 strace
 
-.PHONY: help deps build check lint generated test e2e demo cluster-up cluster-down golden generate diagrams bench soak
+.PHONY: help deps build check lint generated test e2e demo cluster-up cluster-down golden generate diagrams bench soak mutate import
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ test: deps check e2e ## everything: the quick checks, then end to end on a real 
 e2e: build
 	go test -tags e2e -count=1 -p 2 -timeout 40m $(E2E)
 
+import: build ## the same for an import of 1,000 Certificates, which takes ten minutes
+	IMPORT_SENSORS=1000 go test -tags e2e -count=1 -timeout 40m -v ./fixtures/import
+
 demo: deps build ## roll a root over before your eyes; KEEP=1 leaves it running
 	@go run ./fixtures/demo $(if $(KEEP),-keep)
 
@@ -76,5 +79,11 @@ cluster-down: ## end it
 bench: ## measure: ratios side by side, with allocations
 	go test -run '^$$' -bench . -benchmem ./gitsource ./renderer ./planner/... ./reconciler
 
-soak: ## many more random worlds: WORLDS of them (100000)
-	go test ./planner/simulation -run TestInvariants -rapid.checks=$(or $(WORLDS),100000) -timeout 0
+mutate: ## put faults into the planner, one after the other, and see what catches them
+	go run ./planner/mutation docs/explanation/mutations.md
+
+soak: ## look at other random worlds for so many MINUTES (10)
+	@end=$$(( $$(date +%s) + 60 * $(or $(MINUTES),10) )); \
+	while [ $$(date +%s) -lt $$end ]; do \
+		go test -count=1 ./planner/simulation ./planner/forecast -rapid.checks=200 -rapid.seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ') -timeout 0 || exit 1; \
+	done
