@@ -53,7 +53,7 @@ generate: ## write deep copies, the CRD, the JSON Schemas and the reference anew
 	go test ./cmd/reanchor -count=1 -run TestReference -update
 
 golden: ## write the golden files anew; read the difference before you commit it
-	go test ./planner/... ./renderer/... ./reconciler/... ./importer -update
+	go test $$(grep -rlF 'flag.Bool("update"' --include=*_test.go . | xargs -n1 dirname | sort -u) -update
 
 diagrams: ## parse the diagrams of the golden plans with Mermaid itself; needs npm
 	npm ci --prefix tools/mermaid --silent --no-audit --no-fund
@@ -80,7 +80,7 @@ bench: ## measure: ratios side by side, with allocations
 	go test -run '^$$' -bench . -benchmem ./gitsource ./renderer ./planner/... ./reconciler
 
 mutate: ## put faults into the planner, one after the other, and see what catches them
-	go run ./planner/mutation docs/explanation/mutations.md
+	go run ./fixtures/mutation docs/explanation/mutations.md
 
 soak: ## look at other random worlds for so many MINUTES (10)
 	@end=$$(( $$(date +%s) + 60 * $(or $(MINUTES),10) )); \

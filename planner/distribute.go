@@ -217,8 +217,8 @@ func (c *course) reloadGate(k *key) reload {
 	}
 	copiesSince := c.turn.memory.hold(c.gate("copies", k))
 	for _, workload := range c.turn.observed.Workloads {
-		if slices.ContainsFunc(workload.Bundles, func(m Mount) bool { return c.distributes(m.Name) }) {
-			c.turn.askVerifier(&r, workload, copiesSince, k.name)
+		if c.verifies(workload) {
+			c.turn.askVerifier(&r, workload, copiesSince, "hold "+k.name)
 		}
 	}
 	return r
@@ -291,7 +291,7 @@ func (c *course) trustsOwnCA(w Workload) string {
 	}
 	const remedy = "when that leaf is reissued it becomes the new root alone: mount the bundle and verify with that, or annotate the workload " +
 		v1alpha1.AnnotationOwnCA + ": " + v1alpha1.OwnCAUnused
-	bundled := slices.ContainsFunc(w.Bundles, func(m Mount) bool { return c.distributes(m.Name) })
+	bundled := c.verifies(w)
 	for _, mount := range w.Secrets {
 		switch mine := c.givesCA(Ref{Namespace: w.Ref.Namespace, Name: mount.Name}); {
 		case mine && mount.OwnCA == OwnCANamed:

@@ -124,7 +124,7 @@ func (c *course) clear(k *key) (r reload) {
 			r.hold(workload, "may trust "+k.name+" still; restarted once its Certificate "+leaf.Ref.String()+" is reissued, at "+instant(since.Add(leafPatience))+" at the latest")
 			continue
 		}
-		c.turn.askOut(&r, workload, since, k.name)
+		c.turn.askVerifier(&r, workload, since, "are without "+k.name)
 	}
 	if len(r.holds) == 0 {
 		c.turn.memory.hold(c.gate("cleared", k))
@@ -149,15 +149,6 @@ func (c *course) leafUnderWay(w Workload, k *key) (Leaf, bool) {
 		return Leaf{}, false
 	}
 	return leaves[found], true
-}
-
-// askOut asks whether a workload has loaded its bundles since the time given, when they lost
-// the key.
-func (t *turn) askOut(r *reload, w Workload, since time.Time, key string) {
-	l := load{mounts: w.Bundles, asked: w.BundleDigest, since: since}
-	l.digest, l.unknown = t.copiesDigest(w)
-	l.why = "not all of its pods are known to have started since the copies are without " + key
-	t.ask(r, w, l)
 }
 
 // stillTrust names who may trust the compromised key of a root at this moment.

@@ -210,7 +210,7 @@ func (c *course) newVerifiers(k *key) (r reload) {
 	since := c.turn.memory.hold(c.gate("told to those who are to follow", k))
 	for _, workload := range c.turn.observed.Workloads {
 		if c.verifies(workload) {
-			c.turn.askVerifier(&r, workload, since, k.name)
+			c.turn.askVerifier(&r, workload, since, "hold "+k.name)
 		}
 	}
 	if len(r.holds) == 0 {

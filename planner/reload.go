@@ -53,11 +53,11 @@ type load struct {
 }
 
 // askVerifier asks whether a workload has loaded its bundles as they have been
-// since the time given.
-func (t *turn) askVerifier(r *reload, w Workload, since time.Time, key string) {
+// since the time given, when the copies came to be as the words say: "hold 2026".
+func (t *turn) askVerifier(r *reload, w Workload, since time.Time, words string) {
 	l := load{mounts: w.Bundles, asked: w.BundleDigest, since: since}
 	l.digest, l.unknown = t.copiesDigest(w)
-	l.why = "not all of its pods are known to have started since the copies hold " + key
+	l.why = "not all of its pods are known to have started since the copies " + words
 	t.ask(r, w, l)
 }
 
@@ -219,9 +219,12 @@ func (t *turn) noteRestartsUnderWay() {
 // else who writes it for one that is to go.
 func (t *turn) awaited(bundle string) pki.Anchors {
 	anchors := t.anchors[bundle]
+	if !t.isObserved(bundle) {
+		return anchors
+	}
 	for _, c := range t.courses {
 		for _, k := range c.keys {
-			if t.isObserved(bundle) && c.distributes(bundle) && k.going() {
+			if c.distributes(bundle) && k.going() {
 				anchors = anchors.Minus(c.anchorsOf(k))
 			}
 		}
