@@ -76,8 +76,8 @@ func TestValidateDeviceGroups(t *testing.T) {
 			),
 			[]string{
 				`f.yaml:8: spec.certificate.duration: 59m0s is shorter than the 1h0m0s that cert-manager issues at least: lengthen it`,
-				`f.yaml:9: spec.recovery.quota: -1 is negative: write 0 if no device may come back with a new key`,
 				`f.yaml:9: spec.recovery.acceptExpired: -1h0m0s is negative: take it out if no certificate that has ended is to be accepted`,
+				`f.yaml:9: spec.recovery.quota: -1 is negative: write 0 if no device may come back with a new key`,
 				`f.yaml:18: spec.certificate.renewBefore: 2h0m0s is not shorter than the duration of 2h0m0s, so that a certificate would be renewed at once and for ever: shorten it`,
 				`f.yaml:27: spec.certificate.renewBefore: 4m59s is shorter than the 5m0s that cert-manager takes at least: lengthen it`,
 				`f.yaml:36: spec.certificate.dnsNames[0]: "{{ .ID }}_x" is not a DNS name, whatever the device's id: write one such as {{ .ID }}.sensors.example`,

@@ -138,3 +138,6 @@ func sign(template, parent *x509.Certificate, key crypto.PublicKey, by crypto.Si
 	}
 	return certificate
 }
+
+// Signer is the CA's key.
+func (a *Authority) Signer() crypto.Signer { return a.key }
