@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"math/big"
 	"time"
@@ -141,3 +142,42 @@ func sign(template, parent *x509.Certificate, key crypto.PublicKey, by crypto.Si
 
 // Signer is the CA's key.
 func (a *Authority) Signer() crypto.Signer { return a.key }
+
+// CSRWith is a CSR with one more attribute, whose value is in DER, signed anew.
+func CSRWith(key *ecdsa.PrivateKey, csr []byte, id asn1.ObjectIdentifier, value []byte) []byte {
+	type attribute struct {
+		ID     asn1.ObjectIdentifier
+		Values []asn1.RawValue `asn1:"set"`
+	}
+	type info struct {
+		Version    int
+		Subject    asn1.RawValue
+		Key        asn1.RawValue
+		Attributes []asn1.RawValue `asn1:"tag:0,set"`
+	}
+	type request struct {
+		Info      info
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}
+	var read request
+	if _, err := asn1.Unmarshal(csr, &read); err != nil {
+		panic(err)
+	}
+	read.Info.Attributes = append(read.Info.Attributes, asn1.RawValue{FullBytes: marshal(attribute{id, []asn1.RawValue{{FullBytes: value}}})})
+	digest := sha256.Sum256(marshal(read.Info))
+	signature, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
+	if err != nil {
+		panic(err)
+	}
+	read.Signature = asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}
+	return marshal(read)
+}
+
+func marshal(value any) []byte {
+	der, err := asn1.Marshal(value)
+	if err != nil {
+		panic(err)
+	}
+	return der
+}
