@@ -26,8 +26,8 @@ type Entry struct {
 	Certificate string `json:"certificate,omitempty"`
 	// Key is the SHA-256 of the SubjectPublicKeyInfo that was asked about, in hex.
 	Key string `json:"key,omitempty"`
-	// Result is what became of it: a verdict of admission ("register"), "ok", "pending", or
-	// the problem ("unknown-ca").
+	// Result is what became of it: a verdict of admission ("register"), "ok", "pending",
+	// "proposed", "failed", or the problem ("unknown-ca").
 	Result string `json:"result"`
 	// Status is the HTTP status code.
 	Status int `json:"status"`

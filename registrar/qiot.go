@@ -37,11 +37,11 @@ type qiotInput struct {
 type qiotOutput struct {
 	Status     int
 	RetryAfter string `header:"Retry-After" doc:"With 202: how many seconds to wait."`
-	Body       stores
+	Body       keystores
 }
 
-// stores are what QIoT's devices read.
-type stores struct {
+// keystores are what QIoT's devices read.
+type keystores struct {
 	ID         string `json:"id" doc:"The device's id, as its client certificate says."`
 	Detail     string `json:"detail,omitempty" doc:"With 202: what is waited for."`
 	Truststore string `json:"truststore,omitempty" doc:"The anchors to trust: PKCS#12 in base64."`
@@ -59,7 +59,7 @@ func (d *desk) postQIoT(ctx context.Context, in *qiotInput) (*qiotOutput, error)
 	if refusal != nil {
 		return nil, refused(v, refusal)
 	}
-	out := &qiotOutput{Status: http.StatusOK, Body: stores{ID: done.caller.ID}}
+	out := &qiotOutput{Status: http.StatusOK, Body: keystores{ID: done.caller.ID}}
 	if done.pending != "" {
 		out.Status, out.RetryAfter, out.Body.Detail = http.StatusAccepted, seconds(done.retryAfter), done.pending
 		return out, d.saw(v, nil)
@@ -100,7 +100,7 @@ func (d *desk) itself(v *visit, id, domain string) *admission.Refusal {
 }
 
 // fill the keystore and the truststore.
-func (d *desk) fill(ctx context.Context, v *visit, out *stores, done outcome, password string) *admission.Refusal {
+func (d *desk) fill(ctx context.Context, v *visit, out *keystores, done outcome, password string) *admission.Refusal {
 	keystore, refusal := d.keystore(ctx, v, done.caller, done.holder, done.issued, password)
 	if refusal != nil {
 		return refusal
@@ -115,7 +115,7 @@ func (d *desk) fill(ctx context.Context, v *visit, out *stores, done outcome, pa
 }
 
 // fillPEM adds the certificate and the key as they are.
-func (d *desk) fillPEM(ctx context.Context, v *visit, out *stores, done outcome) *admission.Refusal {
+func (d *desk) fillPEM(ctx context.Context, v *visit, out *keystores, done outcome) *admission.Refusal {
 	key, refusal := d.privateKey(ctx, v, done.holder, done.issued)
 	if refusal != nil {
 		return refusal

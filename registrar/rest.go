@@ -1,7 +1,9 @@
 package registrar
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -83,6 +85,26 @@ func (d *desk) routes(api huma.API) {
 	bundle.Security = []map[string][]string{{}, {"device": {}}}
 	huma.Register(api, bundle, d.getBundle)
 	d.qiot(api)
+	describe(api.OpenAPI().Paths)
+}
+
+// describe what huma cannot tell from the types: answers that are pending, and bodies that are
+// no JSON.
+func describe(paths map[string]*huma.PathItem) {
+	for _, path := range []string{"/v1/devices", "/v1/register"} {
+		responses := paths[path].Post.Responses
+		done := cmp.Or(responses["201"], responses["200"])
+		pending := *done
+		pending.Description = "Accepted: come again after Retry-After"
+		responses["202"] = &pending
+		done.Headers = maps.Clone(done.Headers)
+		delete(done.Headers, "Retry-After")
+	}
+	file := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}
+	paths["/v1/devices/{id}/certificate"].Get.Responses["200"].Content = map[string]*huma.MediaType{typePEM: file, typePKCS7: file, typePKCS12: file}
+	bundle := paths["/v1/trust-bundle"].Get.Responses
+	bundle["200"].Content = map[string]*huma.MediaType{typePEM: file}
+	bundle["304"] = &huma.Response{Description: "Not Modified", Headers: bundle["200"].Headers}
 }
 
 // noRoute answers what no route takes.
@@ -185,11 +207,11 @@ type deviceInput struct {
 }
 
 type deviceOutput struct {
-	Body shown
+	Body device
 }
 
-// shown is a device as it sees itself.
-type shown struct {
+// device is one as it sees itself.
+type device struct {
 	ID          string       `json:"id"`
 	Group       string       `json:"group"`
 	State       string       `json:"state" enum:"Active"`
@@ -210,7 +232,7 @@ func (d *desk) getDevice(ctx context.Context, in *deviceInput) (*deviceOutput, e
 	if refusal != nil {
 		return nil, refused(v, refusal)
 	}
-	out := &deviceOutput{Body: shown{
+	out := &deviceOutput{Body: device{
 		ID: caller.ID, Group: caller.Group.Name, State: string(caller.Device.State),
 		Bundle: bundleHash(fleet.Trust(caller.Group.Name).Anchors),
 	}}
@@ -272,7 +294,7 @@ func (d *desk) getBundle(ctx context.Context, in *bundleInput) (*bundleOutput, e
 	if refusal != nil {
 		return nil, refused(v, refusal)
 	}
-	out := &bundleOutput{Status: http.StatusOK, ContentType: "application/x-pem-file", ETag: `"` + bundleHash(trust.Anchors) + `"`}
+	out := &bundleOutput{Status: http.StatusOK, ContentType: typePEM, ETag: `"` + bundleHash(trust.Anchors) + `"`}
 	if slices.ContainsFunc(strings.Split(in.IfNoneMatch, ","), func(tag string) bool {
 		return strings.TrimPrefix(strings.TrimSpace(tag), "W/") == out.ETag
 	}) {

@@ -83,8 +83,10 @@ func (d *desk) handler() http.Handler {
 // take a request if its sender has not sent too many, and read its body if it is not too
 // long: neither costs more than the limits say, whatever is sent.
 func (d *desk) take(v *visit, r *http.Request, w http.ResponseWriter) *admission.Refusal {
-	if wait := d.perAddress.wait(addressOf(r.RemoteAddr), v.at); wait > 0 {
-		return tooMany(wait, "too many requests come from this address: come again later")
+	if !v.forwarded { // all of a proxy's devices have its address
+		if wait := d.perAddress.wait(addressOf(r.RemoteAddr), v.at); wait > 0 {
+			return tooMany(wait, "too many requests come from this address: come again later")
+		}
 	}
 	if len(v.chain) > 0 {
 		if wait := d.perDevice.wait(v.chain[0].SPKI().String(), v.at); wait > 0 {
@@ -114,10 +116,7 @@ func tooLarge() *admission.Refusal {
 func (d *desk) tell(r *http.Request, v *visit, answer *answer) {
 	v.entry.Status = answer.status()
 	if v.entry.Result == "" {
-		v.entry.Result = resultOK
-		if v.entry.Status >= http.StatusBadRequest {
-			v.entry.Result = string(admission.ProblemInvalid)
-		}
+		v.entry.Result = resultOf(v.entry.Status)
 	}
 	d.Metrics.answered(v.entry)
 	if d.Audit != nil {
@@ -128,8 +127,16 @@ func (d *desk) tell(r *http.Request, v *visit, answer *answer) {
 	}
 }
 
-// resultOK is that of a request which was answered, and decided nothing.
-const resultOK = "ok"
+// resultOf a request that decided nothing.
+func resultOf(status int) string {
+	switch {
+	case status >= http.StatusInternalServerError:
+		return "failed"
+	case status >= http.StatusBadRequest:
+		return string(admission.ProblemInvalid)
+	}
+	return "ok"
+}
 
 // answer remembers the status.
 type answer struct {

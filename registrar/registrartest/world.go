@@ -100,6 +100,14 @@ func (w *World) Issue(holder registrar.Holder, certificate pki.Certificate, chai
 	w.do(func() { w.issued[holder] = registrar.Issued{Certificate: certificate, Chain: chain} })
 }
 
+// Release issues what a registration asks for, and all later ones.
+func (w *World) Release(registration registrar.Registration) {
+	w.do(func() {
+		w.slow = false
+		w.certify(registration)
+	})
+}
+
 // Commits are what was committed or proposed.
 func (w *World) Commits() []registrar.Registration {
 	w.mu.Lock()
