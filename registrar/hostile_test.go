@@ -27,7 +27,7 @@ func (e *endpoint) dial(t *testing.T) (*tls.Conn, error) {
 // up on.
 func TestSlowClientsAreHungUpOn(t *testing.T) {
 	e := open(t, func(o *registrar.Options) {
-		o.Limits.Headers, o.Limits.Body, o.Limits.Idle = 300*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond
+		o.Limits.Headers, o.Limits.Body, o.Limits.Idle = time.Second, time.Second, time.Second
 	})
 	for name, open := range map[string]func() (net.Conn, string){
 		"no handshake": func() (net.Conn, string) { c, err := net.Dial("tcp", e.address); must(t, err); return c, "" },
@@ -49,6 +49,7 @@ func TestSlowClientsAreHungUpOn(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			connection, text := open()
 			defer connection.Close()
 			_, err := io.WriteString(connection, text)
