@@ -46,6 +46,9 @@ type Device struct {
 	Superseded []pki.Fingerprint
 	// Recoveries is how often it came back without having shown the key before.
 	Recoveries int
+	// Blob is the hash of its document in Git, by which whoever commits tells whether it still
+	// stands; empty in what is to be written. Nothing is decided by it.
+	Blob string
 }
 
 // Holder is whose a key is.
