@@ -7,7 +7,7 @@ BIN    := $(ROOT)/.bin
 TOOL   := go tool -modfile=$(ROOT)/tools/go.mod
 # Tests that need the control plane and TLS clients carry the build tag e2e. The longest
 # comes first: two packages run at a time, which leaves the processors idle often enough.
-E2E    := ./fixtures/aio-root ./fixtures/import ./applier ./cmd/reanchor ./gitsource ./registrar ./fixtures/...
+E2E    := ./fixtures/aio-root ./fixtures/bring-your-own ./fixtures/aio-intermediate ./fixtures/starlingx-internal ./fixtures/import ./cmd/reanchor ./applier ./gitsource ./registrar ./fixtures/...
 # Where generated files lie.
 GENERATED := api config docs/reference
 PACKAGES := mosquitto mosquitto-clients openssl git bind9 strace curl strongswan-pki libstrongswan-standard-plugins default-jdk-headless libbcpkix-java

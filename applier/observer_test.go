@@ -761,7 +761,7 @@ func controlledBy(kind, name string) []metav1.OwnerReference {
 func TestWorkloadsAndTheirPods(t *testing.T) {
 	digest := map[string]string{v1alpha1.AnnotationBundleSHA256: "d1"}
 	deployment := decode[appsv1.Deployment](t, `{metadata: {namespace: a, name: web, uid: Deployment web, annotations: {reanchor.dev/reloads: 90s}},
-  spec: {replicas: 2, template: {metadata: {annotations: {reanchor.dev/bundle-sha256: d1}}, spec: `+mounting+`}},
+  spec: {replicas: 2, paused: true, template: {metadata: {annotations: {reanchor.dev/bundle-sha256: d1}}, spec: `+mounting+`}},
   status: {replicas: 2, updatedReplicas: 2, availableReplicas: 2}}`)
 	daemon := decode[appsv1.DaemonSet](t, `{metadata: {namespace: a, name: agent, uid: DaemonSet agent}, spec: {template: {metadata: {annotations: {reanchor.dev/reloads: "true"}}, spec: `+mounting+`}},
   status: {desiredNumberScheduled: 1, currentNumberScheduled: 1}}`)
@@ -783,7 +783,7 @@ func TestWorkloadsAndTheirPods(t *testing.T) {
 		{Kind: "DaemonSet", Ref: planner.Ref{Namespace: "a", Name: "agent"}, Bundles: trust, Reloads: 2 * time.Minute, Rolling: true, Pods: 1, Bearing: 1},
 		{Kind: "Pod", Ref: planner.Ref{Namespace: "a", Name: "bare"}, Bundles: trust, Pods: 1, Started: 1, Bearing: 1},
 		{Kind: "Pod", Ref: planner.Ref{Namespace: "a", Name: "job-1"}, Bundles: trust, Pods: 1, Bearing: 1},
-		{Kind: "Deployment", Ref: planner.Ref{Namespace: "a", Name: "web"}, Bundles: trust, Reloads: 90 * time.Second, BundleDigest: "d1", Pods: 3, Started: 1, Bearing: 1},
+		{Kind: "Deployment", Ref: planner.Ref{Namespace: "a", Name: "web"}, Bundles: trust, Reloads: 90 * time.Second, BundleDigest: "d1", Paused: true, Pods: 3, Started: 1, Bearing: 1},
 		{Kind: "StatefulSet", Ref: planner.Ref{Namespace: "unlabelled", Name: "db"}, Bundles: trust, Rolling: true},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -86,7 +86,7 @@ type runner struct {
 	annotations         map[string]string
 	templateAnnotations map[string]string
 	spec                *corev1.PodSpec
-	rolling             bool
+	rolling, paused     bool
 	pods                []*corev1.Pod
 }
 
@@ -100,6 +100,7 @@ func (r runner) read(interesting interests) (planner.Workload, bool) {
 		LeavesDigest: r.templateAnnotations[v1alpha1.AnnotationLeavesSHA256],
 		OwnCAUnused:  ownCAUnused(r.annotations, r.templateAnnotations),
 		Rolling:      r.rolling,
+		Paused:       r.paused,
 		Pods:         len(r.pods),
 	}
 	workload.Bundles, workload.Secrets = r.mounts(interesting)
@@ -179,15 +180,15 @@ func (w *world) runners(ctx context.Context) ([]runner, error) {
 	crew := newCrew(running.Items, replicating.Items)
 	for i := range deployed.Items {
 		d := &deployed.Items[i]
-		crew.add(kindDeployment, d, &d.Spec.Template, deploymentRolls(d))
+		crew.add(kindDeployment, d, &d.Spec.Template, deploymentRolls(d), d.Spec.Paused)
 	}
 	for i := range stateful.Items {
 		s := &stateful.Items[i]
-		crew.add(kindStatefulSet, s, &s.Spec.Template, statefulSetRolls(s))
+		crew.add(kindStatefulSet, s, &s.Spec.Template, statefulSetRolls(s), false)
 	}
 	for i := range everywhere.Items {
 		d := &everywhere.Items[i]
-		crew.add(kindDaemonSet, d, &d.Spec.Template, daemonSetRolls(d))
+		crew.add(kindDaemonSet, d, &d.Spec.Template, daemonSetRolls(d), false)
 	}
 	crew.addBarePods()
 	return crew.runners, nil
@@ -224,7 +225,7 @@ func ownerOf(object metav1.Object) types.UID {
 	return ""
 }
 
-func (c *crew) add(kind string, object client.Object, template *corev1.PodTemplateSpec, rolling bool) {
+func (c *crew) add(kind string, object client.Object, template *corev1.PodTemplateSpec, rolling, paused bool) {
 	c.runners = append(c.runners, runner{
 		kind:                kind,
 		ref:                 refOf(object),
@@ -232,6 +233,7 @@ func (c *crew) add(kind string, object client.Object, template *corev1.PodTempla
 		templateAnnotations: template.Annotations,
 		spec:                &template.Spec,
 		rolling:             rolling,
+		paused:              paused,
 		pods:                c.pods[object.GetUID()],
 	})
 	delete(c.pods, object.GetUID())

@@ -119,6 +119,19 @@ func TestDistribute(t *testing.T) {
 				"- reload: Deployment plant/broker: waits its turn: Deployment lab/client is being restarted",
 			),
 		},
+		"the first was restarted, and its rollouts are paused": {
+			site: spread(),
+			change: func(s *site) {
+				s.client().BundleDigest, s.client().Bearing, s.client().Paused = s.copiesDigest(*s.client()), 0, true
+			},
+			want: plan(
+				bothHold+"; 0 of 2 verifiers have reloaded",
+				"- reload: Deployment lab/client: asked to restart, but its rollouts are paused: resume them, with kubectl rollout resume",
+				"- reload: Deployment plant/broker: restarting now",
+				"do Restart Deployment plant/broker: "+notLoaded,
+			),
+			targets: waiting,
+		},
 		"the first has restarted": {
 			site: spread(),
 			change: func(s *site) {

@@ -175,14 +175,19 @@ func (c *course) trusts(k *key, who, why string) {
 	c.turn.plan.StillTrust = append(c.turn.plan.StillTrust, Drop{Authority: c.ref, Key: k.name, Who: who, Why: why})
 }
 
-// isCleared reports whether the workload is known to have loaded copies without the key.
+// isCleared reports whether the workload is known to have loaded copies without the key; one
+// that reloads by itself, when its time for that has passed.
 func (c *course) isCleared(w Workload, k *key) bool {
 	if c.anchored(k) {
 		return false
 	}
 	digest, unknown := c.turn.copiesDigest(w)
-	if unknown != "" || w.Reloads > 0 {
+	if unknown != "" {
 		return false
+	}
+	if reloadsByItself(w, w.Bundles) {
+		since, known := c.turn.memory.was[c.gate("cast out", k)]
+		return known && !c.turn.now.Before(since.Add(w.Reloads))
 	}
 	return w.Pods == 0 || w.BundleDigest == digest && w.Bearing >= w.Pods
 }

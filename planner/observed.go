@@ -328,6 +328,9 @@ type Workload struct {
 	LeavesDigest string `json:"leavesDigest,omitempty"`
 	// Rolling reports that the cluster has not yet carried out its latest spec.
 	Rolling bool `json:"rolling,omitempty"`
+	// Paused reports that its owner has paused its rollouts: its pods stay as they are,
+	// whatever its pod template says, until they are resumed.
+	Paused bool `json:"paused,omitempty"`
 	// Pods that have not ended, those that are going or still Pending included: one
 	// that waits for a volume may have mounted another already.
 	Pods int `json:"pods"`

@@ -114,6 +114,8 @@ func (t *turn) askPods(r *reload, w Workload, asked bool, why string) {
 	case w.Pods == 0:
 	case !asked:
 		t.restart(r, w, why)
+	case w.Bearing < w.Pods && w.Paused:
+		r.hold(w, "asked to restart, but its rollouts are paused: resume them, with kubectl rollout resume")
 	case w.Bearing < w.Pods:
 		r.hold(w, fmt.Sprintf("restarting: %d of %s from the new pod template", w.Bearing, counted(w.Pods, "pod is", "pods are")))
 	}
@@ -133,7 +135,9 @@ func (t *turn) restart(r *reload, w Workload, why string) {
 		r.hold(w, "waits its turn: "+other+" is being restarted")
 		return
 	}
-	t.occupyLanes(w)
+	if !w.Paused {
+		t.occupyLanes(w)
+	}
 	action := Action{Kind: ActionRestart, Subject: w.Ref, Workload: w.Kind, Why: why}
 	if digest, stale := t.copiesDigest(w); stale == "" && len(w.Bundles) > 0 {
 		action.BundleDigest = digest
@@ -206,10 +210,11 @@ func (t *turn) occupyLanes(w Workload) {
 
 // noteRestartsUnderWay finds the workloads that are being rolled, by whomever. One
 // of which nothing runs yet keeps nobody waiting: it may itself wait for a leaf that
-// is issued only when all others have reloaded.
+// is issued only when all others have reloaded. Nor does one whose rollouts are paused:
+// it loses no pod until somebody resumes them.
 func (t *turn) noteRestartsUnderWay() {
 	for _, w := range t.observed.Workloads {
-		if w.Started > 0 && (w.Rolling || w.Bearing < w.Pods) {
+		if w.Started > 0 && (w.Rolling || w.Bearing < w.Pods && !w.Paused) {
 			t.occupyLanes(w)
 		}
 	}

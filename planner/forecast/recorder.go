@@ -23,6 +23,8 @@ type recorder struct {
 	// removed are the objects that go.
 	removed         []simulation.Written
 	pointOfNoReturn int
+	// roots that stand.
+	roots roots
 }
 
 type stageID struct {
@@ -51,7 +53,7 @@ type entry struct {
 }
 
 func newRecorder(r *run) *recorder {
-	return &recorder{run: r, byPhase: map[stageID]*entry{}, current: map[planner.Ref]*entry{}, last: r.world.Now}
+	return &recorder{run: r, byPhase: map[stageID]*entry{}, current: map[planner.Ref]*entry{}, last: r.world.Now, roots: rootsOf(r)}
 }
 
 // note takes in a turn.
@@ -64,7 +66,7 @@ func (r *recorder) note(plan planner.Plan, written []simulation.Written, now tim
 	for _, rollover := range plan.Rollovers {
 		r.enter(rollover)
 	}
-	for _, write := range written {
+	for _, write := range r.withSelfSigned(written) {
 		for _, e := range r.stagesOf(write, plan) {
 			r.add(e, write)
 		}

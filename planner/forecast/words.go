@@ -147,9 +147,10 @@ func (e *entry) allOf(rest string, words ...string) string {
 	return fmt.Sprintf("%d of %d %s %s", most, most, word, rest)
 }
 
-// brief writes a duration without the units that are zero: 24h, not 24h0m0s.
+// brief writes a duration in whole seconds, without the units that are zero: 24h, not
+// 24h0m0s.
 func brief(duration time.Duration) string {
-	text := duration.String()
+	text := duration.Round(time.Second).String()
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")
 	}

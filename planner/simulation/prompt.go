@@ -37,7 +37,7 @@ func (w *World) react() {
 // rollOut brings all pods to the pod template: the new ones stand beside the old for a
 // moment, whatever the workload's kind.
 func (w *World) rollOut(workload *workload) {
-	if workload.Kind == "Pod" && len(workload.pods) > 0 || workload.bearing() >= workload.wanted() && !workload.rolling() {
+	if workload.Paused || workload.Kind == "Pod" && len(workload.pods) > 0 || workload.bearing() >= workload.wanted() && !workload.rolling() {
 		return
 	}
 	for workload.bearing() < workload.wanted() {
@@ -77,11 +77,12 @@ type Deed struct {
 
 // LetPeopleAct lets people do what the last plan asks them for: whoever writes a bundle
 // that is only observed adds and takes out what he is told to, owners of bare Pods make them
-// anew, workloads that verify with a leaf's ca.crt are moved to their bundle, and fields that
-// somebody else writes name the issuer that they shall. It returns what they did, sorted by
-// subject.
+// anew, workloads that verify with a leaf's ca.crt are moved to their bundle, fields that
+// somebody else writes name the issuer that they shall, Certificates of which it is not known
+// what they were issued are renewed, and rollouts that are paused are resumed. It returns what
+// they did, sorted by subject.
 func (w *World) LetPeopleAct() []Deed {
-	deeds := slices.Concat(w.editObserved(), w.recreatePods(), w.moveToBundles(), w.repointByHand())
+	deeds := slices.Concat(w.editObserved(), w.recreatePods(), w.moveToBundles(), w.repointByHand(), w.renewUnknown(), w.resumeRollouts())
 	slices.SortFunc(deeds, func(a, b Deed) int { return cmp.Compare(a.Subject, b.Subject) })
 	return deeds
 }

@@ -65,6 +65,9 @@ func (w *workload) wanted() int {
 }
 
 func (w *workload) rolling() bool {
+	if w.Paused {
+		return len(w.pods) != w.wanted()
+	}
 	return w.Kind != "Pod" && (w.bearing() < w.wanted() || len(w.pods) > w.wanted())
 }
 
@@ -83,7 +86,7 @@ func (w *workload) oldest() time.Time {
 // one first, then an old one goes; a StatefulSet and a DaemonSet take the old one away
 // first. A bare Pod is made anew by its owner, now and then, or never.
 func (w *World) roll(workload *workload) {
-	if w.Stuck[workload.String()] || w.lazy() {
+	if w.Stuck[workload.String()] || workload.Paused || w.lazy() {
 		return
 	}
 	if workload.Kind == "Pod" && len(workload.pods) == 1 && w.Recreate && w.random.IntN(6) == 0 {
