@@ -40,7 +40,7 @@ type pullRequest struct {
 	// status that `reanchor plan --detailed-exitcode` ends with.
 	status int
 	// merged: it stands in main from then on, and the plant lives until it is done; or, if
-	// this is given, until an authority is in that phase.
+	// this is given, until plant-issuing is in that phase.
 	merged bool
 	until  planner.Phase
 }
@@ -219,7 +219,7 @@ func (h *history) plan(t *testing.T, change pullRequest, observed, format string
 	return stdout.String(), status
 }
 
-// live by what main declares, until nothing is left to do or until an authority is in a
+// live by what main declares, until nothing is left to do or until plant-issuing is in a
 // phase. The record goes to main.
 func (h *history) live(until planner.Phase) {
 	h.t.Helper()
@@ -245,7 +245,7 @@ func (h *history) live(until planner.Phase) {
 	h.t.Fatalf("main does not come to its end: %+v, %v", h.world.Turn().Rollovers, h.world.Pending())
 }
 
-// isDone reports whether an authority is in the phase, or, if that is empty, whether nothing
+// isDone reports whether plant-issuing is in the phase, or, if that is empty, whether nothing
 // is left to do.
 func (h *history) isDone(plan planner.Plan, until planner.Phase) bool {
 	if until == "" {
@@ -253,7 +253,7 @@ func (h *history) isDone(plan planner.Plan, until planner.Phase) bool {
 		return !slices.ContainsFunc(h.world.Written(), func(w simulation.Written) bool { return !proof(w) }) &&
 			!slices.ContainsFunc(plan.Rollovers, func(r planner.Rollover) bool { return r.Phase != planner.Settled })
 	}
-	return slices.ContainsFunc(plan.Rollovers, func(r planner.Rollover) bool { return r.Phase == until })
+	return slices.ContainsFunc(plan.Rollovers, func(r planner.Rollover) bool { return r.Authority.Name == "plant-issuing" && r.Phase == until })
 }
 
 // record commits what reanchor records.

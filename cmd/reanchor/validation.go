@@ -50,7 +50,7 @@ func (v *validation) kustomization() string { return path.Join(v.folder, "kustom
 
 func (v *validation) add(severity string, list v1alpha1.ErrorList) {
 	for _, e := range list {
-		v.found = append(v.found, problem{severity, e.File, e.Line, e.Field, e.Message})
+		v.found = append(v.found, problem{Severity: severity, File: e.File, Line: e.Line, Field: e.Field, Message: e.Message})
 	}
 }
 
@@ -134,32 +134,48 @@ var anyDomain = planner.Ref{Namespace: "reanchor", Name: "validate"}
 
 // policies holds the rules against what the repository comes to, overlay included.
 func (v *validation) policies(loaded *renderer.Loaded, record planner.Record, now time.Time) {
-	overlay, _ := loaded.Origin(new(unstructured.Unstructured))
-	overlay = cmp.Or(overlay, v.kustomization())
 	target := loaded.EndState(record)
 	manifests, err := loaded.Render(target, anyDomain)
+	atlas := atlasOf(loaded, manifests, v.kustomization())
 	if err != nil {
-		v.refuse(overlay, err)
+		v.refuse(atlas.overlay, err)
 		return
 	}
-	subjects := bySubject(manifests)
-	places := placesOf(loaded)
 	input := policies.Input{
 		Plan: planner.Plan{Target: target}, Manifests: manifests, Documents: loaded.Documents,
 		Observed: planner.Observed{Record: record}, Now: now,
 	}
 	for _, violation := range policies.Check(input) {
-		at := v1alpha1.Error{File: overlay, Line: 1, Message: ruled(violation)}
-		manifest := subjects[violation.Subject]
-		if place, isDocument := places[violation.Subject]; isDocument {
-			at.File, at.Line = place.File, place.Line
-		} else if manifest != nil {
-			at.File, at.Line = loaded.Origin(manifest)
-		}
-		if !v.told(violation, manifest, at.File) {
-			v.add(severityOf(violation), v1alpha1.ErrorList{at})
+		file, line := atlas.placeOf(violation)
+		if !v.told(violation, atlas.manifests[violation.Subject], file) {
+			v.found = append(v.found, problem{Severity: severityOf(violation), File: file, Line: line, Message: ruled(violation), violation: violation})
 		}
 	}
+}
+
+// atlas tells where in a repository the subjects of violations stand.
+type atlas struct {
+	loaded    *renderer.Loaded
+	manifests map[string]*unstructured.Unstructured
+	documents map[string]v1alpha1.Error
+	// overlay is the file of what stands nowhere by itself.
+	overlay string
+}
+
+func atlasOf(loaded *renderer.Loaded, manifests []*unstructured.Unstructured, kustomization string) atlas {
+	overlay, _ := loaded.Origin(new(unstructured.Unstructured))
+	return atlas{loaded: loaded, manifests: bySubject(manifests), documents: placesOf(loaded), overlay: cmp.Or(overlay, kustomization)}
+}
+
+// placeOf a violation: its document's, or else its manifest's, or else the overlay.
+func (a atlas) placeOf(violation policies.Violation) (file string, line int) {
+	if place, isDocument := a.documents[violation.Subject]; isDocument {
+		return place.File, place.Line
+	}
+	if manifest := a.manifests[violation.Subject]; manifest != nil {
+		return a.loaded.Origin(manifest)
+	}
+	return a.overlay, 1
 }
 
 // ruled is a violation in the words of validate. The rule's name comes last, for an exemption

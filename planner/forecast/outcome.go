@@ -80,7 +80,7 @@ func (r *run) compareTrust(before, after map[string][]Anchor) {
 }
 
 // conclude comes to a verdict.
-func (f *Forecast) conclude(request Request, unfinished bool) {
+func (f *Forecast) conclude(request Request, end ending) {
 	if example := f.Proof.Counterexample; example != nil {
 		f.Blocks = append([]Finding{{
 			Rule: "proof", Subject: example.Invariant, Message: "a state on the way breaks it: " + example.Evidence,
@@ -88,7 +88,7 @@ func (f *Forecast) conclude(request Request, unfinished bool) {
 		}}, f.Blocks...)
 	}
 	f.Verdict = f.verdict(request)
-	f.Summary = f.summary(request, unfinished)
+	f.Summary = f.summary(request, end)
 	f.Digest = f.digest()
 }
 
@@ -96,7 +96,7 @@ func (f *Forecast) verdict(request Request) Verdict {
 	switch {
 	case len(f.Blocks) > 0 || request.Head.Broken:
 		return Blocked
-	case len(f.Drops) > 0:
+	case len(f.Drops)+len(f.StillTrust) > 0:
 		return DropsSome
 	case len(f.Manual) > 0:
 		return Waits
@@ -107,18 +107,18 @@ func (f *Forecast) verdict(request Request) Verdict {
 }
 
 // summary is why, in one sentence.
-func (f *Forecast) summary(request Request, unfinished bool) string {
+func (f *Forecast) summary(request Request, end ending) string {
 	switch {
 	case request.Head.Broken:
 		return "The documents cannot be used: " + counted(len(f.Blocks), "mistake") + " to mend."
 	case len(request.WhatIf) > 0:
 		return f.summaryOfLoss(request)
 	case f.Verdict == Blocked:
-		return "It must not be merged: " + strings.TrimSuffix(f.Blocks[0].Message, ".") + "."
+		return f.summaryOfBlocks()
 	case f.Verdict == Nothing:
 		return "Nothing in the cluster changes."
 	}
-	if unfinished && len(f.Stages) > 0 {
+	if end.unfinished && len(f.Stages) > 0 {
 		last := f.Stages[len(f.Stages)-1]
 		return fmt.Sprintf("It goes as far as %s of %s, and waits there for people: %s.", last.Phase, last.Authority.Name, counted(len(f.Manual), "step"))
 	}
@@ -130,9 +130,36 @@ func (f *Forecast) summary(request Request, unfinished bool) string {
 	case Waits:
 		return fmt.Sprintf("%s, and waits on the way for people: %s.", did, counted(len(f.Manual), "step"))
 	case DropsSome:
-		return fmt.Sprintf("%s; %s trust for a while.", did, loses(len(f.Drops)))
+		return did + "; " + f.harm(end) + "."
 	}
 	return did + "; no client loses trust."
+}
+
+// summaryOfBlocks is the first of them, and how many more there are.
+func (f *Forecast) summaryOfBlocks() string {
+	first := f.Blocks[0]
+	text := "It must not be merged: " + first.Subject + ": " + strings.TrimSuffix(first.Message, ".")
+	if more := len(f.Blocks) - 1; more > 0 {
+		text += fmt.Sprintf("; and for %s", counted(more, "more reason"))
+	}
+	return text + "."
+}
+
+// harm is what a compromised key does to others, whatever is done here.
+func (f *Forecast) harm(end ending) string {
+	var words []string
+	if n := len(f.Drops); n > 0 {
+		words = append(words, loses(n)+" trust for a while")
+	}
+	switch n := end.believers; {
+	case n == 1:
+		words = append(words, "1 goes on trusting what the thief signs")
+	case n > 1:
+		words = append(words, fmt.Sprintf("%d go on trusting what the thief signs", n))
+	case len(f.StillTrust) > 0:
+		words = append(words, "in the end nobody trusts what the thief signs")
+	}
+	return list(words)
 }
 
 func loses(n int) string {
@@ -182,6 +209,9 @@ func (f *Forecast) authorities() []planner.Ref {
 func (f *Forecast) deed(ref planner.Ref, before, after v1alpha1.Authority, stays bool) string {
 	if !stays {
 		return "takes " + ref.Name + " away"
+	}
+	if signer := signingKey(after); before.Metadata.Name == "" && signer != "" {
+		return fmt.Sprintf("brings in %s, which signs with %s", ref.Name, signer)
 	}
 	phases := map[planner.Phase]Stage{}
 	for _, stage := range f.Stages {

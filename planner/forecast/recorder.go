@@ -44,7 +44,10 @@ type entry struct {
 	rollover v1alpha1.Rollover
 	// assumed: nobody knows how many there are.
 	assumed bool
-	leaves  map[string]bool
+	// isStolen: the key that signed before is compromised, or one above it. stays: a revert
+	// leaves the stage's key where it is.
+	isStolen, stays bool
+	leaves          map[string]bool
 	// workloads that are restarted or load by themselves, and namespaces with a copy that
 	// changes.
 	workloads, namespaces map[string]bool
@@ -52,6 +55,21 @@ type entry struct {
 
 func newRecorder(r *run) *recorder {
 	return &recorder{run: r, byPhase: map[stageID]*entry{}, current: map[planner.Ref]*entry{}, last: r.world.Now}
+}
+
+// beside begins with the stage of the manifests that stand in Git beside the documents: they
+// are applied with the first turn.
+func (r *recorder) beside(changes []Change) {
+	if len(changes) == 0 {
+		return
+	}
+	e := r.begin(stageID{phase: planner.Settled}, planner.Rollover{Phase: planner.Settled})
+	e.Changes = slices.Clone(changes)
+	for _, change := range changes {
+		if change.Verb != Removed && strings.HasPrefix(change.Object, "Certificate ") {
+			e.leaves[change.Object] = true
+		}
+	}
 }
 
 // note takes in a turn.
@@ -236,6 +254,8 @@ func (r *recorder) stages() []Stage {
 	for _, e := range r.entries {
 		e.Changes = grouped(e.Changes)
 		e.assumed = r.run.assumed != nil
+		e.isStolen = e.From != "" && isCompromised(r.run.request.Head.Desired, e.Authority.Name, e.From)
+		e.stays = isKept(r.run.request.Base.Desired, e.Authority.Name, e.key)
 		if authority, is := authorityOf(r.run.request.Head.Desired, e.Authority.Name); is {
 			e.rollover = authority.Spec.Rollover
 		}
@@ -286,11 +306,20 @@ func (r *recorder) blast(e *entry) Blast {
 	}
 	slices.Sort(names)
 	b.Names = names[:min(len(names), namesShown)]
+	for _, name := range names {
+		if namespace, _, is := strings.Cut(name[strings.Index(name, " ")+1:], "/"); is && !e.namespaces[namespace] {
+			e.namespaces[namespace] = true
+			b.Namespaces++
+		}
+	}
 	if r.run.assumed != nil {
 		b.Namespaces = 0 // nobody knows
 	}
 	return b
 }
+
+// requestsOf a Certificate go with it.
+const requestsOf = "its CertificateRequests"
 
 // deletions are the objects that go, with what goes with them.
 func (r *recorder) deletions() []Deletion {
@@ -299,7 +328,7 @@ func (r *recorder) deletions() []Deletion {
 		d := Deletion{Object: write.Object()}
 		switch write.Kind {
 		case "Certificate":
-			d.Cascade = []string{"the CertificateRequests of Certificate " + write.Ref.String()}
+			d.Cascade = []string{requestsOf}
 		case "Bundle":
 			for _, namespace := range r.run.world.Namespaces(write.Ref.Name) {
 				d.Cascade = append(d.Cascade, "ConfigMap "+namespace+"/"+write.Ref.Name)
@@ -309,7 +338,21 @@ func (r *recorder) deletions() []Deletion {
 			deletions = append(deletions, d)
 		}
 	}
+	for _, change := range r.run.request.Beside {
+		if change.Verb == Removed {
+			deletions = append(deletions, besideGone(change.Object))
+		}
+	}
 	return append(r.authoritiesGone(), deletions...)
+}
+
+// besideGone is a manifest that leaves Git, with what goes with it.
+func besideGone(object string) Deletion {
+	d := Deletion{Object: object}
+	if strings.HasPrefix(object, "Certificate ") {
+		d.Cascade = []string{requestsOf}
+	}
+	return d
 }
 
 // authoritiesGone are the authorities that leave Git, with the key pairs that go with them.
@@ -326,6 +369,7 @@ func (r *recorder) authoritiesGone() []Deletion {
 				d.Cascade = append(d.Cascade, write.Object())
 			}
 		}
+		d.Cascade = append(d.Cascade, r.run.remains(ref)...)
 		gone = append(gone, d)
 	}
 	return gone

@@ -29,6 +29,9 @@ type Request struct {
 	// fields that somebody else owns; Diffs the differences of documents and manifests.
 	Blocks, Warnings, Conflicts []Finding
 	Diffs                       []Diff
+	// Beside are the changes of manifests that stand in Git beside the documents: of those
+	// the planner knows nothing.
+	Beside []Change
 	// Check says what is wrong with a plan on the way: blocks and warnings; nil: nothing is
 	// asked. It gets the certificates that are known as they are, and stand-ins for those
 	// that will be issued.

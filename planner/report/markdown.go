@@ -68,6 +68,7 @@ func facts(f forecast.Forecast) []fact {
 		add("Touches", "at most "+most+" in one stage.")
 	}
 	add("To go back", wayBack(f))
+	add("To know", rulesIn("warning", f.Warnings))
 	return append(all, fact{"Compares", compares(f, code), compares(f, onTerminal)})
 }
 
@@ -107,13 +108,13 @@ func sectionsOf(f forecast.Forecast) []section {
 		losses("Who loses trust", "losses", 3, f.Drops),
 		losses("Who still trusts a compromised key", "remaining trust", 3, f.StillTrust),
 		manual(f.Manual),
+		findings("Warnings", "warnings", 8, f.Warnings),
 		flow(f),
 		stages(f),
 		trust(f.Trust),
 		keptBundles(f.Trust),
 		fingerprints(f.Trust),
-		deletions(f.Deletions),
-		findings("Warnings", "warnings", 8, f.Warnings),
+		deletions(f),
 		findings("Fields that somebody else owns", "conflicts", 9, f.Conflicts),
 		findings("Drift that is not this change's", "drift", 10, f.Drift),
 		madeFrom(f),
@@ -279,21 +280,18 @@ func gate(s forecast.Stage) string {
 	return lines
 }
 
-func deletions(all []forecast.Deletion) section {
-	if len(all) == 0 {
+func deletions(f forecast.Forecast) section {
+	if len(f.Deletions) == 0 {
 		return section{}
 	}
-	s := section{name: "deletions", unit: "deletions", rank: 7, head: "\n### What is deleted\n\n"}
-	for i, one := range all {
+	s := section{name: "deletions", unit: "deletions", rank: 7, head: "\n### " + deletionsTitle(f) + "\n\n"}
+	groups := deletionGroups(f.Deletions)
+	for i, g := range groups {
 		if i == groupsShown {
-			s.foot = rest(len(all) - groupsShown)
+			s.foot = rest(namedIn(groups[groupsShown:]))
 			break
 		}
-		line := "- " + code(one.Object)
-		if len(one.Cascade) > 0 {
-			line += ", and with it " + some(one.Cascade, namesShown, code)
-		}
-		s.items = append(s.items, line+"\n")
+		s.items = append(s.items, "- "+g.told(namesShown, inMarkdown)+cascade(g, namesInTable, inMarkdown)+"\n")
 	}
 	return s
 }
