@@ -192,7 +192,7 @@ func (c *course) nameless() (Leaf, bool) {
 // signs already, since an emergency did not wait, is waited for no more.
 func (c *course) pastSkew(k *key) *Hold {
 	usable := k.seen.Certificate.NotBefore().Add(c.skew())
-	if c.emergency || c.signsAlready(k) || !c.turn.now.Before(usable) {
+	if c.emergency || c.signsAlready(k) || c.dependedOn(k) || !c.turn.now.Before(usable) {
 		return nil
 	}
 	c.turn.lookAt(usable)

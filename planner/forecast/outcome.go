@@ -183,7 +183,7 @@ func (f *Forecast) takes() time.Duration {
 // deeds say what becomes of each authority: "Rolls fleet-root from 2025 to 2026".
 func (f *Forecast) deeds(request Request) string {
 	var words []string
-	for _, ref := range f.authorities() {
+	for _, ref := range f.authorities(request) {
 		before, _ := authorityOf(request.Base.Desired, ref.Name)
 		after, stays := authorityOf(request.Head.Desired, ref.Name)
 		words = append(words, f.deed(ref, before, after, stays))
@@ -195,9 +195,16 @@ func (f *Forecast) deeds(request Request) string {
 	return strings.ToUpper(text[:1]) + text[1:]
 }
 
-// authorities that have a stage, in order of their first.
-func (f *Forecast) authorities() []planner.Ref {
+// authorities that sign with another key in the end, and those that have a stage, in order
+// of their first.
+func (f *Forecast) authorities(request Request) []planner.Ref {
 	var refs []planner.Ref
+	for _, after := range request.Head.Desired.Authorities {
+		before, _ := authorityOf(request.Base.Desired, after.Metadata.Name)
+		if from := signingKey(before); from != "" && from != signingKey(after) {
+			refs = append(refs, planner.AuthorityRef(after))
+		}
+	}
 	for _, stage := range f.Stages {
 		if stage.Phase != planner.Settled && !slices.Contains(refs, stage.Authority) {
 			refs = append(refs, stage.Authority)
@@ -211,7 +218,7 @@ func (f *Forecast) deed(ref planner.Ref, before, after v1alpha1.Authority, stays
 		return "takes " + ref.Name + " away"
 	}
 	if signer := signingKey(after); before.Metadata.Name == "" && signer != "" {
-		return fmt.Sprintf("brings in %s, which signs with %s", ref.Name, signer)
+		return fmt.Sprintf("brings in %s with its key %s", ref.Name, signer)
 	}
 	phases := map[planner.Phase]Stage{}
 	for _, stage := range f.Stages {
@@ -224,6 +231,8 @@ func (f *Forecast) deed(ref planner.Ref, before, after v1alpha1.Authority, stays
 	retired := phases[planner.Retire]
 	from, to := signingKey(before), signingKey(after)
 	switch {
+	case from != "" && to != "" && from != to && isListedBefore(before, to, from):
+		return fmt.Sprintf("takes %s back from %s to %s", ref.Name, from, to)
 	case from != "" && to != "" && from != to:
 		return fmt.Sprintf("rolls %s from %s to %s", ref.Name, from, to)
 	case from == to && moves && after.Spec.IssuedBy != nil:
@@ -237,6 +246,15 @@ func (f *Forecast) deed(ref planner.Ref, before, after v1alpha1.Authority, stays
 		return fmt.Sprintf("brings in the key %s of %s", introduced.To, ref.Name)
 	}
 	return "goes on with " + ref.Name
+}
+
+// isListedBefore reports whether Git lists one key of an authority before another: it is the
+// older one.
+func isListedBefore(authority v1alpha1.Authority, key, other string) bool {
+	at := func(name string) int {
+		return slices.IndexFunc(authority.Spec.Keys, func(k v1alpha1.AuthorityKey) bool { return k.Name == name })
+	}
+	return at(key) >= 0 && at(key) < at(other)
 }
 
 // signingKey is the key that signs in the end; empty if none does.

@@ -236,6 +236,7 @@ func (r *run) turn() {
 	}
 	r.record.note(plan, written, r.world.Now)
 	r.noteBelievers(plan)
+	r.warnOfLinks(plan)
 	r.check(plan, written)
 	r.plan = plan
 	if proofs > 0 && r.rested > 0 && r.rested < fruitless {
@@ -255,6 +256,22 @@ func (r *run) check(plan planner.Plan, written []simulation.Written) {
 	}
 	for _, found := range warnings {
 		r.warn(found)
+	}
+}
+
+// warnOfLinks tells of the link certificates that are not made: without one a device that is
+// away for the whole rollover knows nobody when it comes back.
+func (r *run) warnOfLinks(plan planner.Plan) {
+	for _, link := range plan.Links {
+		declared, _ := authorityOf(r.request.Head.Desired, link.Authority.Name)
+		if link.State != planner.LinkNone && link.State != planner.LinkFailed || declared.Spec.Rollover.Links == v1alpha1.LinksNone {
+			continue
+		}
+		r.warn(Finding{
+			Rule: "link", Subject: "Authority " + link.Authority.String(),
+			Message: fmt.Sprintf("there will be no link certificate of %s under %s: %s", link.Key, link.Under, r.twins.Text(link.Why)),
+			Mend:    "see that no device is away for the whole rollover, or bring the new bundle to those that are by hand",
+		})
 	}
 }
 

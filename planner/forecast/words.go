@@ -26,7 +26,7 @@ func (e *entry) title() string {
 		return fmt.Sprintf("Add the anchor of %s to the bundles", e.key)
 	case planner.Switch:
 		if e.isStolen && e.changesBundles() {
-			return fmt.Sprintf("Put %s of %s in the place of %s, in bundles and issuers", e.key, e.Authority.Name, e.From)
+			return fmt.Sprintf("Put %s of %s in the place of %s", e.key, e.Authority.Name, e.From)
 		}
 		return fmt.Sprintf("Let %s sign with %s", e.Authority.Name, e.key)
 	case planner.Reissue:
@@ -45,6 +45,9 @@ func (e *entry) title() string {
 			return fmt.Sprintf("Remove %s of %s", e.key, e.Authority.Name)
 		}
 		return fmt.Sprintf("Take %s out of the bundles, and remove it", e.key)
+	}
+	if e.Authority == (planner.Ref{}) {
+		return "Apply what stands in Git beside the documents"
 	}
 	return "Change what no rollover is about"
 }
@@ -68,7 +71,7 @@ func (e *entry) undo() string {
 	case e.Phase == planner.Settled:
 		return "revert the commit"
 	case e.isStolen:
-		return fmt.Sprintf("do not: a revert would trust %s again, which is compromised; if %s will not do, name another key", e.From, e.key)
+		return fmt.Sprintf("do not: a revert would trust %s again, which is compromised; if %s will not do, name another key", e.From, e.To)
 	case e.Phase == planner.Retire:
 		return e.undoRetire()
 	case e.From == "":
@@ -133,6 +136,9 @@ func (e *entry) gateWord(gate string) string {
 	case "soak":
 		return "soak of " + brief(length(e.rollover.Soak))
 	case "issuer", "canary":
+		if e.Phase == planner.Retire {
+			return fmt.Sprintf("no issuer signs with %s any more", e.key)
+		}
 		return fmt.Sprintf("a canary through each issuer comes back signed by %s", e.key)
 	case "leaf":
 		return e.allOf("to "+e.key, "leaf chains", "leaves chain")

@@ -212,7 +212,7 @@ func stages(f forecast.Forecast) section {
 	s := section{name: "the stages", unit: "stages", rank: 5, head: "\n### Stage by stage\n"}
 	for _, one := range f.Stages {
 		text := stage(one, len(f.Stages) > openStages)
-		if f.PointOfNoReturn == one.Number && f.PointOfNoReturn > 0 {
+		if f.PointOfNoReturn == one.Number && f.PointOfNoReturn > 0 && len(f.StillTrust) == 0 {
 			text = "\n**Point of no return.** From stage " + number(one.Number) + " on a revert does not lead back to the old key.\n" + text
 		}
 		s.items = append(s.items, text)
@@ -222,7 +222,10 @@ func stages(f forecast.Forecast) section {
 
 func stage(s forecast.Stage, folded bool) string {
 	title := fmt.Sprintf("%d. %s", s.Number, prose(s.Title))
-	lines := fmt.Sprintf("- **Whose:** %s, phase %s\n", code(rolling(s)), prose(string(s.Phase)))
+	lines := ""
+	if whose := rolling(s); whose != "" {
+		lines = fmt.Sprintf("- **Whose:** %s, phase %s\n", code(whose), prose(string(s.Phase)))
+	}
 	for _, d := range deedsOf(s) {
 		lines += deedLine(d)
 	}

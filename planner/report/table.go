@@ -166,7 +166,7 @@ func (p *terminal) stages(f forecast.Forecast) {
 		if i > 0 {
 			p.out.WriteString("\n")
 		}
-		if f.PointOfNoReturn > 0 && f.PointOfNoReturn == s.Number {
+		if f.PointOfNoReturn > 0 && f.PointOfNoReturn == s.Number && len(f.StillTrust) == 0 {
 			p.line(2, 4, "!!", yellow, "Point of no return. From here on a revert does not lead back to the old key.")
 		}
 		p.stage(s)
@@ -178,7 +178,9 @@ const column = 12
 
 func (p *terminal) stage(s forecast.Stage) {
 	p.line(2, 4, fmt.Sprintf("%d.", s.Number), bold, told(s.Title))
-	p.line(6, column, "whose", plain, onTerminal(rolling(s))+", phase "+onTerminal(string(s.Phase)))
+	if whose := rolling(s); whose != "" {
+		p.line(6, column, "whose", plain, onTerminal(whose)+", phase "+onTerminal(string(s.Phase)))
+	}
 	for _, d := range deedsOf(s) {
 		for _, g := range d.groups {
 			text := g.told(namesInTable, inTable)
