@@ -63,18 +63,17 @@ type run struct {
 	plan   planner.Plan
 	rested int
 	told   map[Finding]bool
+	// enrolled are the groups of which a device stands in the world.
+	enrolled map[string]bool
 }
 
 func newRun(request Request, f *Forecast) *run {
-	r := &run{request: request, Forecast: f, known: map[string]bool{}, told: map[Finding]bool{}}
+	r := &run{request: request, Forecast: f, known: map[string]bool{}, told: map[Finding]bool{}, enrolled: map[string]bool{}}
 	var observed planner.Observed
 	if request.Observed != nil {
 		observed = *request.Observed
 		if request.Record.Enabled && !observed.Record.Enabled {
 			observed.Record = request.Record
-		}
-		for _, ledger := range observed.Ledger {
-			f.Warnings = append(f.Warnings, Finding{Rule: "assumed", Subject: "DeviceGroup " + ledger.Group, Message: fmt.Sprintf("its %s are assumed to come by at once: how long they stay away is not forecast", counted(ledger.Active, "device"))})
 		}
 	} else {
 		a := assume(request)
@@ -103,6 +102,7 @@ func (r *run) begin() {
 	head := r.world.Desired
 	if len(r.request.Base.Desired.Authorities)+len(r.request.Base.Desired.Bundles) > 0 {
 		r.world.Desired = r.twins.Desired(patient(r.request.Base.Desired))
+		r.enrol(r.request.Base)
 		if r.request.Observed == nil {
 			r.reachBase()
 		} else {
@@ -110,6 +110,7 @@ func (r *run) begin() {
 		}
 	}
 	r.world.Desired = head
+	r.enrol(r.request.Head)
 	r.stood = r.world.Authorities()
 	r.world.Look()
 	r.tellBroken()

@@ -24,6 +24,9 @@ func (e *entry) title() string {
 	case planner.Switch:
 		return "Let issuers sign with " + e.key
 	case planner.Reissue:
+		if len(e.leaves) == 0 && len(e.devices) > 0 {
+			return fmt.Sprintf("Issue the devices' certificates of %s anew with %s", e.Authority.Name, e.key)
+		}
 		if len(e.leaves) == 0 {
 			return "See that everyone presents what " + e.key + " signed"
 		}
