@@ -15,10 +15,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/reanchor/reanchor/gitsource"
+	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/forecast"
 	"github.com/reanchor/reanchor/policies"
-	"github.com/reanchor/reanchor/renderer"
 )
 
 // comparison is a domain's folder at two revisions of a clone.
@@ -62,9 +62,8 @@ func (c *comparison) read(base, head string) error {
 	if err != nil {
 		return fmt.Errorf("read --head %s: %w", head, err)
 	}
-	for _, side := range []*revision{&c.base, &c.head} {
-		c.load(side)
-	}
+	c.load(&c.base, nil)
+	c.load(&c.head, c.base.Devices)
 	return nil
 }
 
@@ -101,15 +100,13 @@ func (c *comparison) inWorktree() (revision, error) {
 	return revision{Revision: forecast.Revision{Name: "working tree"}, files: root.FS()}, nil
 }
 
-// load the documents of a side, and its record.
-func (c *comparison) load(side *revision) {
+// load the documents of a side, its record and its devices; those that Git says are the same
+// as in another revision are not read again.
+func (c *comparison) load(side *revision, before *inventory.Inventory) {
 	if _, err := fs.Stat(side.files, c.folder); errors.Is(err, fs.ErrNotExist) {
 		side.absent = true
 	}
-	side.Record, side.err = renderer.LoadRecord(side.files, c.folder, renderer.Limits{})
-	if side.err == nil {
-		side.Loaded, side.err = renderer.Load(side.files, c.folder, loadOptions(c.clusterResourceNamespace, side.Record))
-	}
+	side.declared, side.err = readDeclared(side.files, c.folder, c.clusterResourceNamespace, before)
 	var desired planner.Desired
 	if side.err == nil {
 		desired = side.Desired
@@ -121,7 +118,7 @@ func (c *comparison) load(side *revision) {
 func (r revision) side() forecast.Side {
 	side := forecast.Side{Revision: r.Revision, Broken: r.err != nil}
 	if r.err == nil {
-		side.Desired = r.Desired
+		side.Desired, side.Fleets = r.Desired, fleetsIn(r.Devices)
 	}
 	return side
 }
@@ -144,7 +141,7 @@ func (c *comparison) request() forecast.Request {
 
 // problems are what reanchor validate finds in the head, and that the base cannot be used.
 func (c *comparison) problems() (blocks, warnings []forecast.Finding) {
-	v := validation{files: c.head.files, folder: c.folder, leaking: map[string]bool{}}
+	v := validation{files: c.head.files, folder: c.folder, leaking: map[string]bool{}, listed: c.head.Devices}
 	v.all(c.clusterResourceNamespace, c.now)
 	slices.SortFunc(v.found, problem.compare)
 	for _, p := range slices.Compact(v.found) {

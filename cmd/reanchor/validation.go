@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/policies"
 	"github.com/reanchor/reanchor/renderer"
@@ -26,6 +27,8 @@ type validation struct {
 	found  []problem
 	// leaking are the files that hold a private key.
 	leaking map[string]bool
+	// listed are its devices, where they were read already.
+	listed *inventory.Inventory
 }
 
 // all looks at everything. What fails does not keep the rest from being looked at.
@@ -42,7 +45,21 @@ func (v *validation) all(clusterResourceNamespace string, now time.Time) {
 	refused, warned := loaded.CheckRecord(record, now)
 	v.add(severityError, refused)
 	v.add(severityWarning, warned)
+	v.devices(loaded)
 	v.policies(loaded, record, now)
+}
+
+// devices tells of what is wrong with each.
+func (v *validation) devices(loaded *renderer.Loaded) {
+	if v.listed == nil {
+		read, err := inventory.Read(v.files, v.folder, loaded.Desired.Groups, nil)
+		v.refuse(path.Join(v.folder, v1alpha1.DevicesFolder), err)
+		if err != nil {
+			return
+		}
+		v.listed = read
+	}
+	v.add(severityError, v.listed.Problems())
 }
 
 // kustomization is where the folder's documents are listed.

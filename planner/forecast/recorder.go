@@ -51,6 +51,8 @@ type entry struct {
 	// workloads that are restarted or load by themselves, and namespaces with a copy that
 	// changes.
 	workloads, namespaces map[string]bool
+	// devices are the groups whose devices get a certificate.
+	devices map[string]bool
 }
 
 func newRecorder(r *run) *recorder {
@@ -121,7 +123,7 @@ func (r *recorder) begin(id stageID, rollover planner.Rollover) *entry {
 	e := &entry{
 		Stage: Stage{Number: len(r.entries) + 1, Authority: id.authority, Phase: id.phase, From: rollover.From, To: rollover.To},
 		key:   id.key, subjects: map[string]bool{},
-		leaves: map[string]bool{}, workloads: map[string]bool{}, namespaces: map[string]bool{},
+		leaves: map[string]bool{}, workloads: map[string]bool{}, namespaces: map[string]bool{}, devices: map[string]bool{},
 	}
 	r.entries, r.byPhase[id] = append(r.entries, e), e
 	return e
@@ -147,6 +149,12 @@ func (e *entry) hear(rollover planner.Rollover) {
 // wait for its object.
 func (r *recorder) stagesOf(write simulation.Written, plan planner.Plan) []*entry {
 	var found []*entry
+	if write.Kind == simulation.KindDevice && write.Verb == simulation.Reissued {
+		found = r.reissueOf(write)
+	}
+	if len(found) > 0 {
+		return found
+	}
 	for _, authority := range write.Authorities {
 		if e := r.current[authority]; e != nil {
 			found = append(found, e)
@@ -202,6 +210,9 @@ func (r *recorder) aside(write simulation.Written) *entry {
 func (r *recorder) add(e *entry, write simulation.Written) {
 	change := Change{Verb: Verb(write.Verb), Object: write.Object(), What: r.run.what(write)}
 	switch {
+	case write.Kind == simulation.KindDevice:
+		e.devices[write.Ref.Namespace] = true
+		change.Object = "Devices of " + write.Ref.Namespace
 	case write.Verb == simulation.Reissued:
 		e.leaves[change.Object] = true
 	case write.Verb == simulation.Restarted:
@@ -304,6 +315,8 @@ func (r *recorder) blast(e *entry) Blast {
 		}
 		*touched.count = known
 	}
+	devices, first := r.devicesIn(e)
+	b.Devices, names = devices, append(names, first...)
 	slices.Sort(names)
 	b.Names = names[:min(len(names), namesShown)]
 	for _, name := range names {

@@ -45,7 +45,19 @@ type Request struct {
 type Side struct {
 	Revision Revision
 	Desired  planner.Desired
+	// Fleets are the devices that Git lists, by their groups.
+	Fleets []Fleet
 	// Broken reports that the documents cannot be used, and Desired is empty: the Blocks say
 	// why.
 	Broken bool
+}
+
+// Fleet is a group's devices, counted.
+type Fleet struct {
+	// Group is its name.
+	Group string
+	// Active, Blocked and Retired are how many Git lists so.
+	Active, Blocked, Retired int
+	// First are the ids of the first of those that are active, sorted.
+	First []string
 }

@@ -69,10 +69,12 @@ type run struct {
 	stolen    pki.Anchors
 	// inUse are the authorities that Git takes away and that cannot go.
 	inUse map[planner.Ref]bool
+	// enrolled are the groups of which a device stands in the world.
+	enrolled map[string]bool
 }
 
 func newRun(request Request, f *Forecast) *run {
-	r := &run{request: request, Forecast: f, known: map[string]bool{}, told: map[Finding]bool{}, believers: map[string]believer{}, inUse: map[planner.Ref]bool{}}
+	r := &run{request: request, Forecast: f, known: map[string]bool{}, told: map[Finding]bool{}, believers: map[string]believer{}, inUse: map[planner.Ref]bool{}, enrolled: map[string]bool{}}
 	var observed planner.Observed
 	if request.Observed != nil {
 		observed = *request.Observed
@@ -80,9 +82,6 @@ func newRun(request Request, f *Forecast) *run {
 			observed.Record = request.Record
 		}
 		observed.Leaves = leavesOfHead(request, observed.Leaves)
-		for _, ledger := range observed.Ledger {
-			f.Warnings = append(f.Warnings, Finding{Rule: "assumed", Subject: "DeviceGroup " + ledger.Group, Message: fmt.Sprintf("its %s are assumed to come by at once: how long they stay away is not forecast", counted(ledger.Active, "device"))})
-		}
 	} else {
 		a := assume(request)
 		observed, r.assumed = a.Observed, a.names
@@ -110,6 +109,7 @@ func (r *run) begin() {
 	head := r.world.Desired
 	if len(r.request.Base.Desired.Authorities)+len(r.request.Base.Desired.Bundles) > 0 {
 		r.world.Desired = r.twins.Desired(patient(r.request.Base.Desired))
+		r.enrol(r.request.Base)
 		if r.request.Observed == nil {
 			r.reachBase()
 		} else {
@@ -117,6 +117,7 @@ func (r *run) begin() {
 		}
 	}
 	r.world.Desired = head
+	r.enrol(r.request.Head)
 	r.stood = r.world.Authorities()
 	r.world.Look()
 	r.tellBroken()

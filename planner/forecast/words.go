@@ -33,6 +33,9 @@ func (e *entry) title() string {
 		if len(e.leaves) == 0 && e.isStolen {
 			return fmt.Sprintf("See that nobody trusts %s of %s any more", e.From, e.Authority.Name)
 		}
+		if len(e.leaves) == 0 && len(e.devices) > 0 {
+			return fmt.Sprintf("Issue the devices' certificates of %s anew with %s", e.Authority.Name, e.key)
+		}
 		if len(e.leaves) == 0 {
 			return "See that everyone presents what " + e.key + " signed"
 		}
