@@ -42,6 +42,9 @@ func (r revision) documents() map[string][]byte {
 	for _, bundle := range r.Desired.Bundles {
 		add(v1alpha1.KindTrustBundle, bundle.Metadata, bundle)
 	}
+	for _, group := range r.Desired.Groups {
+		add(v1alpha1.KindDeviceGroup, group.Metadata, group)
+	}
 	for _, policy := range r.policies() {
 		add(v1alpha1.KindPolicy, policy.Metadata, policy)
 	}

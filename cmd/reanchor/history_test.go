@@ -52,6 +52,7 @@ var pullRequests = []pullRequest{
 	{name: "04-revert", reverts: "03-signing-and-retired", status: 2},
 	{name: "05-weaker-key", status: 2},
 	{name: "06-shorter-ca", status: 3},
+	{name: "07-wildcard-device-group", status: 3},
 	{name: "08-deleted-authority", removes: []string{hall + "/line-2.yaml"}, status: 3},
 	{name: "09-policy-change", status: 0},
 	{name: "10-emergency", status: 2},

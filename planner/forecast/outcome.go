@@ -89,7 +89,7 @@ func (f *Forecast) conclude(request Request, end ending) {
 	}
 	f.Verdict = f.verdict(request)
 	f.Summary = f.summary(request, end)
-	f.Digest = f.digest()
+	f.Digest = f.digest(request.Beside)
 }
 
 func (f *Forecast) verdict(request Request) Verdict {
@@ -269,8 +269,9 @@ func signingKey(authority v1alpha1.Authority) string {
 
 // digest is over what is done to whom, without times, fingerprints and words. Who uses what
 // Git declares is not part of it, for without a cluster nobody knows them: restarts, leaves
-// that Git does not declare, canaries, and the namespaces of copies.
-func (f *Forecast) digest() string {
+// that Git does not declare, canaries, and the namespaces of copies. Nor are the manifests
+// beside the documents, of which the planner knows nothing.
+func (f *Forecast) digest(beside []Change) string {
 	type done struct {
 		Authority planner.Ref
 		Phase     planner.Phase
@@ -283,12 +284,18 @@ func (f *Forecast) digest() string {
 		Deletions []string
 	}
 	for _, stage := range f.Stages {
-		canonical.Stages = append(canonical.Stages, done{stage.Authority, stage.Phase, stage.From, stage.To, f.lasting(stage)})
+		lasting := f.lasting(stage, beside)
+		if stage.Phase != planner.Settled || len(lasting) > 0 {
+			canonical.Stages = append(canonical.Stages, done{stage.Authority, stage.Phase, stage.From, stage.To, lasting})
+		}
 	}
 	for _, drop := range f.Drops {
 		canonical.Drops = append(canonical.Drops, drop.Who)
 	}
 	for _, deletion := range f.Deletions {
+		if slices.Contains(beside, Change{Verb: Removed, Object: deletion.Object}) {
+			continue
+		}
 		canonical.Deletions = append(canonical.Deletions, withoutNamespaceOfCopy(deletion.Object))
 	}
 	slices.Sort(canonical.Deletions)
@@ -297,10 +304,10 @@ func (f *Forecast) digest() string {
 }
 
 // lasting are the changes of a stage to what Git declares, sorted.
-func (f *Forecast) lasting(stage Stage) []Change {
+func (f *Forecast) lasting(stage Stage, beside []Change) []Change {
 	var lasting []Change
 	for _, change := range stage.Changes {
-		if change.Verb == Restarted || change.Verb == Proved || change.Verb == Reissued {
+		if change.Verb == Restarted || change.Verb == Proved || change.Verb == Reissued || slices.Contains(beside, change) {
 			continue
 		}
 		change.Object = withoutNamespaceOfCopy(change.Object)

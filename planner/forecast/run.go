@@ -268,6 +268,9 @@ func (r *run) warnOfLinks(plan planner.Plan) {
 		if link.State != planner.LinkNone && link.State != planner.LinkFailed || declared.Spec.Rollover.Links == v1alpha1.LinksNone {
 			continue
 		}
+		if isCompromised(r.request.Head.Desired, link.Authority.Name, link.Under) {
+			continue // nobody is to believe it
+		}
 		r.warn(Finding{
 			Rule: "link", Subject: "Authority " + link.Authority.String(),
 			Message: fmt.Sprintf("there will be no link certificate of %s under %s: %s", link.Key, link.Under, r.twins.Text(link.Why)),

@@ -143,7 +143,7 @@ func findings(title, name string, rank int, all []forecast.Finding) section {
 func finding(same []forecast.Finding) string {
 	line := fmt.Sprintf("- %s %s: %s", strong(same[0].Rule, ":"), subjectsOf(same, namesShown, code), prose(same[0].Message))
 	if same[0].Mend != "" {
-		line += " **To mend it:** " + prose(same[0].Mend)
+		line = strings.TrimSuffix(line, ".") + ". **To mend it:** " + prose(same[0].Mend)
 	}
 	return line + "\n"
 }
