@@ -58,7 +58,7 @@ golden: ## write the golden files anew; read the difference before you commit it
 
 diagrams: ## parse the diagrams of the golden plans with Mermaid itself; needs npm
 	npm ci --prefix tools/mermaid --silent --no-audit --no-fund
-	node tools/mermaid/parse.mjs planner/report/testdata/*.md
+	node tools/mermaid/parse.mjs planner/report/testdata/*.md fixtures/history/plans/*.md
 
 test: deps check e2e ## everything: the quick checks, then end to end on a real control plane
 

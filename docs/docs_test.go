@@ -132,6 +132,28 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestExcerpts expects each excerpt of a plan that a page shows, under the name of its file,
+// to stand in that file as it is.
+func TestExcerpts(t *testing.T) {
+	shown := 0
+	for _, page := range howTo(t) {
+		for _, excerpt := range blocks(t, page, "markdown") {
+			first, text, _ := strings.Cut(excerpt, "\n")
+			name, is := strings.CutPrefix(strings.TrimSuffix(first, " -->"), "<!-- fixtures/")
+			if !is {
+				continue
+			}
+			shown++
+			if whole := string(read(t, "../fixtures/"+name)); !strings.Contains(whole, text) {
+				t.Errorf("%s shows of fixtures/%s\n%s\nwhich does not stand there", page, name, text)
+			}
+		}
+	}
+	if shown == 0 {
+		t.Error("no page shows an excerpt")
+	}
+}
+
 // TestObjects decodes every object of a cluster that a page shows, strictly.
 func TestObjects(t *testing.T) {
 	kinds := map[string]func() any{

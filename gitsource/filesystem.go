@@ -246,8 +246,11 @@ func (i fileInfo) Size() int64        { return i.length }
 func (i fileInfo) ModTime() time.Time { return i.snapshot.When() }
 func (i fileInfo) IsDir() bool        { return i.Mode().IsDir() }
 func (i fileInfo) Type() fs.FileMode  { return i.Mode().Type() }
-func (i fileInfo) Sys() any           { return nil }
 func (i fileInfo) String() string     { return fs.FormatDirEntry(i) }
+
+// Sys is the hash of what the file or folder holds, in 40 lower-case hex digits: equal
+// hashes, equal content. The entries of ReadDir have it too.
+func (i fileInfo) Sys() any { return i.at.hash.String() }
 
 func (i fileInfo) Mode() fs.FileMode {
 	switch i.at.mode {

@@ -188,10 +188,11 @@ func (c *course) nameless() (Leaf, bool) {
 	return Leaf{}, false
 }
 
-// pastSkew waits until clocks that are behind agree that the certificate is valid.
+// pastSkew waits until clocks that are behind agree that the certificate is valid. One that
+// signs already, since an emergency did not wait, is waited for no more.
 func (c *course) pastSkew(k *key) *Hold {
 	usable := k.seen.Certificate.NotBefore().Add(c.skew())
-	if c.emergency || !c.turn.now.Before(usable) {
+	if c.emergency || c.signsAlready(k) || c.dependedOn(k) || !c.turn.now.Before(usable) {
 		return nil
 	}
 	c.turn.lookAt(usable)

@@ -193,6 +193,17 @@ func TestBuiltInRules(t *testing.T) {
 			},
 			want{"warn Authority pki/root: the key 2026 (ECDSA 256) is weaker than 2025 (ECDSA 384), from which it takes over"},
 		},
+		"a stronger key below the one that signs": {
+			RuleWeakKey,
+			Input{
+				Documents: []v1alpha1.Object{authority("root", func(a *v1alpha1.Authority) {
+					a.Spec.PrivateKey = v1alpha1.PrivateKey{Algorithm: v1alpha1.ECDSA, Size: 256}
+					a.Spec.Keys = keys("2025 Signing", "2026 Trusted")
+				})},
+				Observed: recorded(planner.RecordedKey{Authority: "root", Name: "2026", Certificate: issue("R", nil, must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader)), nil).Certificate}),
+			},
+			want{},
+		},
 		"a device's request": {
 			RuleWeakKey, documents(&v1alpha1.Device{Metadata: v1alpha1.Metadata{Name: "one"}, Spec: v1alpha1.DeviceSpec{Request: requestOf(must(rsa.GenerateKey(rand.Reader, 1024)), nil)}}),
 			want{"deny Device one: has an RSA key of 1024 bits, and 2048 is the least that is safe"},

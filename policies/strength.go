@@ -162,7 +162,10 @@ func weakerSuccessor(s *scene, authority *v1alpha1.Authority) []Violation {
 	var violations []Violation
 	for _, k := range authority.Spec.Keys {
 		old := keys[k.Name]
-		if k.Name == signing || found.strength() == 0 || old.strength() <= found.strength() {
+		if k.Name == signing {
+			break // the keys below are younger: it takes over from none of them
+		}
+		if found.strength() == 0 || old.strength() <= found.strength() {
 			continue
 		}
 		violations = append(violations, Violation{

@@ -15,7 +15,7 @@
 //	clusters/plant/*.yaml                documents of reanchor.dev/v1alpha1, and native manifests
 //	clusters/plant/overlay/              a Component, applied over what is rendered
 //	clusters/plant/anchors/              the record, see below; never composed
-//	clusters/plant/devices/              never composed
+//	clusters/plant/devices/              never composed, see package inventory
 //	base/kustomization.yaml              reached as ../../base
 //
 // Refused by name, before a build, is whatever

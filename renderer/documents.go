@@ -194,11 +194,14 @@ func desired(documents []v1alpha1.Document) planner.Desired {
 			d.Bindings = append(d.Bindings, *object)
 		case *v1alpha1.TrustBundle:
 			d.Bundles = append(d.Bundles, *object)
+		case *v1alpha1.DeviceGroup:
+			d.Groups = append(d.Groups, *object)
 		}
 	}
 	slices.SortFunc(d.Authorities, by(planner.AuthorityRef))
 	slices.SortFunc(d.Bindings, by(planner.BindingRef))
 	slices.SortFunc(d.Bundles, by(func(b v1alpha1.TrustBundle) planner.Ref { return planner.Ref{Name: b.Metadata.Name} }))
+	slices.SortFunc(d.Groups, by(func(g v1alpha1.DeviceGroup) planner.Ref { return planner.Ref{Name: g.Metadata.Name} }))
 	return d
 }
 

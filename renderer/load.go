@@ -17,7 +17,7 @@ import (
 // Folders of a domain that its kustomization does not name.
 const (
 	// devicesFolder and anchorsFolder are written by reanchor itself.
-	devicesFolder = "devices"
+	devicesFolder = v1alpha1.DevicesFolder
 	anchorsFolder = planner.RecordFolder
 	// overlayFolder holds the component that is applied over what is rendered.
 	overlayFolder = "overlay"
@@ -138,6 +138,7 @@ func compose(declared *composition, site v1alpha1.Site) (*Loaded, error) {
 	}
 	site.Zones = zonesOf(documents)
 	problems, warnings := v1alpha1.Validate(documents, site)
+	problems = append(problems, composedDevices(documents)...)
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
@@ -147,6 +148,21 @@ func compose(declared *composition, site v1alpha1.Site) (*Loaded, error) {
 	loaded.certificates = declared.certificateLines(documents)
 	loaded.take(native)
 	return loaded, nil
+}
+
+// composedDevices refuses devices that a kustomization lists: a registration would have to
+// touch that.
+func composedDevices(documents []v1alpha1.Document) v1alpha1.ErrorList {
+	var problems v1alpha1.ErrorList
+	for _, document := range documents {
+		if device, is := document.Object.(*v1alpha1.Device); is {
+			problems = append(problems, v1alpha1.Error{
+				File: document.File, Line: document.Line, Field: "kind",
+				Message: fmt.Sprintf("a Device stands in a file of its own, which no kustomization lists: move it to %s", v1alpha1.DevicePath(device.Spec.Group, device.Metadata.Name)),
+			})
+		}
+	}
+	return problems
 }
 
 // composed are the documents and the native manifests that the build makes.

@@ -238,11 +238,11 @@ func TestDecodeErrors(t *testing.T) {
 		},
 		"unknown kind": {
 			head + "kind: Authorty\n",
-			[]string{`f.yaml:2: kind: "Authorty" is not known: write Authority, IssuerBinding, TrustBundle or Policy; did you mean "Authority"?`},
+			[]string{`f.yaml:2: kind: "Authorty" is not known: write Authority, IssuerBinding, TrustBundle, DeviceGroup, Device or Policy; did you mean "Authority"?`},
 		},
 		"no kind": {
 			head,
-			[]string{`f.yaml:1: kind: is missing: write Authority, IssuerBinding, TrustBundle or Policy`},
+			[]string{`f.yaml:1: kind: is missing: write Authority, IssuerBinding, TrustBundle, DeviceGroup, Device or Policy`},
 		},
 		"unknown version": {
 			"kind: Authority\napiVersion: reanchor.dev/v2\n",

@@ -19,12 +19,7 @@ type part struct {
 // is decoded and described, and [Validate] refuses it: accepted and ignored, a field such
 // as waitForOffline would be a promise broken in silence. What is enforced from now on
 // leaves this table, and with that the marks in the schemas and in the reference.
-var unenforced = map[part]string{
-	{reflect.TypeFor[DeviceGroup](), ""}: keepOut,
-	{reflect.TypeFor[Device](), ""}:      keepOut,
-}
-
-const keepOut = "keep it out of the folder until it is"
+var unenforced = map[part]string{}
 
 // Unenforced reports whether nothing enforces a part of the documents yet: a kind, by its
 // Go type and no name; a field, by its structure and its name in YAML; or a value, by the

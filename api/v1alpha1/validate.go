@@ -179,9 +179,7 @@ func isName(name string) bool {
 
 func (v *validator) metadata(document Document) {
 	meta := document.Object.meta()
-	if !isName(meta.Name) {
-		v.refuse(document, "metadata.name", "%s is not a name: %s", quote(meta.Name), nameHint)
-	}
+	v.name(document, meta.Name)
 	if meta.Namespace != "" && len(validation.IsDNS1123Label(meta.Namespace)) > 0 {
 		v.refuse(document, "metadata.namespace", "%s is not the name of a namespace", quote(meta.Namespace))
 	}
@@ -189,6 +187,19 @@ func (v *validator) metadata(document Document) {
 		v.label(document, key, meta.Labels[key])
 	}
 	v.adoption(document)
+}
+
+// name checks a document's name; a device's is whatever its factory has called it.
+func (v *validator) name(document Document, name string) {
+	if _, isDevice := document.Object.(*Device); isDevice {
+		if problem := DeviceIDProblem(name); problem != "" {
+			v.refuse(document, "metadata.name", "%s is not the id of a device: it %s", quote(name), problem)
+		}
+		return
+	}
+	if !isName(name) {
+		v.refuse(document, "metadata.name", "%s is not a name: %s", quote(name), nameHint)
+	}
 }
 
 // adoption checks that a document which asks for what stands in the cluster is one that

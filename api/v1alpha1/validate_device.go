@@ -139,6 +139,21 @@ var keyUsages = []string{
 	string(certmanagerv1.UsageOCSPSigning),
 }
 
+// ValidateDevice checks the document of a device for itself and against its group, one of
+// those that the domain declares, by their names.
+func ValidateDevice(document Document, groups map[string]*DeviceGroup) ErrorList {
+	device, isDevice := document.Object.(*Device)
+	if !isDevice {
+		return ErrorList{document.problem("kind", "%s is declared where a Device is expected: list it in the kustomization", document.Object.kind())}
+	}
+	v := newValidator(Site{})
+	v.groups = groups
+	v.metadata(document)
+	v.enforced(document)
+	v.device(document, device)
+	return v.errors.sorted()
+}
+
 // device checks a device against its group.
 func (v *validator) device(document Document, device *Device) {
 	spec := device.Spec

@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// mistakes compares what Validate refuses with lines, but for kinds that are not enforced
-// yet.
+// mistakes compares what Validate refuses with lines.
 func mistakes(t *testing.T, file string, want ...string) {
 	t.Helper()
 	decoded, err := Decode("f.yaml", []byte(file))
@@ -19,7 +18,6 @@ func mistakes(t *testing.T, file string, want ...string) {
 		t.Fatal(err)
 	}
 	invalid, _ := Validate(decoded, Site{})
-	invalid = slices.DeleteFunc(invalid, func(e Error) bool { return e.Field == "kind" })
 	if got, want := invalid.Error(), strings.Join(want, "\n"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -142,7 +140,6 @@ func TestValidateDevices(t *testing.T) {
 				t.Fatal(err)
 			}
 			invalid, _ := Validate(decoded, Site{})
-			invalid = slices.DeleteFunc(invalid, func(e Error) bool { return e.Field == "kind" })
 			if test.want == "" && len(invalid) == 0 {
 				return
 			}

@@ -229,7 +229,7 @@ func TestValidateKnowsAnotherClusterResourceNamespace(t *testing.T) {
 	}
 }
 
-// The examples of the reference are right, but for kinds that are not enforced yet.
+// The examples of the reference are right.
 func TestTheExamplesAreValid(t *testing.T) {
 	paths, err := filepath.Glob("testdata/examples/*.yaml")
 	if err != nil {

@@ -42,6 +42,12 @@ func (r revision) documents() map[string][]byte {
 	for _, bundle := range r.Desired.Bundles {
 		add(v1alpha1.KindTrustBundle, bundle.Metadata, bundle)
 	}
+	for _, group := range r.Desired.Groups {
+		add(v1alpha1.KindDeviceGroup, group.Metadata, group)
+	}
+	for _, policy := range r.policies() {
+		add(v1alpha1.KindPolicy, policy.Metadata, policy)
+	}
 	return texts
 }
 
@@ -58,7 +64,54 @@ func (r revision) manifests() map[string][]byte {
 	}
 	for _, manifest := range manifests {
 		ref := planner.Ref{Namespace: manifest.GetNamespace(), Name: manifest.GetName()}
-		texts[manifest.GetKind()+" "+ref.String()] = printed(withoutSecrets(manifest).Object)
+		texts[manifest.GetKind()+" "+ref.String()] = printed(withoutDomain(withoutSecrets(manifest)).Object)
+	}
+	return texts
+}
+
+// withoutDomain takes the labels off a manifest that name the TrustDomain, for which
+// [anyDomain] stands here.
+func withoutDomain(manifest *unstructured.Unstructured) *unstructured.Unstructured {
+	labels := manifest.GetLabels()
+	delete(labels, v1alpha1.LabelDomainName)
+	delete(labels, v1alpha1.LabelDomainNamespace)
+	manifest.SetLabels(labels)
+	return manifest
+}
+
+// beside are the manifests that stand in Git beside the documents, and that come, change or
+// go, as they are rendered: an overlay may change them too.
+func (c *comparison) beside() []forecast.Change {
+	before, after := c.base.native(), c.head.native()
+	var changes []forecast.Change
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		switch was, stood := before[name]; {
+		case !stood:
+			changes = append(changes, forecast.Change{Verb: forecast.Made, Object: name})
+		case !bytes.Equal(was, after[name]):
+			changes = append(changes, forecast.Change{Verb: forecast.Changed, Object: name})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if _, stays := after[name]; !stays {
+			changes = append(changes, forecast.Change{Verb: forecast.Removed, Object: name})
+		}
+	}
+	return changes
+}
+
+// native manifests of a side as they are rendered, by their kinds and names.
+func (r revision) native() map[string][]byte {
+	texts := map[string][]byte{}
+	if r.err != nil {
+		return texts
+	}
+	rendered := r.manifests()
+	for _, manifest := range r.Native {
+		name := manifest.GetKind() + " " + planner.Ref{Namespace: manifest.GetNamespace(), Name: manifest.GetName()}.String()
+		if text, is := rendered[name]; is {
+			texts[name] = text
+		}
 	}
 	return texts
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -14,10 +15,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/reanchor/reanchor/gitsource"
+	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/forecast"
 	"github.com/reanchor/reanchor/policies"
-	"github.com/reanchor/reanchor/renderer"
 )
 
 // comparison is a domain's folder at two revisions of a clone.
@@ -35,6 +36,9 @@ type revision struct {
 	forecast.Revision
 	files fs.FS
 	declared
+	// declares is the digest of what an observation is made for: the documents without the
+	// policies.
+	declares string
 	// err says why it cannot be used; it has no Loaded then.
 	err error
 	// absent: there is no such folder.
@@ -58,9 +62,8 @@ func (c *comparison) read(base, head string) error {
 	if err != nil {
 		return fmt.Errorf("read --head %s: %w", head, err)
 	}
-	for _, side := range []*revision{&c.base, &c.head} {
-		c.load(side)
-	}
+	c.load(&c.base, nil)
+	c.load(&c.head, c.base.Devices)
 	return nil
 }
 
@@ -97,26 +100,25 @@ func (c *comparison) inWorktree() (revision, error) {
 	return revision{Revision: forecast.Revision{Name: "working tree"}, files: root.FS()}, nil
 }
 
-// load the documents of a side, and its record.
-func (c *comparison) load(side *revision) {
+// load the documents of a side, its record and its devices; those that Git says are the same
+// as in another revision are not read again.
+func (c *comparison) load(side *revision, before *inventory.Inventory) {
 	if _, err := fs.Stat(side.files, c.folder); errors.Is(err, fs.ErrNotExist) {
 		side.absent = true
 	}
-	side.Record, side.err = renderer.LoadRecord(side.files, c.folder, renderer.Limits{})
-	if side.err == nil {
-		side.Loaded, side.err = renderer.Load(side.files, c.folder, loadOptions(c.clusterResourceNamespace, side.Record))
-	}
+	side.declared, side.err = readDeclared(side.files, c.folder, c.clusterResourceNamespace, before)
 	var desired planner.Desired
 	if side.err == nil {
 		desired = side.Desired
 	}
-	side.Digest, _ = desired.Digest() // of plain data
+	side.declares, _ = desired.Digest() // of plain data
+	side.Digest = side.withPolicies(side.declares)
 }
 
 func (r revision) side() forecast.Side {
 	side := forecast.Side{Revision: r.Revision, Broken: r.err != nil}
 	if r.err == nil {
-		side.Desired = r.Desired
+		side.Desired, side.Fleets = r.Desired, fleetsIn(r.Devices)
 	}
 	return side
 }
@@ -131,17 +133,19 @@ func (c *comparison) request() forecast.Request {
 	request.Record = c.head.Record
 	request.Users, request.Namespaces = usersIn(c.head.Native)
 	request.Diffs = c.diffs()
+	request.Warnings = append(request.Warnings, c.ruleChanges()...)
+	request.Beside = c.beside()
 	request.Check = c.check
 	return request
 }
 
 // problems are what reanchor validate finds in the head, and that the base cannot be used.
 func (c *comparison) problems() (blocks, warnings []forecast.Finding) {
-	v := validation{files: c.head.files, folder: c.folder, leaking: map[string]bool{}}
+	v := validation{files: c.head.files, folder: c.folder, leaking: map[string]bool{}, listed: c.head.Devices}
 	v.all(c.clusterResourceNamespace, c.now)
 	slices.SortFunc(v.found, problem.compare)
 	for _, p := range slices.Compact(v.found) {
-		found := forecast.Finding{Rule: "validate", Subject: cmp.Or(p.Field, p.File), Place: fmt.Sprintf("%s:%d", p.File, p.Line), Message: p.Message}
+		found := findingOf(p)
 		if p.Severity == severityError {
 			blocks = append(blocks, found)
 		} else {
@@ -157,27 +161,39 @@ func (c *comparison) problems() (blocks, warnings []forecast.Finding) {
 	return blocks, warnings
 }
 
+// findingOf is a problem as a plan tells it: a broken rule by its name and subject.
+func findingOf(p problem) forecast.Finding {
+	if p.violation.Rule != "" {
+		return violated(p.violation, p.File, p.Line)
+	}
+	return forecast.Finding{Rule: "validate", Subject: cmp.Or(p.Field, p.File), Place: placed(p.File, p.Line), Message: p.Message}
+}
+
+func violated(v policies.Violation, file string, line int) forecast.Finding {
+	return forecast.Finding{Rule: v.Rule, Subject: v.Subject, Place: placed(file, line), Message: v.Message, Mend: v.Mend}
+}
+
+func placed(file string, line int) string {
+	if file == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d", file, line)
+}
+
 // check holds a plan on the way against the policies, by what it is rendered to.
 func (c *comparison) check(plan planner.Plan) (blocks, warnings []forecast.Finding) {
 	manifests, err := c.head.Render(plan.Target, anyDomain)
 	if err != nil {
 		return []forecast.Finding{{Rule: "render", Subject: c.folder, Message: strings.Join(strings.Fields(err.Error()), " ")}}, nil
 	}
-	subjects, places := bySubject(manifests), placesOf(c.head.Loaded)
+	atlas := atlasOf(c.head.Loaded, manifests, path.Join(c.folder, "kustomization.yaml"))
 	input := policies.Input{
 		Plan: planner.Plan{Target: plan.Target}, Manifests: manifests, Documents: c.head.Documents,
 		Observed: planner.Observed{Record: c.head.Record}, Now: c.now,
 	}
 	for _, violation := range policies.Check(input) {
-		found := forecast.Finding{Rule: violation.Rule, Subject: violation.Subject, Message: violation.Message, Mend: violation.Mend}
-		manifest := subjects[violation.Subject]
-		if place, isDocument := places[violation.Subject]; isDocument {
-			found.Place = fmt.Sprintf("%s:%d", place.File, place.Line)
-		} else if manifest != nil {
-			if file, line := c.head.Origin(manifest); file != "" {
-				found.Place = fmt.Sprintf("%s:%d", file, line)
-			}
-		}
+		file, line := atlas.placeOf(violation)
+		found := violated(violation, file, line)
 		if violation.Severity == policies.Deny {
 			blocks = append(blocks, found)
 		} else {
@@ -255,7 +271,7 @@ func (c *comparison) fromCluster(ctx context.Context, request *forecast.Request,
 // beginAt takes an observation for the beginning.
 func (c *comparison) beginAt(request *forecast.Request, observation planner.Observation) {
 	request.Observed, request.Seen, request.Now = &observation.Observed, observation.At, observation.At
-	if observation.Documents != c.head.Digest && observation.Documents != c.base.Digest {
+	if observation.Documents != c.head.declares && observation.Documents != c.base.declares {
 		request.Warnings = append(request.Warnings, forecast.Finding{
 			Rule: "observed", Subject: observation.Domain.String(), Message: "the cluster was looked at for other documents than these: what only these name was not looked for",
 			Mend: "make the observation anew with reanchor observe --folder " + c.folder,

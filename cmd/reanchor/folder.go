@@ -3,11 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/renderer"
 )
@@ -16,6 +18,23 @@ import (
 type declared struct {
 	*renderer.Loaded
 	Record planner.Record
+	// Devices that the folder lists, those too that are wrong.
+	Devices *inventory.Inventory
+}
+
+// readDeclared reads all that a domain's folder declares. What is wrong with a device is
+// told by its Problems alone: it keeps nobody from looking at the rest.
+func readDeclared(files fs.FS, folder, clusterResourceNamespace string, before *inventory.Inventory) (declared, error) {
+	record, err := renderer.LoadRecord(files, folder, renderer.Limits{})
+	if err != nil {
+		return declared{Record: record}, err
+	}
+	read := declared{Record: record}
+	if read.Loaded, err = renderer.Load(files, folder, loadOptions(clusterResourceNamespace, record)); err != nil {
+		return read, err
+	}
+	read.Devices, err = inventory.Read(files, folder, read.Desired.Groups, before)
+	return read, err
 }
 
 // loadFolder reads a domain's folder as the controller would read it from Git.
@@ -29,15 +48,11 @@ func loadFolder(folder, clusterResourceNamespace string) (declared, error) {
 		return declared{}, fmt.Errorf("open the repository: %w", err)
 	}
 	defer root.Close() //nolint:errcheck // it was only read
-	record, err := renderer.LoadRecord(root.FS(), domain, renderer.Limits{})
+	read, err := readDeclared(root.FS(), domain, clusterResourceNamespace, nil)
 	if err != nil {
 		return declared{}, refused(folder, err)
 	}
-	loaded, err := renderer.Load(root.FS(), domain, loadOptions(clusterResourceNamespace, record))
-	if err != nil {
-		return declared{}, refused(folder, err)
-	}
-	return declared{Loaded: loaded, Record: record}, nil
+	return read, nil
 }
 
 // refused says of documents that cannot be used where their mistakes are listed.

@@ -30,6 +30,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 	_ "time/tzdata" // for the windows of rollovers, where the system has no time zones
 
 	"github.com/spf13/cobra"
@@ -71,7 +72,7 @@ from what the cluster really holds, and takes it.`,
 	root.AddCommand(
 		newController(), newVersion(),
 		newInit(), newImport(), newValidate(), newRender(),
-		newPlan(), newComment(), newDiff(), newObserve(), newStatus(), newCheck(),
+		newPlan(time.Now), newComment(), newDiff(), newObserve(), newStatus(), newCheck(),
 		newReconcile(), newSuspend(), newResume(), newCompromise(),
 	)
 	return root

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"time"
@@ -28,7 +29,7 @@ func parts(mgr ctrl.Manager, flags controllerFlags) reconciler.Parts {
 			return renderer.LoadRecord(files, folder, renderer.Limits{})
 		},
 		Load: func(files fs.FS, folder string, record planner.Record) (reconciler.Loaded, error) {
-			return load(files, folder, loadOptions(flags.clusterResourceNamespace, record))
+			return loadEnforced(files, folder, loadOptions(flags.clusterResourceNamespace, record))
 		},
 		Observe: func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (reconciler.Observation, error) {
 			observer := applier.Observer{Reader: reader, APIReader: mgr.GetAPIReader(), ClusterResourceNamespace: flags.clusterResourceNamespace, Now: time.Now}
@@ -59,6 +60,18 @@ func load(files fs.FS, folder string, options renderer.Options) (reconciler.Load
 		return nil, err
 	}
 	return loaded{read}, nil
+}
+
+// errGroups refuses what the controller does not carry out: it would be a promise broken in
+// silence.
+var errGroups = errors.New("a DeviceGroup is planned and validated, and the controller does not enforce it yet: keep it out of the folder until it does")
+
+func loadEnforced(files fs.FS, folder string, options renderer.Options) (reconciler.Loaded, error) {
+	read, err := load(files, folder, options)
+	if err == nil && len(read.Desired().Groups) > 0 {
+		return nil, errGroups
+	}
+	return read, err
 }
 
 // Desired is what the documents declare.

@@ -33,7 +33,8 @@ type planFlags struct {
 	clusterResourceNamespace string
 }
 
-func newPlan() *cobra.Command {
+// newPlan is the command, with the time at which forecasts begin that start from no cluster.
+func newPlan(now func() time.Time) *cobra.Command {
 	var flags planFlags
 	command := &cobra.Command{
 		Use:   "plan [FOLDER]",
@@ -83,14 +84,14 @@ changes, and 3 if the change must not be merged.`,
 		if err := output.validate(); err != nil {
 			return err
 		}
-		return runPlan(cmd.Context(), folderOf(args), flags, output.chosen, cmd.OutOrStdout())
+		return runPlan(cmd.Context(), folderOf(args), flags, now, output.chosen, cmd.OutOrStdout())
 	}
 	return command
 }
 
 // runPlan prints the forecast.
-func runPlan(ctx context.Context, folder string, flags planFlags, format string, stdout io.Writer) error {
-	made, err := forecastOf(ctx, folder, flags, time.Now)
+func runPlan(ctx context.Context, folder string, flags planFlags, now func() time.Time, format string, stdout io.Writer) error {
+	made, err := forecastOf(ctx, folder, flags, now)
 	if err != nil {
 		return err
 	}

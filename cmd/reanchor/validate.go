@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+
+	"github.com/reanchor/reanchor/policies"
 )
 
 // validateFlags are the flags of reanchor validate.
@@ -130,6 +132,8 @@ type problem struct {
 	// Field of the document; empty where another thing is meant.
 	Field   string `json:"field"`
 	Message string `json:"message"`
+	// violation of a policy, where it is one.
+	violation policies.Violation
 }
 
 func (p problem) compare(other problem) int {

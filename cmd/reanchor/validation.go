@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/policies"
 	"github.com/reanchor/reanchor/renderer"
@@ -26,6 +27,8 @@ type validation struct {
 	found  []problem
 	// leaking are the files that hold a private key.
 	leaking map[string]bool
+	// listed are its devices, where they were read already.
+	listed *inventory.Inventory
 }
 
 // all looks at everything. What fails does not keep the rest from being looked at.
@@ -42,7 +45,21 @@ func (v *validation) all(clusterResourceNamespace string, now time.Time) {
 	refused, warned := loaded.CheckRecord(record, now)
 	v.add(severityError, refused)
 	v.add(severityWarning, warned)
+	v.devices(loaded)
 	v.policies(loaded, record, now)
+}
+
+// devices tells of what is wrong with each.
+func (v *validation) devices(loaded *renderer.Loaded) {
+	if v.listed == nil {
+		read, err := inventory.Read(v.files, v.folder, loaded.Desired.Groups, nil)
+		v.refuse(path.Join(v.folder, v1alpha1.DevicesFolder), err)
+		if err != nil {
+			return
+		}
+		v.listed = read
+	}
+	v.add(severityError, v.listed.Problems())
 }
 
 // kustomization is where the folder's documents are listed.
@@ -50,7 +67,7 @@ func (v *validation) kustomization() string { return path.Join(v.folder, "kustom
 
 func (v *validation) add(severity string, list v1alpha1.ErrorList) {
 	for _, e := range list {
-		v.found = append(v.found, problem{severity, e.File, e.Line, e.Field, e.Message})
+		v.found = append(v.found, problem{Severity: severity, File: e.File, Line: e.Line, Field: e.Field, Message: e.Message})
 	}
 }
 
@@ -134,32 +151,48 @@ var anyDomain = planner.Ref{Namespace: "reanchor", Name: "validate"}
 
 // policies holds the rules against what the repository comes to, overlay included.
 func (v *validation) policies(loaded *renderer.Loaded, record planner.Record, now time.Time) {
-	overlay, _ := loaded.Origin(new(unstructured.Unstructured))
-	overlay = cmp.Or(overlay, v.kustomization())
 	target := loaded.EndState(record)
 	manifests, err := loaded.Render(target, anyDomain)
+	atlas := atlasOf(loaded, manifests, v.kustomization())
 	if err != nil {
-		v.refuse(overlay, err)
+		v.refuse(atlas.overlay, err)
 		return
 	}
-	subjects := bySubject(manifests)
-	places := placesOf(loaded)
 	input := policies.Input{
 		Plan: planner.Plan{Target: target}, Manifests: manifests, Documents: loaded.Documents,
 		Observed: planner.Observed{Record: record}, Now: now,
 	}
 	for _, violation := range policies.Check(input) {
-		at := v1alpha1.Error{File: overlay, Line: 1, Message: ruled(violation)}
-		manifest := subjects[violation.Subject]
-		if place, isDocument := places[violation.Subject]; isDocument {
-			at.File, at.Line = place.File, place.Line
-		} else if manifest != nil {
-			at.File, at.Line = loaded.Origin(manifest)
-		}
-		if !v.told(violation, manifest, at.File) {
-			v.add(severityOf(violation), v1alpha1.ErrorList{at})
+		file, line := atlas.placeOf(violation)
+		if !v.told(violation, atlas.manifests[violation.Subject], file) {
+			v.found = append(v.found, problem{Severity: severityOf(violation), File: file, Line: line, Message: ruled(violation), violation: violation})
 		}
 	}
+}
+
+// atlas tells where in a repository the subjects of violations stand.
+type atlas struct {
+	loaded    *renderer.Loaded
+	manifests map[string]*unstructured.Unstructured
+	documents map[string]v1alpha1.Error
+	// overlay is the file of what stands nowhere by itself.
+	overlay string
+}
+
+func atlasOf(loaded *renderer.Loaded, manifests []*unstructured.Unstructured, kustomization string) atlas {
+	overlay, _ := loaded.Origin(new(unstructured.Unstructured))
+	return atlas{loaded: loaded, manifests: bySubject(manifests), documents: placesOf(loaded), overlay: cmp.Or(overlay, kustomization)}
+}
+
+// placeOf a violation: its document's, or else its manifest's, or else the overlay.
+func (a atlas) placeOf(violation policies.Violation) (file string, line int) {
+	if place, isDocument := a.documents[violation.Subject]; isDocument {
+		return place.File, place.Line
+	}
+	if manifest := a.manifests[violation.Subject]; manifest != nil {
+		return a.loaded.Origin(manifest)
+	}
+	return a.overlay, 1
 }
 
 // ruled is a violation in the words of validate. The rule's name comes last, for an exemption

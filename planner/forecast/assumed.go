@@ -106,12 +106,27 @@ func (a *assumption) leaves(request Request) []string {
 		}
 		leaf := planner.Leaf{Ref: planner.Ref{Namespace: cmp.Or(issuer.Namespace, namespaces[0]), Name: anyLeaf + issuer.Name}, Issuer: issuer, Issuing: true}
 		leaf.SecretName = leaf.Ref.Name
-		a.names["Certificate "+leaf.Ref.String()] = "Certificates of " + issuerText(issuer)
+		a.names["Certificate "+leaf.Ref.String()] = "Certificate any of " + issuerText(issuer)
 		a.tell(issuerText(issuer), "no Certificate in the repository refers to it; one is assumed")
 		a.Leaves, namespaces = append(a.Leaves, leaf), append(namespaces, leaf.Ref.Namespace)
 	}
 	slices.Sort(namespaces)
 	return slices.Compact(namespaces)
+}
+
+// leavesOfHead are the leaves that were seen, without those whose Certificates leave Git,
+// and with those that are in Git and not there yet.
+func leavesOfHead(request Request, seen []planner.Leaf) []planner.Leaf {
+	leaves := slices.DeleteFunc(slices.Clone(seen), func(l planner.Leaf) bool {
+		return slices.Contains(request.Beside, Change{Verb: Removed, Object: "Certificate " + l.Ref.String()})
+	})
+	for _, leaf := range request.Users {
+		if !slices.ContainsFunc(leaves, func(l planner.Leaf) bool { return l.Ref == leaf.Ref }) {
+			leaf.Issuing = true
+			leaves = append(leaves, leaf)
+		}
+	}
+	return leaves
 }
 
 // bindings of both sides: those of the base first.
@@ -158,7 +173,7 @@ func (a *assumption) workloads(request Request, namespaces []string) {
 				w.Secrets = append(w.Secrets, planner.Mount{Name: leaf.SecretName, Kind: planner.MountVolume})
 			}
 		}
-		a.names[w.String()] = "workloads of namespace " + namespace
+		a.names[w.String()] = "Workload any in namespace " + namespace
 		a.Workloads = append(a.Workloads, w)
 	}
 	a.tell("workloads", fmt.Sprintf("nobody has looked at a cluster: in each namespace (%s) one workload is assumed that mounts every bundle and every leaf there", strings.Join(namespaces, ", ")))

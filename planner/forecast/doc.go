@@ -24,7 +24,8 @@
 //	needs nothing                                                   Nothing
 //	comes to rest, and nobody was refused on the way                Safe
 //	does so if people do the steps that are listed                  Waits
-//	does so, and somebody was refused: a key is compromised         Drops
+//	does so, and a key is compromised: somebody was refused, or     Drops
+//	trusts the thief for a while or for good
 //	breaks an invariant, cannot go on, or a rule denies it          Blocked
 //
 // The package is pure: equal requests give equal forecasts, byte for byte.

@@ -46,8 +46,9 @@ type Forecast struct {
 	Warnings []Finding `json:"warnings,omitempty"`
 	// Manual are steps that a person takes on the way, in their order.
 	Manual []Step `json:"manual,omitempty"`
-	// Drops are those who lose trust by it, and StillTrust those who go on trusting a key
-	// that is compromised. Both are empty of an ordinary rollover.
+	// Drops are those who lose trust by it, and StillTrust those who trust a key that is
+	// compromised, until the stage that is named or for good. Both are empty of an ordinary
+	// rollover.
 	Drops      []Loss `json:"drops,omitempty"`
 	StillTrust []Loss `json:"stillTrust,omitempty"`
 	// Drift is what the cluster holds otherwise than Base says, and is not this change's
@@ -73,7 +74,8 @@ const (
 	Safe Verdict = "Safe"
 	// Waits: safe as far as it goes, and then somebody must do something.
 	Waits Verdict = "Waits"
-	// DropsSome: it ends as Git says, and those named lose trust: an emergency.
+	// DropsSome: it ends as Git says, and those named lose trust, or go on trusting a thief:
+	// an emergency.
 	DropsSome Verdict = "Drops"
 	// Blocked: it must not be merged as it is.
 	Blocked Verdict = "Blocked"

@@ -80,7 +80,7 @@ func (r *run) compareTrust(before, after map[string][]Anchor) {
 }
 
 // conclude comes to a verdict.
-func (f *Forecast) conclude(request Request, unfinished bool) {
+func (f *Forecast) conclude(request Request, end ending) {
 	if example := f.Proof.Counterexample; example != nil {
 		f.Blocks = append([]Finding{{
 			Rule: "proof", Subject: example.Invariant, Message: "a state on the way breaks it: " + example.Evidence,
@@ -88,15 +88,15 @@ func (f *Forecast) conclude(request Request, unfinished bool) {
 		}}, f.Blocks...)
 	}
 	f.Verdict = f.verdict(request)
-	f.Summary = f.summary(request, unfinished)
-	f.Digest = f.digest()
+	f.Summary = f.summary(request, end)
+	f.Digest = f.digest(request.Beside)
 }
 
 func (f *Forecast) verdict(request Request) Verdict {
 	switch {
 	case len(f.Blocks) > 0 || request.Head.Broken:
 		return Blocked
-	case len(f.Drops) > 0:
+	case len(f.Drops)+len(f.StillTrust) > 0:
 		return DropsSome
 	case len(f.Manual) > 0:
 		return Waits
@@ -107,18 +107,18 @@ func (f *Forecast) verdict(request Request) Verdict {
 }
 
 // summary is why, in one sentence.
-func (f *Forecast) summary(request Request, unfinished bool) string {
+func (f *Forecast) summary(request Request, end ending) string {
 	switch {
 	case request.Head.Broken:
 		return "The documents cannot be used: " + counted(len(f.Blocks), "mistake") + " to mend."
 	case len(request.WhatIf) > 0:
 		return f.summaryOfLoss(request)
 	case f.Verdict == Blocked:
-		return "It must not be merged: " + strings.TrimSuffix(f.Blocks[0].Message, ".") + "."
+		return f.summaryOfBlocks()
 	case f.Verdict == Nothing:
 		return "Nothing in the cluster changes."
 	}
-	if unfinished && len(f.Stages) > 0 {
+	if end.unfinished && len(f.Stages) > 0 {
 		last := f.Stages[len(f.Stages)-1]
 		return fmt.Sprintf("It goes as far as %s of %s, and waits there for people: %s.", last.Phase, last.Authority.Name, counted(len(f.Manual), "step"))
 	}
@@ -130,9 +130,36 @@ func (f *Forecast) summary(request Request, unfinished bool) string {
 	case Waits:
 		return fmt.Sprintf("%s, and waits on the way for people: %s.", did, counted(len(f.Manual), "step"))
 	case DropsSome:
-		return fmt.Sprintf("%s; %s trust for a while.", did, loses(len(f.Drops)))
+		return did + "; " + f.harm(end) + "."
 	}
 	return did + "; no client loses trust."
+}
+
+// summaryOfBlocks is the first of them, and how many more there are.
+func (f *Forecast) summaryOfBlocks() string {
+	first := f.Blocks[0]
+	text := "It must not be merged: " + first.Subject + ": " + strings.TrimSuffix(first.Message, ".")
+	if more := len(f.Blocks) - 1; more > 0 {
+		text += fmt.Sprintf("; and for %s", counted(more, "more reason"))
+	}
+	return text + "."
+}
+
+// harm is what a compromised key does to others, whatever is done here.
+func (f *Forecast) harm(end ending) string {
+	var words []string
+	if n := len(f.Drops); n > 0 {
+		words = append(words, loses(n)+" trust for a while")
+	}
+	switch n := end.believers; {
+	case n == 1:
+		words = append(words, "1 goes on trusting what the thief signs")
+	case n > 1:
+		words = append(words, fmt.Sprintf("%d go on trusting what the thief signs", n))
+	case len(f.StillTrust) > 0:
+		words = append(words, "in the end nobody trusts what the thief signs")
+	}
+	return list(words)
 }
 
 func loses(n int) string {
@@ -156,7 +183,7 @@ func (f *Forecast) takes() time.Duration {
 // deeds say what becomes of each authority: "Rolls fleet-root from 2025 to 2026".
 func (f *Forecast) deeds(request Request) string {
 	var words []string
-	for _, ref := range f.authorities() {
+	for _, ref := range f.authorities(request) {
 		before, _ := authorityOf(request.Base.Desired, ref.Name)
 		after, stays := authorityOf(request.Head.Desired, ref.Name)
 		words = append(words, f.deed(ref, before, after, stays))
@@ -168,9 +195,16 @@ func (f *Forecast) deeds(request Request) string {
 	return strings.ToUpper(text[:1]) + text[1:]
 }
 
-// authorities that have a stage, in order of their first.
-func (f *Forecast) authorities() []planner.Ref {
+// authorities that sign with another key in the end, and those that have a stage, in order
+// of their first.
+func (f *Forecast) authorities(request Request) []planner.Ref {
 	var refs []planner.Ref
+	for _, after := range request.Head.Desired.Authorities {
+		before, _ := authorityOf(request.Base.Desired, after.Metadata.Name)
+		if from := signingKey(before); from != "" && from != signingKey(after) {
+			refs = append(refs, planner.AuthorityRef(after))
+		}
+	}
 	for _, stage := range f.Stages {
 		if stage.Phase != planner.Settled && !slices.Contains(refs, stage.Authority) {
 			refs = append(refs, stage.Authority)
@@ -183,6 +217,9 @@ func (f *Forecast) deed(ref planner.Ref, before, after v1alpha1.Authority, stays
 	if !stays {
 		return "takes " + ref.Name + " away"
 	}
+	if signer := signingKey(after); before.Metadata.Name == "" && signer != "" {
+		return fmt.Sprintf("brings in %s with its key %s", ref.Name, signer)
+	}
 	phases := map[planner.Phase]Stage{}
 	for _, stage := range f.Stages {
 		if stage.Authority == ref {
@@ -194,6 +231,8 @@ func (f *Forecast) deed(ref planner.Ref, before, after v1alpha1.Authority, stays
 	retired := phases[planner.Retire]
 	from, to := signingKey(before), signingKey(after)
 	switch {
+	case from != "" && to != "" && from != to && isListedBefore(before, to, from):
+		return fmt.Sprintf("takes %s back from %s to %s", ref.Name, from, to)
 	case from != "" && to != "" && from != to:
 		return fmt.Sprintf("rolls %s from %s to %s", ref.Name, from, to)
 	case from == to && moves && after.Spec.IssuedBy != nil:
@@ -209,6 +248,15 @@ func (f *Forecast) deed(ref planner.Ref, before, after v1alpha1.Authority, stays
 	return "goes on with " + ref.Name
 }
 
+// isListedBefore reports whether Git lists one key of an authority before another: it is the
+// older one.
+func isListedBefore(authority v1alpha1.Authority, key, other string) bool {
+	at := func(name string) int {
+		return slices.IndexFunc(authority.Spec.Keys, func(k v1alpha1.AuthorityKey) bool { return k.Name == name })
+	}
+	return at(key) >= 0 && at(key) < at(other)
+}
+
 // signingKey is the key that signs in the end; empty if none does.
 func signingKey(authority v1alpha1.Authority) string {
 	for _, key := range authority.Spec.Keys {
@@ -221,8 +269,9 @@ func signingKey(authority v1alpha1.Authority) string {
 
 // digest is over what is done to whom, without times, fingerprints and words. Who uses what
 // Git declares is not part of it, for without a cluster nobody knows them: restarts, leaves
-// that Git does not declare, canaries, and the namespaces of copies.
-func (f *Forecast) digest() string {
+// that Git does not declare, canaries, and the namespaces of copies. Nor are the manifests
+// beside the documents, of which the planner knows nothing.
+func (f *Forecast) digest(beside []Change) string {
 	type done struct {
 		Authority planner.Ref
 		Phase     planner.Phase
@@ -235,12 +284,18 @@ func (f *Forecast) digest() string {
 		Deletions []string
 	}
 	for _, stage := range f.Stages {
-		canonical.Stages = append(canonical.Stages, done{stage.Authority, stage.Phase, stage.From, stage.To, f.lasting(stage)})
+		lasting := f.lasting(stage, beside)
+		if stage.Phase != planner.Settled || len(lasting) > 0 {
+			canonical.Stages = append(canonical.Stages, done{stage.Authority, stage.Phase, stage.From, stage.To, lasting})
+		}
 	}
 	for _, drop := range f.Drops {
 		canonical.Drops = append(canonical.Drops, drop.Who)
 	}
 	for _, deletion := range f.Deletions {
+		if slices.Contains(beside, Change{Verb: Removed, Object: deletion.Object}) {
+			continue
+		}
 		canonical.Deletions = append(canonical.Deletions, withoutNamespaceOfCopy(deletion.Object))
 	}
 	slices.Sort(canonical.Deletions)
@@ -249,10 +304,10 @@ func (f *Forecast) digest() string {
 }
 
 // lasting are the changes of a stage to what Git declares, sorted.
-func (f *Forecast) lasting(stage Stage) []Change {
+func (f *Forecast) lasting(stage Stage, beside []Change) []Change {
 	var lasting []Change
 	for _, change := range stage.Changes {
-		if change.Verb == Restarted || change.Verb == Proved || change.Verb == Reissued {
+		if change.Verb == Restarted || change.Verb == Proved || change.Verb == Reissued || slices.Contains(beside, change) {
 			continue
 		}
 		change.Object = withoutNamespaceOfCopy(change.Object)

@@ -46,14 +46,34 @@ type entry struct {
 	rollover v1alpha1.Rollover
 	// assumed: nobody knows how many there are.
 	assumed bool
-	leaves  map[string]bool
+	// isStolen: the key that signed before is compromised, or one above it. stays: a revert
+	// leaves the stage's key where it is.
+	isStolen, stays bool
+	leaves          map[string]bool
 	// workloads that are restarted or load by themselves, and namespaces with a copy that
 	// changes.
 	workloads, namespaces map[string]bool
+	// devices are the groups whose devices get a certificate.
+	devices map[string]bool
 }
 
 func newRecorder(r *run) *recorder {
 	return &recorder{run: r, byPhase: map[stageID]*entry{}, current: map[planner.Ref]*entry{}, last: r.world.Now, roots: rootsOf(r)}
+}
+
+// beside begins with the stage of the manifests that stand in Git beside the documents: they
+// are applied with the first turn.
+func (r *recorder) beside(changes []Change) {
+	if len(changes) == 0 {
+		return
+	}
+	e := r.begin(stageID{phase: planner.Settled}, planner.Rollover{Phase: planner.Settled})
+	e.Changes = slices.Clone(changes)
+	for _, change := range changes {
+		if change.Verb != Removed && strings.HasPrefix(change.Object, "Certificate ") {
+			e.leaves[change.Object] = true
+		}
+	}
 }
 
 // note takes in a turn.
@@ -105,7 +125,7 @@ func (r *recorder) begin(id stageID, rollover planner.Rollover) *entry {
 	e := &entry{
 		Stage: Stage{Number: len(r.entries) + 1, Authority: id.authority, Phase: id.phase, From: rollover.From, To: rollover.To},
 		key:   id.key, subjects: map[string]bool{},
-		leaves: map[string]bool{}, workloads: map[string]bool{}, namespaces: map[string]bool{},
+		leaves: map[string]bool{}, workloads: map[string]bool{}, namespaces: map[string]bool{}, devices: map[string]bool{},
 	}
 	r.entries, r.byPhase[id] = append(r.entries, e), e
 	return e
@@ -131,6 +151,12 @@ func (e *entry) hear(rollover planner.Rollover) {
 // wait for its object.
 func (r *recorder) stagesOf(write simulation.Written, plan planner.Plan) []*entry {
 	var found []*entry
+	if write.Kind == simulation.KindDevice && write.Verb == simulation.Reissued {
+		found = r.reissueOf(write)
+	}
+	if len(found) > 0 {
+		return found
+	}
 	for _, authority := range write.Authorities {
 		if e := r.current[authority]; e != nil {
 			found = append(found, e)
@@ -186,6 +212,9 @@ func (r *recorder) aside(write simulation.Written) *entry {
 func (r *recorder) add(e *entry, write simulation.Written) {
 	change := Change{Verb: Verb(write.Verb), Object: write.Object(), What: r.run.what(write)}
 	switch {
+	case write.Kind == simulation.KindDevice:
+		e.devices[write.Ref.Namespace] = true
+		change.Object = "Devices of " + write.Ref.Namespace
 	case write.Verb == simulation.Reissued:
 		e.leaves[change.Object] = true
 	case write.Verb == simulation.Restarted:
@@ -238,6 +267,8 @@ func (r *recorder) stages() []Stage {
 	for _, e := range r.entries {
 		e.Changes = grouped(e.Changes)
 		e.assumed = r.run.assumed != nil
+		e.isStolen = e.From != "" && isCompromised(r.run.request.Head.Desired, e.Authority.Name, e.From)
+		e.stays = isKept(r.run.request.Base.Desired, e.Authority.Name, e.key)
 		if authority, is := authorityOf(r.run.request.Head.Desired, e.Authority.Name); is {
 			e.rollover = authority.Spec.Rollover
 		}
@@ -286,13 +317,24 @@ func (r *recorder) blast(e *entry) Blast {
 		}
 		*touched.count = known
 	}
+	devices, first := r.devicesIn(e)
+	b.Devices, names = devices, append(names, first...)
 	slices.Sort(names)
 	b.Names = names[:min(len(names), namesShown)]
+	for _, name := range names {
+		if namespace, _, is := strings.Cut(name[strings.Index(name, " ")+1:], "/"); is && !e.namespaces[namespace] {
+			e.namespaces[namespace] = true
+			b.Namespaces++
+		}
+	}
 	if r.run.assumed != nil {
 		b.Namespaces = 0 // nobody knows
 	}
 	return b
 }
+
+// requestsOf a Certificate go with it.
+const requestsOf = "its CertificateRequests"
 
 // deletions are the objects that go, with what goes with them.
 func (r *recorder) deletions() []Deletion {
@@ -301,7 +343,7 @@ func (r *recorder) deletions() []Deletion {
 		d := Deletion{Object: write.Object()}
 		switch write.Kind {
 		case "Certificate":
-			d.Cascade = []string{"the CertificateRequests of Certificate " + write.Ref.String()}
+			d.Cascade = []string{requestsOf}
 		case "Bundle":
 			for _, namespace := range r.run.world.Namespaces(write.Ref.Name) {
 				d.Cascade = append(d.Cascade, "ConfigMap "+namespace+"/"+write.Ref.Name)
@@ -311,7 +353,21 @@ func (r *recorder) deletions() []Deletion {
 			deletions = append(deletions, d)
 		}
 	}
+	for _, change := range r.run.request.Beside {
+		if change.Verb == Removed {
+			deletions = append(deletions, besideGone(change.Object))
+		}
+	}
 	return append(r.authoritiesGone(), deletions...)
+}
+
+// besideGone is a manifest that leaves Git, with what goes with it.
+func besideGone(object string) Deletion {
+	d := Deletion{Object: object}
+	if strings.HasPrefix(object, "Certificate ") {
+		d.Cascade = []string{requestsOf}
+	}
+	return d
 }
 
 // authoritiesGone are the authorities that leave Git, with the key pairs that go with them.
@@ -328,6 +384,7 @@ func (r *recorder) authoritiesGone() []Deletion {
 				d.Cascade = append(d.Cascade, write.Object())
 			}
 		}
+		d.Cascade = append(d.Cascade, r.run.remains(ref)...)
 		gone = append(gone, d)
 	}
 	return gone

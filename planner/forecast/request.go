@@ -29,6 +29,9 @@ type Request struct {
 	// fields that somebody else owns; Diffs the differences of documents and manifests.
 	Blocks, Warnings, Conflicts []Finding
 	Diffs                       []Diff
+	// Beside are the changes of manifests that stand in Git beside the documents: of those
+	// the planner knows nothing.
+	Beside []Change
 	// Check says what is wrong with a plan on the way: blocks and warnings; nil: nothing is
 	// asked. It gets the certificates that are known as they are, and stand-ins for those
 	// that will be issued.
@@ -42,7 +45,19 @@ type Request struct {
 type Side struct {
 	Revision Revision
 	Desired  planner.Desired
+	// Fleets are the devices that Git lists, by their groups.
+	Fleets []Fleet
 	// Broken reports that the documents cannot be used, and Desired is empty: the Blocks say
 	// why.
 	Broken bool
+}
+
+// Fleet is a group's devices, counted.
+type Fleet struct {
+	// Group is its name.
+	Group string
+	// Active, Blocked and Retired are how many Git lists so.
+	Active, Blocked, Retired int
+	// First are the ids of the first of those that are active, sorted.
+	First []string
 }

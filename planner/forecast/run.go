@@ -30,19 +30,19 @@ func Run(request Request) Forecast {
 	if request.Observed != nil {
 		f.Live = Live{At: request.Seen.UTC(), Digest: liveDigest(*request.Observed)}
 	}
-	unfinished := false
+	var end ending
 	if !request.Head.Broken {
 		r := newRun(request, &f)
 		r.begin()
 		if len(request.WhatIf) > 0 {
 			r.loseKeys(request.WhatIf)
 		} else {
-			unfinished = r.follow()
+			end = r.follow()
 		}
 		r.world.Look()
 		f.Proof.Pairs, f.Proof.States, f.Proof.Verified = r.world.Proof().Pairs, r.world.Proof().States, r.world.Proof().Verified
 	}
-	f.conclude(request, unfinished)
+	f.conclude(request, end)
 	return f
 }
 
@@ -63,19 +63,25 @@ type run struct {
 	plan   planner.Plan
 	rested int
 	told   map[Finding]bool
+	// believers are those who trust a compromised key on the way, and stolen the
+	// certificates of intermediates' keys that are compromised.
+	believers map[string]believer
+	stolen    pki.Anchors
+	// inUse are the authorities that Git takes away and that cannot go.
+	inUse map[planner.Ref]bool
+	// enrolled are the groups of which a device stands in the world.
+	enrolled map[string]bool
 }
 
 func newRun(request Request, f *Forecast) *run {
-	r := &run{request: request, Forecast: f, known: map[string]bool{}, told: map[Finding]bool{}}
+	r := &run{request: request, Forecast: f, known: map[string]bool{}, told: map[Finding]bool{}, believers: map[string]believer{}, inUse: map[planner.Ref]bool{}, enrolled: map[string]bool{}}
 	var observed planner.Observed
 	if request.Observed != nil {
 		observed = *request.Observed
 		if request.Record.Enabled && !observed.Record.Enabled {
 			observed.Record = request.Record
 		}
-		for _, ledger := range observed.Ledger {
-			f.Warnings = append(f.Warnings, Finding{Rule: "assumed", Subject: "DeviceGroup " + ledger.Group, Message: fmt.Sprintf("its %s are assumed to come by at once: how long they stay away is not forecast", counted(ledger.Active, "device"))})
-		}
+		observed.Leaves = leavesOfHead(request, observed.Leaves)
 	} else {
 		a := assume(request)
 		observed, r.assumed = a.Observed, a.names
@@ -103,6 +109,7 @@ func (r *run) begin() {
 	head := r.world.Desired
 	if len(r.request.Base.Desired.Authorities)+len(r.request.Base.Desired.Bundles) > 0 {
 		r.world.Desired = r.twins.Desired(patient(r.request.Base.Desired))
+		r.enrol(r.request.Base)
 		if r.request.Observed == nil {
 			r.reachBase()
 		} else {
@@ -110,11 +117,14 @@ func (r *run) begin() {
 		}
 	}
 	r.world.Desired = head
+	r.enrol(r.request.Head)
 	r.stood = r.world.Authorities()
 	r.world.Look()
 	r.tellBroken()
 	r.world.ForgetProof()
+	r.stolen = r.stolenIntermediates()
 	r.record = newRecorder(r)
+	r.record.beside(r.request.Beside)
 }
 
 // reachBase lets the base come to its end.
@@ -155,20 +165,31 @@ func (r *run) tellBroken() {
 	r.world.ForgetViolations()
 }
 
-// follow lets the head come to its end, and tells of it. It reports whether it does not
-// come there.
-func (r *run) follow() (unfinished bool) {
+// ending is how a forecast ended: whether it does not come to its end, and how many trust a
+// thief for good.
+type ending struct {
+	unfinished bool
+	believers  int
+}
+
+// follow lets the head come to its end, and tells of it.
+func (r *run) follow() (end ending) {
 	before := r.trust()
 	stuck := r.settle()
 	r.Stages = r.record.stages()
 	r.PointOfNoReturn = r.record.pointOfNoReturn
-	r.Deletions = r.record.deletions()
 	r.compareTrust(before, r.trust())
 	r.tellLosses()
+	end = ending{unfinished: len(stuck) > 0, believers: r.tellBelievers()}
+	if r.Proof.Counterexample == nil && end.unfinished {
+		r.tellInUse()
+		stuck = r.holds()
+	}
+	r.Deletions = r.record.deletions()
 	if r.Proof.Counterexample == nil {
 		r.tellStuck(stuck)
 	}
-	return len(stuck) > 0
+	return end
 }
 
 // settle takes turns until the world rests. It returns what holds it if it does not.
@@ -215,6 +236,8 @@ func (r *run) turn() {
 		r.rested = 0
 	}
 	r.record.note(plan, written, r.world.Now)
+	r.noteBelievers(plan)
+	r.warnOfLinks(plan)
 	r.check(plan, written)
 	r.plan = plan
 	if proofs > 0 && r.rested > 0 && r.rested < fruitless {
@@ -234,6 +257,25 @@ func (r *run) check(plan planner.Plan, written []simulation.Written) {
 	}
 	for _, found := range warnings {
 		r.warn(found)
+	}
+}
+
+// warnOfLinks tells of the link certificates that are not made: without one a device that is
+// away for the whole rollover knows nobody when it comes back.
+func (r *run) warnOfLinks(plan planner.Plan) {
+	for _, link := range plan.Links {
+		declared, _ := authorityOf(r.request.Head.Desired, link.Authority.Name)
+		if link.State != planner.LinkNone && link.State != planner.LinkFailed || declared.Spec.Rollover.Links == v1alpha1.LinksNone {
+			continue
+		}
+		if isCompromised(r.request.Head.Desired, link.Authority.Name, link.Under) {
+			continue // nobody is to believe it
+		}
+		r.warn(Finding{
+			Rule: "link", Subject: "Authority " + link.Authority.String(),
+			Message: fmt.Sprintf("there will be no link certificate of %s under %s: %s", link.Key, link.Under, r.twins.Text(link.Why)),
+			Mend:    "see that no device is away for the whole rollover, or bring the new bundle to those that are by hand",
+		})
 	}
 }
 
@@ -331,6 +373,9 @@ func (r *run) holds() []Finding {
 		}
 	}
 	for _, rollover := range r.plan.Rollovers {
+		if r.inUse[rollover.Authority] {
+			continue // that is told already
+		}
 		for _, hold := range decisive(rollover) {
 			if strings.HasPrefix(hold.Subject, "Authority ") && hold.Gate != "declaration" {
 				waiting = append(waiting, r.finding(hold))

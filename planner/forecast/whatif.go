@@ -49,8 +49,7 @@ func (r *run) loseKeys(names []string) {
 	r.Drops = sortedLosses(losses)
 }
 
-// tellLosses tells who is cut off because a key is compromised, and who goes on trusting it
-// in the end.
+// tellLosses tells who is cut off because a key is compromised.
 func (r *run) tellLosses() {
 	refusers := map[string][]string{}
 	for _, refusal := range r.world.Refusals() {
@@ -61,11 +60,6 @@ func (r *run) tellLosses() {
 		losses[who] = r.firstOf(by, "refuses it", "refuse it") + " for a while, until both have loaded what is new"
 	}
 	r.Drops = sortedLosses(losses)
-	trusting := map[string]string{}
-	for _, drop := range r.plan.StillTrust {
-		trusting[drop.Who] = r.twins.Text(drop.Why)
-	}
-	r.StillTrust = sortedLosses(trusting)
 }
 
 // firstOf names the first of them, and counts the others.
@@ -73,15 +67,21 @@ func (r *run) firstOf(names []string, one, many string) string {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	for i, name := range names {
-		if instead, assumed := r.assumed[name]; assumed {
-			names[i] = instead
-		}
+		names[i] = r.nameOf(name)
 	}
-	text, verb := names[0], one
+	verb := one
 	if len(names) > 1 {
-		text, verb = fmt.Sprintf("%s and %d more", names[0], len(names)-1), many
+		verb = many
 	}
-	return strings.TrimSpace(text + " " + verb)
+	return strings.TrimSpace(firstFew(names) + " " + verb)
+}
+
+// firstFew names the first of several, and counts the others.
+func firstFew(names []string) string {
+	if len(names) > namesShown {
+		names = append(slices.Clone(names[:namesShown-1]), fmt.Sprintf("%d more", len(names)-namesShown+1))
+	}
+	return list(names)
 }
 
 // isUnder reports whether a leaf's chain leads through one of the certificates.

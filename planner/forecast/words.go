@@ -20,10 +20,22 @@ func (e *entry) title() string {
 	case planner.Introduce:
 		return fmt.Sprintf("Make key %s of %s", e.key, e.Authority.Name)
 	case planner.Distribute:
+		if !e.changesBundles() {
+			return fmt.Sprintf("Wait until everyone trusts %s", e.key)
+		}
 		return fmt.Sprintf("Add the anchor of %s to the bundles", e.key)
 	case planner.Switch:
-		return "Let issuers sign with " + e.key
+		if e.isStolen && e.changesBundles() {
+			return fmt.Sprintf("Put %s of %s in the place of %s", e.key, e.Authority.Name, e.From)
+		}
+		return fmt.Sprintf("Let %s sign with %s", e.Authority.Name, e.key)
 	case planner.Reissue:
+		if len(e.leaves) == 0 && e.isStolen {
+			return fmt.Sprintf("See that nobody trusts %s of %s any more", e.From, e.Authority.Name)
+		}
+		if len(e.leaves) == 0 && len(e.devices) > 0 {
+			return fmt.Sprintf("Issue the devices' certificates of %s anew with %s", e.Authority.Name, e.key)
+		}
 		if len(e.leaves) == 0 {
 			return "See that everyone presents what " + e.key + " signed"
 		}
@@ -32,7 +44,13 @@ func (e *entry) title() string {
 		if e.isIntermediate() {
 			return fmt.Sprintf("Remove %s of %s", e.key, e.Authority.Name)
 		}
+		if !e.changesBundles() {
+			return fmt.Sprintf("Remove %s of %s", e.key, e.Authority.Name)
+		}
 		return fmt.Sprintf("Take %s out of the bundles, and remove it", e.key)
+	}
+	if e.Authority == (planner.Ref{}) {
+		return "Apply what stands in Git beside the documents"
 	}
 	return "Change what no rollover is about"
 }
@@ -43,25 +61,42 @@ func (e *entry) isIntermediate() bool {
 	return parent != ""
 }
 
+// changesBundles reports whether an anchor comes or goes.
+func (e *entry) changesBundles() bool {
+	return slices.ContainsFunc(e.Changes, func(c Change) bool {
+		return strings.HasPrefix(c.Object, "Bundle ") || strings.HasPrefix(c.Object, "ConfigMap ") || strings.HasPrefix(c.Object, "TrustBundle ")
+	})
+}
+
 // undo says how to go back from a stage.
 func (e *entry) undo() string {
-	from := e.From
-	if from == "" && e.Phase != planner.Retire && e.Phase != planner.Settled {
-		return fmt.Sprintf("revert the commit: %s goes again, once nobody uses it", e.key)
+	switch {
+	case e.Phase == planner.Settled:
+		return "revert the commit"
+	case e.isStolen:
+		return fmt.Sprintf("do not: a revert would trust %s again, which is compromised; if %s will not do, name another key", e.From, e.To)
+	case e.Phase == planner.Retire:
+		return e.undoRetire()
+	case e.From == "":
+		return "revert the commit: " + e.goesAgain()
 	}
 	switch e.Phase {
 	case planner.Introduce:
-		return fmt.Sprintf("revert the commit: nobody trusts %s yet, and it is removed; its name is used up once it is recorded", e.key)
+		return "revert the commit: nobody trusts " + e.key + " yet; " + e.goesAgain()
 	case planner.Distribute:
-		return fmt.Sprintf("revert the commit: %s leaves the bundles and is removed; issuers never moved", e.key)
+		return "revert the commit: issuers never moved; " + e.goesAgain()
 	case planner.Switch:
-		return fmt.Sprintf("revert the commit: issuers go back to %s at once, which everybody still trusts", from)
-	case planner.Reissue:
-		return fmt.Sprintf("revert the commit: issuers go back to %s at once, leaves that had moved are issued anew by it, and then %s is removed", from, e.key)
-	case planner.Retire:
-		return e.undoRetire()
+		return fmt.Sprintf("revert the commit: issuers go back to %s at once, which everybody still trusts; %s", e.From, e.goesAgain())
 	}
-	return "revert the commit"
+	return fmt.Sprintf("revert the commit: issuers go back to %s at once, leaves that had moved are issued anew by it; then %s", e.From, e.goesAgain())
+}
+
+// goesAgain says what a revert makes of the stage's key.
+func (e *entry) goesAgain() string {
+	if e.stays {
+		return e.key + " stays, as Git had it"
+	}
+	return e.key + " goes again, once nobody uses it, and its name is used up"
 }
 
 func (e *entry) undoRetire() string {
@@ -91,9 +126,12 @@ func (e *entry) gateWord(gate string) string {
 	case "issue":
 		return fmt.Sprintf("the certificate of %s is issued", e.key)
 	case "skew":
-		return fmt.Sprintf("%s past the first second of %s, for clocks that are behind", brief(length(e.rollover.Skew)), e.key)
+		return fmt.Sprintf("%s has been valid for %s, for clocks that are behind", e.key, brief(length(e.rollover.Skew)))
 	case "record":
-		return "the record in Git says so"
+		if e.Phase == planner.Retire {
+			return fmt.Sprintf("Git records that %s is retired", e.key)
+		}
+		return fmt.Sprintf("the certificate of %s is recorded in Git", e.key)
 	case "copies":
 		return e.allOf(e.key, "copy holds", "copies hold")
 	case "reload":
@@ -101,6 +139,9 @@ func (e *entry) gateWord(gate string) string {
 	case "soak":
 		return "soak of " + brief(length(e.rollover.Soak))
 	case "issuer", "canary":
+		if e.Phase == planner.Retire {
+			return fmt.Sprintf("no issuer signs with %s any more", e.key)
+		}
 		return fmt.Sprintf("a canary through each issuer comes back signed by %s", e.key)
 	case "leaf":
 		return e.allOf("to "+e.key, "leaf chains", "leaves chain")
@@ -109,7 +150,7 @@ func (e *entry) gateWord(gate string) string {
 	case "drain":
 		return fmt.Sprintf("every live chain verifies without %s", e.key)
 	case "removal":
-		return "its Certificate, its Secret and its issuer are gone, one after the other"
+		return "its Certificate, Secret and issuer are gone, in this order"
 	case "proof":
 		return fmt.Sprintf("a canary shows that the Secret holds the key of %s", e.key)
 	case "own-ca":

@@ -68,6 +68,7 @@ func facts(f forecast.Forecast) []fact {
 		add("Touches", "at most "+most+" in one stage.")
 	}
 	add("To go back", wayBack(f))
+	add("To know", rulesIn("warning", f.Warnings))
 	return append(all, fact{"Compares", compares(f, code), compares(f, onTerminal)})
 }
 
@@ -107,13 +108,13 @@ func sectionsOf(f forecast.Forecast) []section {
 		losses("Who loses trust", "losses", 3, f.Drops),
 		losses("Who still trusts a compromised key", "remaining trust", 3, f.StillTrust),
 		manual(f.Manual),
+		findings("Warnings", "warnings", 8, f.Warnings),
 		flow(f),
 		stages(f),
 		trust(f.Trust),
 		keptBundles(f.Trust),
 		fingerprints(f.Trust),
-		deletions(f.Deletions),
-		findings("Warnings", "warnings", 8, f.Warnings),
+		deletions(f),
 		findings("Fields that somebody else owns", "conflicts", 9, f.Conflicts),
 		findings("Drift that is not this change's", "drift", 10, f.Drift),
 		madeFrom(f),
@@ -142,7 +143,7 @@ func findings(title, name string, rank int, all []forecast.Finding) section {
 func finding(same []forecast.Finding) string {
 	line := fmt.Sprintf("- %s %s: %s", strong(same[0].Rule, ":"), subjectsOf(same, namesShown, code), prose(same[0].Message))
 	if same[0].Mend != "" {
-		line += " **To mend it:** " + prose(same[0].Mend)
+		line = strings.TrimSuffix(line, ".") + ". **To mend it:** " + prose(same[0].Mend)
 	}
 	return line + "\n"
 }
@@ -211,7 +212,7 @@ func stages(f forecast.Forecast) section {
 	s := section{name: "the stages", unit: "stages", rank: 5, head: "\n### Stage by stage\n"}
 	for _, one := range f.Stages {
 		text := stage(one, len(f.Stages) > openStages)
-		if f.PointOfNoReturn == one.Number && f.PointOfNoReturn > 0 {
+		if f.PointOfNoReturn == one.Number && f.PointOfNoReturn > 0 && len(f.StillTrust) == 0 {
 			text = "\n**Point of no return.** From stage " + number(one.Number) + " on a revert does not lead back to the old key.\n" + text
 		}
 		s.items = append(s.items, text)
@@ -221,7 +222,10 @@ func stages(f forecast.Forecast) section {
 
 func stage(s forecast.Stage, folded bool) string {
 	title := fmt.Sprintf("%d. %s", s.Number, prose(s.Title))
-	lines := fmt.Sprintf("- **Whose:** %s, phase %s\n", code(rolling(s)), prose(string(s.Phase)))
+	lines := ""
+	if whose := rolling(s); whose != "" {
+		lines = fmt.Sprintf("- **Whose:** %s, phase %s\n", code(whose), prose(string(s.Phase)))
+	}
 	for _, d := range deedsOf(s) {
 		lines += deedLine(d)
 	}
@@ -279,21 +283,18 @@ func gate(s forecast.Stage) string {
 	return lines
 }
 
-func deletions(all []forecast.Deletion) section {
-	if len(all) == 0 {
+func deletions(f forecast.Forecast) section {
+	if len(f.Deletions) == 0 {
 		return section{}
 	}
-	s := section{name: "deletions", unit: "deletions", rank: 7, head: "\n### What is deleted\n\n"}
-	for i, one := range all {
+	s := section{name: "deletions", unit: "deletions", rank: 7, head: "\n### " + deletionsTitle(f) + "\n\n"}
+	groups := deletionGroups(f.Deletions)
+	for i, g := range groups {
 		if i == groupsShown {
-			s.foot = rest(len(all) - groupsShown)
+			s.foot = rest(namedIn(groups[groupsShown:]))
 			break
 		}
-		line := "- " + code(one.Object)
-		if len(one.Cascade) > 0 {
-			line += ", and with it " + some(one.Cascade, namesShown, code)
-		}
-		s.items = append(s.items, line+"\n")
+		s.items = append(s.items, "- "+g.told(namesShown, inMarkdown)+cascade(g, namesInTable, inMarkdown)+"\n")
 	}
 	return s
 }

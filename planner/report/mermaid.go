@@ -60,7 +60,7 @@ func class(f forecast.Forecast, s forecast.Stage) string {
 	switch {
 	case f.Proof.Counterexample != nil && f.Proof.Counterexample.Stage == s.Number:
 		return ":::broken"
-	case f.PointOfNoReturn > 0 && f.PointOfNoReturn == s.Number:
+	case f.PointOfNoReturn > 0 && f.PointOfNoReturn == s.Number && len(f.StillTrust) == 0:
 		return ":::final"
 	}
 	return ""

@@ -35,10 +35,10 @@ func Table(f forecast.Forecast, width int, colour bool) string {
 	p.losses("Who loses trust", f.Drops)
 	p.losses("Who still trusts a compromised key", f.StillTrust)
 	p.manual(f.Manual)
+	p.findings("Warnings", f.Warnings)
 	p.stages(f)
 	p.trust(f.Trust)
-	p.deletions(f.Deletions)
-	p.findings("Warnings", f.Warnings)
+	p.deletions(f)
 	p.findings("Fields that somebody else owns", f.Conflicts)
 	p.findings("Drift that is not this change's", f.Drift)
 	p.origins(f)
@@ -166,7 +166,7 @@ func (p *terminal) stages(f forecast.Forecast) {
 		if i > 0 {
 			p.out.WriteString("\n")
 		}
-		if f.PointOfNoReturn > 0 && f.PointOfNoReturn == s.Number {
+		if f.PointOfNoReturn > 0 && f.PointOfNoReturn == s.Number && len(f.StillTrust) == 0 {
 			p.line(2, 4, "!!", yellow, "Point of no return. From here on a revert does not lead back to the old key.")
 		}
 		p.stage(s)
@@ -178,7 +178,9 @@ const column = 12
 
 func (p *terminal) stage(s forecast.Stage) {
 	p.line(2, 4, fmt.Sprintf("%d.", s.Number), bold, told(s.Title))
-	p.line(6, column, "whose", plain, onTerminal(rolling(s))+", phase "+onTerminal(string(s.Phase)))
+	if whose := rolling(s); whose != "" {
+		p.line(6, column, "whose", plain, onTerminal(whose)+", phase "+onTerminal(string(s.Phase)))
+	}
 	for _, d := range deedsOf(s) {
 		for _, g := range d.groups {
 			text := g.told(namesInTable, inTable)
@@ -233,17 +235,13 @@ func (p *terminal) anchor(h held) {
 	p.line(4, 6, h.change(), paint, text)
 }
 
-func (p *terminal) deletions(all []forecast.Deletion) {
-	if len(all) == 0 {
+func (p *terminal) deletions(f forecast.Forecast) {
+	if len(f.Deletions) == 0 {
 		return
 	}
-	p.heading("What is deleted")
-	for _, one := range all {
-		text := onTerminal(one.Object)
-		if len(one.Cascade) > 0 {
-			text += ", and with it " + some(one.Cascade, namesInTable, onTerminal)
-		}
-		p.line(2, 2, "-", red, text)
+	p.heading(deletionsTitle(f))
+	for _, g := range deletionGroups(f.Deletions) {
+		p.line(2, 2, "-", red, g.told(namesInTable, inTable)+cascade(g, namesInTable, inTable))
 	}
 }
 

@@ -25,7 +25,7 @@ var verdicts = map[forecast.Verdict]verdict{
 	forecast.Nothing:   {"Nothing to do", "✅", "The cluster stays as it is, merged or not.", green},
 	forecast.Safe:      {"Safe to merge", "✅", "Merge it if the stages are what you want.", green},
 	forecast.Waits:     {"Safe to merge, but it will wait for somebody", "⏸️", "Merge it if the stages are what you want, and have somebody ready for the steps by hand.", yellow},
-	forecast.DropsSome: {"Emergency: some lose trust", "⚠️", "Merge it only if those who are named as losing trust may lose it.", red},
+	forecast.DropsSome: {"Emergency", "⚠️", "Merge it at once if the key is stolen; who is hit, and who goes on trusting the thief, is named below.", red},
 	forecast.Blocked:   {"Do not merge", "⛔", "Mend what blocks it first. The next push makes the plan anew.", red},
 }
 
@@ -44,7 +44,7 @@ var verbs = []struct {
 }{
 	{forecast.Made, "makes", green},
 	{forecast.Changed, "changes", yellow},
-	{forecast.Proved, "proves", plain},
+	{forecast.Proved, "tests", plain},
 	{forecast.Reissued, "reissues", cyan},
 	{forecast.Restarted, "restarts", cyan},
 	{forecast.Removed, "removes", red},
@@ -188,6 +188,50 @@ func sameFindings(all []forecast.Finding) [][]forecast.Finding {
 	return gather(all, func(f forecast.Finding) [3]string { return [3]string{f.Rule, f.Message, f.Mend} })
 }
 
+// rulesIn tells how many findings there are, and of what.
+func rulesIn(what string, all []forecast.Finding) string {
+	if len(all) == 0 {
+		return ""
+	}
+	var rules []string
+	for _, one := range all {
+		if rule := clean(one.Rule, longestName); !slices.Contains(rules, rule) {
+			rules = append(rules, rule)
+		}
+	}
+	return counted(len(all), what, what+"s") + " below: " + some(rules, groupsShown, prose) + "."
+}
+
+// deletionsTitle says whether it happens.
+func deletionsTitle(f forecast.Forecast) string {
+	if f.Verdict == forecast.Blocked {
+		return "What would be deleted"
+	}
+	return "What is deleted"
+}
+
+// deletionGroups are the deletions of one kind with which the same goes.
+func deletionGroups(all []forecast.Deletion) []group {
+	return grouped(all, func(d forecast.Deletion) (string, string) { return d.Object, strings.Join(d.Cascade, "\x00") })
+}
+
+// cascade says what goes with the objects of a group.
+func cascade(g group, limit int, write hand) string {
+	if g.why == "" {
+		return ""
+	}
+	each := ", and with it "
+	if len(g.whole) > 1 {
+		each = ", and with each of them "
+	}
+	return each + some(strings.Split(g.why, "\x00"), limit, func(object string) string {
+		if kind, _ := kindOf(object); kind == "its" {
+			return write.text(object)
+		}
+		return write.name(object)
+	})
+}
+
 // subjectsOf names the first of such findings, each with its place.
 func subjectsOf(same []forecast.Finding, limit int, name func(string) string) string {
 	var subjects []string
@@ -197,7 +241,10 @@ func subjectsOf(same []forecast.Finding, limit int, name func(string) string) st
 			break
 		}
 		subject := name(one.Subject)
-		if one.Place != "" {
+		switch {
+		case strings.HasPrefix(one.Place, one.Subject+":"):
+			subject = name(one.Place)
+		case one.Place != "":
 			subject += " (" + name(one.Place) + ")"
 		}
 		subjects = append(subjects, subject)
@@ -352,6 +399,8 @@ func wayBack(f forecast.Forecast) string {
 	switch {
 	case len(f.Stages) == 0:
 		return ""
+	case len(f.StillTrust) > 0:
+		return "do not: a revert would trust a compromised key again. If the new key will not do, name another."
 	case f.PointOfNoReturn == 0:
 		return "revert the commit, at any stage."
 	case f.PointOfNoReturn == 1:

@@ -198,12 +198,17 @@ func (w *World) signingSecret(ref planner.Ref) *caSecret {
 	return w.secrets[planner.Ref{Namespace: issuer.authority.Namespace, Name: issuer.secretName}]
 }
 
+// subjectOf is the distinguished name that a CA's Certificate asks for.
+func subjectOf(ca planner.CASpec) pkix.Name {
+	return pkix.Name{CommonName: ca.CommonName, Organization: ca.Organizations, OrganizationalUnit: ca.OrganizationalUnits, Country: ca.Countries}
+}
+
 // issueCA makes the certificate of a key: signed by itself, or by its parent.
 func (w *World) issueCA(target planner.TargetKey, private ed25519.PrivateKey, parent *caSecret) *caSecret {
 	w.serial++
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(w.serial),
-		Subject:               pkix.Name{CommonName: target.Spec.CommonName},
+		Subject:               subjectOf(target.Spec),
 		NotBefore:             w.Now,
 		NotAfter:              w.Now.Add(target.Spec.Duration),
 		IsCA:                  true,

@@ -67,10 +67,11 @@ func (w *World) visit() {
 			continue
 		}
 		d.seen = w.Now
-		if d.fetched.Before(w.Now) && !w.lazy() {
+		if (w.Prompt || d.fetched.Before(w.Now)) && !w.lazy() {
 			d.confirmed = d.anchors
 		}
 		if held := w.copies[copyID{bundle: d.bundle, namespace: w.namespaces[0]}]; held != nil && !w.lazy() {
+			w.touched = w.touched || !d.anchors.Equal(held.anchors)
 			d.anchors, d.fetched = held.anchors, w.Now
 		}
 		if !w.lazy() {
@@ -91,7 +92,17 @@ func (w *World) certify(d *device) {
 	if len(d.chain) > 0 && d.chain[0].SignedBy(secret.certificate) && w.Now.Before(d.chain[0].NotBefore().Add(w.leafLife*2/3)) {
 		return
 	}
-	d.chain = append([]pki.Certificate{w.sign(d.String(), w.leafLife, secret)}, secret.above...)
+	w.deviceTold(d)
+	d.chain, w.touched = append([]pki.Certificate{w.sign(d.String(), w.leafLife, secret)}, secret.above...), true
+}
+
+// deviceTold tells of a device that it gets a certificate.
+func (w *World) deviceTold(d *device) {
+	told := Written{Verb: Reissued, Kind: KindDevice, Ref: planner.Ref{Namespace: d.Group, Name: d.Name}, Authorities: authorities(w.authorityBehind(d.issuer))}
+	if len(d.chain) == 0 {
+		told.Verb = Made
+	}
+	w.certified = append(w.certified, told)
 }
 
 // signsWith reports whether a Secret is that of the key that a rule names.

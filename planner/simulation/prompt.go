@@ -32,6 +32,9 @@ func (w *World) react() {
 		w.rollOut(workload)
 		w.reload(workload)
 	}
+	if len(w.devices) > 0 && len(w.namespaces) > 0 {
+		w.visit()
+	}
 }
 
 // rollOut brings all pods to the pod template: the new ones stand beside the old for a

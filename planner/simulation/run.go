@@ -34,7 +34,7 @@ func (w *World) TurnUpTo(writes int) planner.Plan {
 		todo = todo[:w.random.IntN(len(todo)+1)]
 	}
 	w.tell(plan, todo)
-	w.written = nil
+	w.written, w.certified = w.certified, nil
 	for _, write := range todo {
 		if w.killedBefore() {
 			break

@@ -114,6 +114,8 @@ type World struct {
 	violations []Violation
 	// written are the writes of the last turn.
 	written []Written
+	// certified are the devices that got a certificate since.
+	certified []Written
 	proofs
 	// places are the copies that each bundle has, where they were observed; else it has
 	// one in each of the namespaces.

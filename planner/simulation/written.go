@@ -35,6 +35,9 @@ const (
 // KindRequest is the kind of what links are asked for by.
 const KindRequest = "CertificateRequest"
 
+// KindDevice is the kind of a device that gets a certificate: the first, or another.
+const KindDevice = "Device"
+
 // Written is one write of a turn.
 type Written struct {
 	Verb Verb

@@ -263,9 +263,7 @@ func TestWhatIsNotEnforcedIsMarked(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]bool{
-		"DeviceGroup": true, "Device": true,
-	}
+	want := map[string]bool{}
 	if !maps.Equal(marked, want) {
 		t.Errorf("marked are %v, want %v", marked, want)
 	}

@@ -1,0 +1,58 @@
+package forecast
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/planner/simulation"
+)
+
+// anyDevice is the name of the one who stands for all devices of a group.
+const anyDevice = "any-device"
+
+// enrol lets one device stand for all of each group that has any: to verify the chain of
+// every one of 100,000 would tell no more.
+func (r *run) enrol(side Side) {
+	for _, fleet := range side.Fleets {
+		if fleet.Active == 0 || r.enrolled[fleet.Group] {
+			continue
+		}
+		r.enrolled[fleet.Group] = true
+		r.world.Enrol(simulation.Device{Group: fleet.Group, Name: anyDevice})
+		r.warn(Finding{Rule: "assumed", Subject: "DeviceGroup " + fleet.Group, Message: fmt.Sprintf("each of its %s is proved as one representative, which comes by at once: how long they stay away is not forecast", counted(fleet.Active, "device"))})
+	}
+}
+
+// fleet is the group's, as the head has it, or else the base.
+func (r *run) fleet(group string) Fleet {
+	for _, side := range []Side{r.request.Head, r.request.Base} {
+		if at := slices.IndexFunc(side.Fleets, func(f Fleet) bool { return f.Group == group && f.Active > 0 }); at >= 0 {
+			return side.Fleets[at]
+		}
+	}
+	return Fleet{Group: group}
+}
+
+// reissueOf is the stage in which the devices of an authority get another certificate. They
+// come by after the plan that told them to.
+func (r *recorder) reissueOf(write simulation.Written) []*entry {
+	for _, e := range slices.Backward(r.entries) {
+		if e.Phase == planner.Reissue && slices.Contains(write.Authorities, e.Authority) {
+			return []*entry{e}
+		}
+	}
+	return nil
+}
+
+// devicesIn are the devices of a stage: how many, and the first of each group.
+func (r *recorder) devicesIn(e *entry) (count int, names []string) {
+	for group := range e.devices {
+		fleet := r.run.fleet(group)
+		count += fleet.Active
+		for _, id := range fleet.First {
+			names = append(names, "Device "+group+"/"+id)
+		}
+	}
+	return count, names
+}
