@@ -69,13 +69,18 @@ func (r *Repository) pushDecided(ctx context.Context, decide decision) (*Snapsho
 
 func (r *Repository) pushInTurn(ctx context.Context, decide decision) (*Snapshot, error) {
 	snapshot, err := r.push(ctx, decide)
+	return snapshot, explainPush(r.remote.String(), err)
+}
+
+// explainPush says what was pushed to, and what to do about it if it was refused.
+func explainPush(remote string, err error) error {
 	if refused, ok := errors.AsType[*refusal](err); ok {
 		err = &failure{kind: ErrRejected, detail: refused.reason, hint: "do what the remote asks for, or change its rules for this branch and user"}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("push to %s: %w", r.remote, err)
+		return fmt.Errorf("push to %s: %w", remote, err)
 	}
-	return snapshot, nil
+	return nil
 }
 
 // push tries until the commit lands, or is refused while the branch stands still.
@@ -143,6 +148,9 @@ func (r *Repository) attempt(ctx context.Context, decide decision, last *attempt
 		return nil, err
 	}
 	defer to.close()
+	if to.tip.IsZero() {
+		return nil, noBranch(r.remote.Branch)
+	}
 	if last.refused != nil && to.tip == last.tried.hash {
 		return r.land(last.tried)
 	}

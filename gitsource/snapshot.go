@@ -18,6 +18,7 @@ type Snapshot struct {
 	// store that it was pulled into, or the clone that it was found in.
 	store  *store
 	clone  *cloned
+	over   *overlay // of the store, for a commit that is not in it
 	branch string
 	limits Limits
 	commit *gitobject.Commit
@@ -32,8 +33,11 @@ type objects interface {
 }
 
 func (s *Snapshot) objects() objects {
-	if s.clone != nil {
+	switch {
+	case s.clone != nil:
 		return s.clone
+	case s.over != nil:
+		return s.over
 	}
 	return s.store
 }

@@ -23,7 +23,8 @@ import (
 type Writer struct {
 	options    WriterOptions
 	message    *template.Template
-	repository *Repository
+	repository *Repository              // of the branch, or of the one that it is made from
+	proposed   *proposed                // nil without a Base
 	last       atomic.Pointer[Snapshot] // the newest that is known
 
 	ended context.Context // by Close
@@ -37,6 +38,10 @@ type Writer struct {
 
 // WriterOptions are what a [Writer] needs to know besides the remote.
 type WriterOptions struct {
+	// Base is the branch that the remote's is made from, for registrations that are
+	// proposed in a pull request: see [RegistrationBranch]. Empty: the remote's branch is
+	// there, and each commit goes on top of it.
+	Base string
 	// Root is the folder of the repository in which devices/ lies; empty: the
 	// repository's own.
 	Root string
@@ -105,7 +110,11 @@ func OpenWriter(folder string, remote Remote, options WriterOptions) (*Writer, e
 	if err != nil {
 		return nil, fmt.Errorf("open a writer: %w", err)
 	}
-	repository, err := Open(folder, remote)
+	own := remote
+	if options.Base != "" {
+		own.Branch = options.Base
+	}
+	repository, err := Open(folder, own)
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +122,11 @@ func OpenWriter(folder string, remote Remote, options WriterOptions) (*Writer, e
 		repository.jitter = options.Jitter
 	}
 	w := &Writer{options: options.orDefaults(), message: message, repository: repository}
+	if options.Base != "" {
+		if w.proposed, err = newProposed(repository, remote, path.Join(options.Root, "devices")); err != nil {
+			return nil, fmt.Errorf("open a writer: %w", err)
+		}
+	}
 	w.ended, w.end = context.WithCancel(context.Background())
 	w.last.Store(repository.last)
 	return w, nil
@@ -145,6 +159,9 @@ func (w *Writer) Close() {
 	w.end()
 	w.busy.Wait()
 	w.repository.Close()
+	if w.proposed != nil {
+		w.proposed.transport.close()
+	}
 }
 
 // Put writes a file, and returns once the commit that holds it is pushed and accepted by the
@@ -284,7 +301,7 @@ func (w *Writer) commit(batch []*waiting) (last decided, landed *Snapshot, err e
 		edits[i] = one.edit
 	}
 	landed, err = w.inTurn(ctx, func() (*Snapshot, error) {
-		return w.repository.pushInTurn(ctx, func(now *Snapshot) (Commit, error) {
+		return w.push(ctx, func(now *Snapshot) (Commit, error) {
 			m, err := merge(now.objects(), now.commit.TreeHash, edits)
 			if err != nil {
 				return Commit{}, err
@@ -303,8 +320,19 @@ func (w *Writer) inTurn(ctx context.Context, act func() (*Snapshot, error)) (*Sn
 	}
 	defer w.repository.leave()
 	snapshot, err := act()
-	w.last.Store(w.repository.last)
+	if snapshot == nil {
+		snapshot = w.repository.last
+	}
+	w.last.Store(snapshot)
 	return snapshot, err
+}
+
+// push puts what is decided on the branch.
+func (w *Writer) push(ctx context.Context, decide decision) (*Snapshot, error) {
+	if w.proposed == nil {
+		return w.repository.pushInTurn(ctx, decide)
+	}
+	return w.proposed.pushInTurn(ctx, decide)
 }
 
 // commitOf is the commit that holds the edits that are to be written.
@@ -320,8 +348,16 @@ func (w *Writer) commitOf(edits []Edit, m merged) (Commit, error) {
 		return commit, nil
 	}
 	var err error
-	commit.Message, err = newMessage(w.repository.remote.Branch, told).render(w.message)
+	commit.Message, err = newMessage(w.branch(), told).render(w.message)
 	return commit, err
+}
+
+// branch that is written to.
+func (w *Writer) branch() string {
+	if w.proposed != nil {
+		return w.proposed.branch
+	}
+	return w.repository.remote.Branch
 }
 
 // tell answers the callers of a batch, of which a commit landed or could not. What was decided
