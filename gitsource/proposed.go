@@ -2,6 +2,7 @@ package gitsource
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -91,10 +92,8 @@ func (p *proposed) attempt(ctx context.Context, decide decision, last *attempt) 
 	if last.refused != nil && !isBusy(last.refused) && to.tip == last.tried.parent {
 		return nil, last.refused
 	}
-	if to.tip != p.tip || to.tip.IsZero() || p.foreign {
-		if err := p.learn(ctx, base, to.tip); err != nil {
-			return nil, err
-		}
+	if err := p.follow(ctx, base, to.tip); err != nil {
+		return nil, err
 	}
 	made, pack, err := p.make(base, decide)
 	if err != nil || pack == nil {
@@ -106,6 +105,38 @@ func (p *proposed) attempt(ctx context.Context, decide decision, last *attempt) 
 	}
 	p.landed(made.commit)
 	return made, nil
+}
+
+// pull is the branch as the next commit would find it: the newest base with what waits.
+func (p *proposed) pull(ctx context.Context) (*Snapshot, error) {
+	base, err := p.base.pull(ctx, accepted{})
+	if err != nil {
+		return nil, err
+	}
+	from, err := p.transport.read(ctx)
+	if err != nil && !errors.Is(err, ErrBranchNotFound) {
+		return nil, err
+	}
+	if err == nil {
+		defer from.close()
+	}
+	if err := p.follow(ctx, base, from.tip); err != nil {
+		return nil, err
+	}
+	files, err := p.waiting(base)
+	if err != nil {
+		return nil, err
+	}
+	on, _, err := p.stand(base, files)
+	return on, err
+}
+
+// follow learns what waits, unless that is known.
+func (p *proposed) follow(ctx context.Context, base *Snapshot, tip plumbing.Hash) error {
+	if tip == p.tip && !tip.IsZero() && !p.foreign {
+		return nil
+	}
+	return p.learn(ctx, base, tip)
 }
 
 // landed remembers what waits now. What is on top of somebody else's commit is read anew.

@@ -74,6 +74,12 @@ func TestProposedRegistrations(t *testing.T) {
 			if document, err := writer.Get(t.Context(), registration("two").Path); err != nil || document.Blob != blobOf(string(registration("two").Content)) {
 				t.Errorf("got %+v (%v)", document, err)
 			}
+			if _, err := writer.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if document, err := writer.Get(t.Context(), registration("two").Path); err != nil || document.Revision != branch+"@sha1:"+origin.head(branch) {
+				t.Errorf("after a refresh got %+v (%v)", document, err)
+			}
 			rival := registration("one")
 			rival.Content = []byte("another key")
 			_, err := writer.Put(t.Context(), rival)

@@ -320,10 +320,12 @@ func (w *Writer) inTurn(ctx context.Context, act func() (*Snapshot, error)) (*Sn
 	}
 	defer w.repository.leave()
 	snapshot, err := act()
-	if snapshot == nil {
-		snapshot = w.repository.last
+	switch {
+	case snapshot != nil:
+		w.last.Store(snapshot)
+	case w.proposed == nil:
+		w.last.Store(w.repository.last)
 	}
-	w.last.Store(snapshot)
 	return snapshot, err
 }
 
@@ -405,10 +407,15 @@ func (w *Writer) Get(ctx context.Context, path string) (Document, error) {
 	return document, nil
 }
 
-// Refresh asks the remote where the branch stands, and returns that. It waits for a push that
-// is under way.
+// Refresh asks the remote where the branch stands, and returns that; with a Base, what it
+// would be on the newest base. It waits for a push that is under way.
 func (w *Writer) Refresh(ctx context.Context) (*Snapshot, error) {
-	snapshot, err := w.inTurn(ctx, func() (*Snapshot, error) { return w.repository.pull(ctx, accepted{}) })
+	snapshot, err := w.inTurn(ctx, func() (*Snapshot, error) {
+		if w.proposed != nil {
+			return w.proposed.pull(ctx)
+		}
+		return w.repository.pull(ctx, accepted{})
+	})
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", w.repository.remote, err)
 	}

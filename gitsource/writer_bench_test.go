@@ -68,7 +68,7 @@ func BenchmarkRegistrations(b *testing.B) {
 		if _, err := writer.Refresh(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		clone, settings := cloneWithGit(b, server, "pki.git")
+		clone, settings := cloneWithGit(b, server, origin, "pki.git")
 		b.Run(fmt.Sprintf("in groups/of %d", count), func(b *testing.B) { benchmarkWriter(b, origin, writer) })
 		b.Run(fmt.Sprintf("one by one with git/of %d", count), func(b *testing.B) { benchmarkGit(b, clone, settings) })
 	}
@@ -138,8 +138,9 @@ func benchmarkGit(b *testing.B, clone string, settings []string) {
 	reportRegistrations(b, took, b.N)
 }
 
-// cloneWithGit clones with git itself, and tells the settings that it needs.
-func cloneWithGit(b *testing.B, server *server, name string) (folder string, settings []string) {
+// cloneWithGit clones with git itself, and tells the settings that it needs. What it reads it
+// reads from the disk, and pushes over HTTPS.
+func cloneWithGit(b *testing.B, server *server, origin *origin, name string) (folder string, settings []string) {
 	b.Helper()
 	authority := filepath.Join(b.TempDir(), "ca.pem")
 	if err := os.WriteFile(authority, server.ca, 0o600); err != nil {
@@ -149,7 +150,8 @@ func cloneWithGit(b *testing.B, server *server, name string) (folder string, set
 	settings = []string{"-c", "user.name=script", "-c", "user.email=script@example.com"}
 	address := strings.Replace(server.address, "https://", "https://"+url.UserPassword(testUser, testPassword).String()+"@", 1) + "/" + name
 	folder = filepath.Join(b.TempDir(), "clone")
-	run(b, "", "git", append(settings, "clone", "-q", "--depth", "1", address, folder)...)
+	run(b, "", "git", append(settings, "clone", "-q", "--depth", "1", "file://"+origin.folder, folder)...)
+	run(b, "", "git", "-C", folder, "remote", "set-url", "--push", "origin", address)
 	return folder, settings
 }
 
