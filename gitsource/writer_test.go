@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -558,7 +559,11 @@ func TestWriterLeavesNothingBehind(t *testing.T) {
 					t.Fatal(err)
 				}
 				if end == "under way" {
-					h.misbehave("push", stall)
+					arrived := make(chan struct{}, 2)
+					h.misbehave("push", misbehaviour{answer: func(h *hostile, w io.Writer, honest []byte) {
+						arrived <- struct{}{}
+						stall.answer(h, w, honest)
+					}})
 					ended := make(chan error, 2)
 					for i := range 2 {
 						go func() {
@@ -566,7 +571,7 @@ func TestWriterLeavesNothingBehind(t *testing.T) {
 							ended <- err
 						}()
 					}
-					eventually(t, "a push is under way", func() bool { return len(writer.repository.turn) == 1 })
+					<-arrived
 					writer.Close()
 					for range 2 {
 						if err := <-ended; !errors.Is(err, context.Canceled) {
