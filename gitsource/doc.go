@@ -48,10 +48,11 @@
 //
 // A branch that did not move costs one listing of refs and returns the [Snapshot]
 // that the last pull returned. One that moved brings only what is new, without
-// history. Where a server refuses that, or the store on disk is damaged or has
-// been added to a hundred times, a new store is cloned beside the old one, without
-// history or, if the server knows no such thing, with it. The old store stays as
-// long as a Snapshot of it is in use.
+// history. Where a server refuses that, or the store on disk is damaged, a new store is
+// cloned beside the old one, without history or, if the server knows no such thing, with
+// it. A store that has been added to a hundred times is replaced by one that holds what is
+// still needed of it, without asking the server. The old store stays as long as a Snapshot
+// of it is in use.
 //
 // # Rewritten history
 //
@@ -115,6 +116,39 @@
 // PullAfter does, if it is told the revision that was accepted, and not the one that
 // Push returned.
 //
+// # Registrations
+//
+// A [Writer] takes one device document at a time from many callers and commits them in
+// groups: all that arrive while a push is under way go into the next commit.
+//
+//	writer, err := gitsource.OpenWriter(folder, remote, gitsource.WriterOptions{
+//		Root: "clusters/plant", Author: author, Now: time.Now,
+//	})
+//	landed, err := writer.Put(ctx, gitsource.Edit{
+//		Path:    "clusters/plant/devices/sensors/9c/sensor-0043.yaml",
+//		Content: document,
+//		Subject: "Register sensor-0043 of sensors",
+//	})
+//
+// Put returns once the commit is pushed and accepted. An edit says what it was decided on:
+// that there is no such file, or its blob, as [Writer.Get] tells it. Whenever somebody else
+// was faster, every edit is looked at again on the branch's new tip:
+//
+//	stands there now          the edit
+//	-----------------------   -----------------------------------------------------
+//	what it was decided on    is written
+//	the very same content     has landed already; no commit is made for it
+//	anything else             is an [EditConflictError], which tells what stands there
+//
+// Nothing is half written: a commit holds a file whole, or its caller hears an error. Only
+// [ErrOutcomeUnknown] leaves open which of the two, and the same Put again finds out. A
+// document that the remote's hooks reject keeps out no other: the group is halved until it
+// is found. Several Writers, of several programs, may write to one branch.
+//
+// With a Base the documents wait on a branch of their own for somebody to merge them: see
+// [RegistrationBranch]. That branch is always one commit on top of the base, made anew on
+// the newest base with each group, and lost to nobody: what others commit to it stays.
+//
 // # Errors
 //
 // Errors that a caller may branch on, found by errors.Is and errors.As:
@@ -127,11 +161,14 @@
 //	ErrHostKey          an SSH server shows another key than the known one, or no known one
 //	ErrTLS              an HTTPS server could not be verified
 //	ErrRejected         a push was refused, by a hook or a rule
+//	ErrBusy             others were faster, again and again; an ErrRejected, too
+//	ErrOutcomeUnknown   a push was sent and no answer came: it may have landed
+//	ErrQueueFull        more wait for a Writer than it holds
+//	ErrConflict         somebody else changed the same files: ConflictError, EditConflictError
 //	ErrSignature        a commit is not signed as it has to be
 //	ErrRewritten        the branch lost what was accepted; see RewrittenError
 //	ErrTooLarge         a limit was exceeded
 //	ErrInvalidCommit    a commit that Git could not hold
-//	ConflictError       somebody else changed the same files
 //
 // A context that ended is found in the same way, and ends whatever is under way. All
 // say what to do next. After any of them the earlier snapshots are as they were, and

@@ -32,6 +32,17 @@ var (
 	// ErrRejected: the server was reached and refused the push, by a hook or a
 	// rule, for a reason other than somebody else having been faster.
 	ErrRejected = errors.New("push rejected")
+	// ErrBusy: others pushed to the branch at the same time, and were faster each time. It is
+	// an ErrRejected, too.
+	ErrBusy = fmt.Errorf("%w: the branch is busy", ErrRejected)
+	// ErrOutcomeUnknown: a commit was sent and no answer came. It may have landed, or land
+	// yet: who pushes the same again finds it.
+	ErrOutcomeUnknown = errors.New("it may have landed")
+	// ErrConflict: somebody else changed the same file. The error is a [ConflictError], or
+	// from a [Writer] an [EditConflictError].
+	ErrConflict = errors.New("changed by somebody else")
+	// ErrQueueFull: more wait for a [Writer] than it holds.
+	ErrQueueFull = errors.New("queue full")
 	// ErrSignature: a commit is not signed as the remote's Verification demands. What
 	// was pulled before stays.
 	ErrSignature = errors.New("signature not accepted")
@@ -61,6 +72,30 @@ func (e *ConflictError) Error() string {
 	}
 	return "somebody else changed " + names + " since: pull, decide again on what is there now, and push"
 }
+
+// Is says that it is an [ErrConflict].
+func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
+
+// EditConflictError says that an [Edit] was decided on something else than what stands there.
+// It was not written.
+type EditConflictError struct {
+	// Path of the edit.
+	Path string
+	// Stands is what stands there now, on the branch; nil if nothing does.
+	Stands *Document
+}
+
+// Error tells what to do.
+func (e *EditConflictError) Error() string {
+	if e.Stands == nil {
+		return e.Path + " is not there any more: decide again, and put it with an empty Was if it shall be"
+	}
+	return fmt.Sprintf("%s was changed by somebody else, and is blob %s in %s: decide again on what is there now, and put it with that blob as its Was",
+		e.Path, e.Stands.Blob, e.Stands.Revision)
+}
+
+// Is says that it is an [ErrConflict].
+func (e *EditConflictError) Is(target error) bool { return target == ErrConflict }
 
 // failure is one of the errors above with what was seen and what to do next. Its
 // text is final: it holds no credentials. What caused it is kept for errors.Is

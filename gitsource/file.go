@@ -157,8 +157,8 @@ func (l *local) read(ctx context.Context) (reading, error) {
 	}
 	return reading{
 		tip: tip,
-		fetch: func(ctx context.Context, into *store, _ extent) error {
-			return l.fetch(ctx, tip, into)
+		fetch: func(ctx context.Context, into *store, want extent) error {
+			return l.fetchWith(ctx, tip, into, want.parent)
 		},
 		relate: func(ctx context.Context, _ *store, to plumbing.Hash) (relation, error) {
 			return l.relate(ctx, tip, to)
@@ -191,6 +191,18 @@ func (l *local) relate(ctx context.Context, tip, to plumbing.Hash) (relation, er
 		return precedes, err
 	}
 	return departs, nil
+}
+
+// fetchWith copies a commit, and the one before it if that is wanted.
+func (l *local) fetchWith(ctx context.Context, tip plumbing.Hash, into *store, parent bool) error {
+	if err := l.fetch(ctx, tip, into); err != nil || !parent {
+		return err
+	}
+	commit, err := into.commit(tip)
+	if err != nil || len(commit.ParentHashes) == 0 || into.has(commit.ParentHashes[0]) {
+		return err
+	}
+	return l.fetch(ctx, commit.ParentHashes[0], into)
 }
 
 // fetch copies what the store lacks of a commit. It opens the repository anew each
@@ -318,7 +330,7 @@ func (l *local) write(ctx context.Context) (writing, error) {
 		return writing{}, err
 	}
 	tip, err := l.tip(git)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrBranchNotFound) {
 		return writing{}, err
 	}
 	push := func(_ context.Context, from, to plumbing.Hash, pack []byte) error {
@@ -374,7 +386,11 @@ func (l *local) moveBranch(git *filesystem.Storage, from, to plumbing.Hash) erro
 	}
 	defer os.Remove(name + ".lock")
 	defer lock.Close()
-	if tip, err := l.tip(git); err != nil || tip != from {
+	tip, err := l.tip(git)
+	if err != nil && !errors.Is(err, ErrBranchNotFound) {
+		return err
+	}
+	if tip != from {
 		return errors.Join(err, &refusal{reason: "the branch was moved in the meantime", busy: true})
 	}
 	_, err = fmt.Fprintln(lock, to)

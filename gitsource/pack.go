@@ -56,8 +56,11 @@ func newPacker(w io.Writer, count int) (*packer, error) {
 	sum := sha1.New()
 	out := io.MultiWriter(w, sum)
 	header := append([]byte("PACK"), binary.BigEndian.AppendUint64(nil, 2<<32|uint64(count))...)
-	_, err := out.Write(header)
-	return &packer{out: out, sum: sum, zip: zlib.NewWriter(out)}, err
+	if _, err := out.Write(header); err != nil {
+		return nil, err
+	}
+	zip, err := zlib.NewWriterLevel(out, zlib.BestSpeed) // folders are hashes mostly, which do not get smaller
+	return &packer{out: out, sum: sum, zip: zip}, err
 }
 
 func (p *packer) add(kind plumbing.ObjectType, size int64, content io.Reader) error {

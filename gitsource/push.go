@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +21,8 @@ type Commit struct {
 	// Author and committer. Neither name nor address may be empty or hold <, > or
 	// a line break.
 	Author Author
+	// Committer, if it is somebody else.
+	Committer Author
 	// Message for people; not empty.
 	Message string
 	// When the commit is made, to the second.
@@ -48,40 +49,63 @@ func (r *Repository) Push(ctx context.Context, base *Snapshot, commit Commit) (*
 	if err := commit.check(r.remote.Limits); err != nil {
 		return nil, fmt.Errorf("push to %s: %w", r.remote, err)
 	}
+	return r.pushDecided(ctx, func(now *Snapshot) (Commit, error) {
+		return commit, checkConflicts(base, now, commit.Files)
+	})
+}
+
+// decision is the commit that is right on top of a snapshot, the newest of the branch. It is
+// asked again whenever somebody else was faster.
+type decision func(now *Snapshot) (Commit, error)
+
+// pushDecided waits for its turn, and pushes what is decided on top of the branch.
+func (r *Repository) pushDecided(ctx context.Context, decide decision) (*Snapshot, error) {
 	if err := r.enter(ctx); err != nil {
 		return nil, fmt.Errorf("push to %s: %w", r.remote, err)
 	}
 	defer r.leave()
-	snapshot, err := r.push(ctx, base, commit)
+	return r.pushInTurn(ctx, decide)
+}
+
+func (r *Repository) pushInTurn(ctx context.Context, decide decision) (*Snapshot, error) {
+	snapshot, err := r.push(ctx, decide)
+	return snapshot, explainPush(r.remote.String(), err)
+}
+
+// explainPush says what was pushed to, and what to do about it if it was refused.
+func explainPush(remote string, err error) error {
 	if refused, ok := errors.AsType[*refusal](err); ok {
 		err = &failure{kind: ErrRejected, detail: refused.reason, hint: "do what the remote asks for, or change its rules for this branch and user"}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("push to %s: %w", r.remote, err)
+		return fmt.Errorf("push to %s: %w", remote, err)
 	}
-	return snapshot, nil
+	return nil
 }
 
 // push tries until the commit lands, or is refused while the branch stands still.
-func (r *Repository) push(ctx context.Context, base *Snapshot, commit Commit) (*Snapshot, error) {
+func (r *Repository) push(ctx context.Context, decide decision) (*Snapshot, error) {
 	var last attempt
 	for number := range maxAttempts {
-		if err := pause(ctx, number); err != nil {
-			return nil, err
+		if err := r.pause(ctx, number); err != nil {
+			return nil, last.doubted(err)
 		}
-		snapshot, err := r.attempt(ctx, base, commit, &last)
-		if snapshot != nil || err != nil {
-			return snapshot, err
+		snapshot, err := r.attempt(ctx, decide, &last)
+		if err != nil {
+			return nil, last.doubted(err)
+		}
+		if snapshot != nil {
+			return snapshot, nil
 		}
 		if ended := ctx.Err(); ended != nil {
-			return nil, stopped(ended)
+			return nil, last.doubted(stopped(ended))
 		}
 	}
-	return nil, &failure{
-		kind:   ErrRejected,
+	return nil, last.doubted(&failure{
+		kind:   ErrBusy,
 		detail: fmt.Sprintf("others were faster %d times, at last: %s", maxAttempts, last.refused),
 		hint:   "try again later",
-	}
+	})
 }
 
 // attempt is what was tried, and why it did not land; nil: nothing was tried.
@@ -90,21 +114,50 @@ type attempt struct {
 	refused error
 }
 
+// doubted adds to an error, where it is so, that the commit may have landed all the same: it
+// was sent, and the answer never came.
+func (a attempt) doubted(err error) error {
+	if a.refused == nil {
+		return err
+	}
+	if _, refused := errors.AsType[*refusal](a.refused); refused {
+		return err
+	}
+	for _, certain := range []error{ErrAuthentication, ErrTLS, ErrHostKey, ErrRedirect} {
+		if errors.Is(a.refused, certain) {
+			return err
+		}
+	}
+	return &doubt{err}
+}
+
+// doubt is the failure of a push that may have landed.
+type doubt struct{ cause error }
+
+func (d *doubt) Error() string {
+	return d.cause.Error() + ": " + ErrOutcomeUnknown.Error() + ": push the same again, which finds it if it did"
+}
+
+func (d *doubt) Unwrap() []error { return []error{d.cause, ErrOutcomeUnknown} }
+
 // attempt puts a commit on top of the branch, once. Neither a snapshot nor an error:
 // try again.
-func (r *Repository) attempt(ctx context.Context, base *Snapshot, commit Commit, last *attempt) (*Snapshot, error) {
+func (r *Repository) attempt(ctx context.Context, decide decision, last *attempt) (*Snapshot, error) {
 	to, err := r.transport.write(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer to.close()
+	if to.tip.IsZero() {
+		return nil, noBranch(r.remote.Branch)
+	}
 	if last.refused != nil && to.tip == last.tried.hash {
 		return r.land(last.tried)
 	}
 	if last.refused != nil && to.tip == last.tried.parent && !isBusy(last.refused) {
 		return nil, last.refused
 	}
-	if last.tried, err = r.propose(ctx, to.tip, base, commit); err != nil {
+	if last.tried, err = r.propose(ctx, to.tip, decide); err != nil {
 		return nil, err
 	}
 	if last.tried.isEmpty() {
@@ -123,12 +176,12 @@ func isBusy(err error) bool {
 
 // pause waits before a further attempt, longer each time and never the same, so
 // that two writers do not keep in step.
-func pause(ctx context.Context, attempt int) error {
+func (r *Repository) pause(ctx context.Context, attempt int) error {
 	if attempt == 0 {
 		return nil
 	}
 	const shortest, longest = 10 * time.Millisecond, 500 * time.Millisecond
-	timer := time.NewTimer(rand.N(min(shortest<<attempt, longest)))
+	timer := time.NewTimer(r.jitter(min(shortest<<attempt, longest)))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -147,13 +200,14 @@ type proposal struct {
 func (p proposal) isEmpty() bool { return p.hash == p.parent }
 
 // propose puts a commit on top of the branch, which stood at tip a moment ago.
-func (r *Repository) propose(ctx context.Context, tip plumbing.Hash, base *Snapshot, commit Commit) (proposal, error) {
+func (r *Repository) propose(ctx context.Context, tip plumbing.Hash, decide decision) (proposal, error) {
 	if !r.standsAt(tip) {
 		if _, err := r.pull(ctx, accepted{}); err != nil {
 			return proposal{}, err
 		}
 	}
-	if err := checkConflicts(base, r.last, commit.Files); err != nil {
+	commit, err := decide(r.last)
+	if err != nil {
 		return proposal{}, err
 	}
 	parent := r.last.commit
@@ -174,6 +228,7 @@ func (r *Repository) propose(ctx context.Context, tip plumbing.Hash, base *Snaps
 
 // land makes a commit that was pushed the last snapshot.
 func (r *Repository) land(p proposal) (*Snapshot, error) {
+	r.recycleIfWorn()
 	store := r.last.store
 	err := store.addPack(r.remote.Limits, func(w io.Writer) error {
 		_, err := w.Write(p.pack)
@@ -212,11 +267,26 @@ func checkConflicts(base, now *Snapshot, files map[string][]byte) error {
 	return &ConflictError{Paths: conflicts}
 }
 
+func (a Author) at(when time.Time) gitobject.Signature {
+	return gitobject.Signature{Name: a.Name, Email: a.Email, When: when}
+}
+
+// check refuses a name that a commit could not hold.
+func (a Author) check(role string) error {
+	if a.Name == "" || a.Email == "" || strings.ContainsAny(a.Name+a.Email, "<>\n\r\x00") {
+		return invalid("its %s is %q <%q>: give a name and an address without <, > and line breaks", role, a.Name, a.Email)
+	}
+	return nil
+}
+
 // object is the commit itself (git-commit-tree).
 func (c Commit) object(tree, parent plumbing.Hash) *gitobject.Commit {
-	by := gitobject.Signature{Name: c.Author.Name, Email: c.Author.Email, When: c.When}
+	committer := c.Committer
+	if committer == (Author{}) {
+		committer = c.Author
+	}
 	return &gitobject.Commit{
-		Author: by, Committer: by,
+		Author: c.Author.at(c.When), Committer: committer.at(c.When),
 		Message:  strings.TrimRight(c.Message, "\n") + "\n",
 		TreeHash: tree, ParentHashes: []plumbing.Hash{parent},
 	}
@@ -224,8 +294,13 @@ func (c Commit) object(tree, parent plumbing.Hash) *gitobject.Commit {
 
 // check refuses a commit that Git could not hold.
 func (c Commit) check(limits Limits) error {
-	if c.Author.Name == "" || c.Author.Email == "" || strings.ContainsAny(c.Author.Name+c.Author.Email, "<>\n\r\x00") {
-		return invalid("its author is %q <%q>: give a name and an address without <, > and line breaks", c.Author.Name, c.Author.Email)
+	if err := c.Author.check("author"); err != nil {
+		return err
+	}
+	if c.Committer != (Author{}) {
+		if err := c.Committer.check("committer"); err != nil {
+			return err
+		}
 	}
 	if strings.TrimSpace(c.Message) == "" || strings.ContainsRune(c.Message, 0) {
 		return invalid("its message is empty or holds a NUL: say what the commit does")

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -20,6 +22,7 @@ type Repository struct {
 	remote    Remote
 	transport transport
 	turn      chan struct{} // holds a token while somebody pulls or pushes
+	jitter    Jitter        // between attempts to push
 
 	// last is the newest snapshot; its store is the one that is added to. Nil
 	// before the first pull.
@@ -29,6 +32,10 @@ type Repository struct {
 	// compared is how the history was seen to run last.
 	compared comparedCommits
 }
+
+// Jitter is how long to wait before another attempt: at least nothing, and less than the
+// most, which is more than nothing. It is asked by one goroutine at a time.
+type Jitter func(most time.Duration) time.Duration
 
 // refusedCommit is a commit that need not be fetched again to be refused.
 type refusedCommit struct {
@@ -48,7 +55,7 @@ func Open(folder string, remote Remote) (*Repository, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", remote, err)
 	}
-	r := &Repository{folder: folder, remote: remote, turn: make(chan struct{}, 1)}
+	r := &Repository{folder: folder, remote: remote, turn: make(chan struct{}, 1), jitter: rand.N[time.Duration]}
 	if err := r.resume(); err != nil {
 		return nil, fmt.Errorf("open the copy of %s in %s: %w: let this program's user write there", remote, folder, err)
 	}
@@ -206,6 +213,7 @@ func (r *Repository) bring(ctx context.Context, from reading) (*Snapshot, error)
 
 // fetch adds the tip to the store, or clones it into a new one.
 func (r *Repository) fetch(ctx context.Context, from reading) (*Snapshot, error) {
+	r.recycleIfWorn()
 	if r.last != nil && !r.last.store.worn() {
 		snapshot, err := r.update(ctx, from)
 		if err == nil || isFinal(ctx, err) {
@@ -217,6 +225,16 @@ func (r *Repository) fetch(ctx context.Context, from reading) (*Snapshot, error)
 		snapshot, err = r.clone(ctx, from, extent{})
 	}
 	return snapshot, r.advised(err)
+}
+
+// recycleIfWorn recycles the store when it is due. If that fails, the next fetch clones instead.
+func (r *Repository) recycleIfWorn() {
+	if r.last == nil || !r.last.store.worn() || r.last.store.damaged.Load() {
+		return
+	}
+	if r.recycle() != nil {
+		r.last.store.damaged.Store(true)
+	}
 }
 
 // advised adds what to do about an error that says nothing about it.

@@ -46,8 +46,8 @@ type receiveSession interface {
 
 func (s *smart) close() { s.connect.close() }
 
-// listing reads a server's refs and finds the branch among them. It ends the
-// conversation if there is nothing more to say.
+// listing reads a server's refs and finds the branch among them; zero: it is not. It ends
+// the conversation if there is nothing more to say.
 func (s *smart) listing(ctx context.Context, session interface {
 	AdvertisedReferencesContext(ctx context.Context) (*packp.AdvRefs, error)
 	io.Closer
@@ -56,13 +56,10 @@ func (s *smart) listing(ctx context.Context, session interface {
 	refs, err := session.AdvertisedReferencesContext(ctx)
 	if err != nil {
 		err = s.explainAnswer(ctx, err)
-	} else if tip, found := refs.References[s.remote.reference().String()]; found {
-		return refs, tip, nil
-	} else {
-		err = noBranch(s.remote.Branch)
+		_ = session.Close()
+		return nil, plumbing.ZeroHash, err
 	}
-	_ = session.Close()
-	return nil, plumbing.ZeroHash, err
+	return refs, refs.References[s.remote.reference().String()], nil
 }
 
 func noBranch(branch string) error {
@@ -77,6 +74,10 @@ func (s *smart) read(ctx context.Context) (reading, error) {
 	refs, tip, err := s.listing(ctx, session)
 	if err != nil {
 		return reading{}, err
+	}
+	if tip.IsZero() {
+		_ = session.Close()
+		return reading{}, noBranch(s.remote.Branch)
 	}
 	u := uploading{smart: s, session: session, can: refs.Capabilities, tip: tip}
 	return reading{tip: tip, fetch: u.fetch, relate: u.relate, close: func() { _ = session.Close() }}, nil
@@ -147,6 +148,9 @@ func (u *uploading) request(into *store, want extent) (*packp.UploadPackRequest,
 	}
 	if want.shallow && u.can.Supports(capability.Shallow) {
 		request.Depth = packp.DepthCommits(1)
+	}
+	if want.parent && u.can.Supports(capability.Shallow) {
+		request.Depth = packp.DepthCommits(2)
 	}
 	if want.commits && u.can.Supports(capability.Filter) {
 		_ = request.Capabilities.Set(capability.Filter)

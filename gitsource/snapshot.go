@@ -18,6 +18,7 @@ type Snapshot struct {
 	// store that it was pulled into, or the clone that it was found in.
 	store  *store
 	clone  *cloned
+	over   *overlay // of the store, for a commit that is not in it
 	branch string
 	limits Limits
 	commit *gitobject.Commit
@@ -32,8 +33,11 @@ type objects interface {
 }
 
 func (s *Snapshot) objects() objects {
-	if s.clone != nil {
+	switch {
+	case s.clone != nil:
 		return s.clone
+	case s.over != nil:
+		return s.over
 	}
 	return s.store
 }
@@ -68,6 +72,51 @@ func (s *Snapshot) Signer() string { return s.signer }
 // A file larger than the remote's Limits.File can be listed and told the size of,
 // but to open it is an [ErrTooLarge].
 func (s *Snapshot) FS() fs.FS { return files{s} }
+
+// Document is a file of a snapshot, and how Git names its content.
+type Document struct {
+	// Path from the repository's root, with slashes.
+	Path string
+	// Blob is the hash of its content in 40 lower-case hex digits (git hash-object).
+	Blob string
+	// Content of the file.
+	Content []byte
+	// Revision of the branch that it was read from.
+	Revision string
+}
+
+// Document reads one file, without following symbolic links. One that is not there is an
+// [fs.ErrNotExist], and so is a folder.
+func (s *Snapshot) Document(path string) (Document, error) {
+	found, there, err := s.lookup(path)
+	if err != nil {
+		return Document{}, err
+	}
+	if !there || !isContent(found) {
+		return Document{}, fmt.Errorf("%s: %w in %s", shortened(path), fs.ErrNotExist, s.Revision())
+	}
+	size, err := s.objects().size(found.hash)
+	if err != nil {
+		return Document{}, err
+	}
+	if size > s.limits.File {
+		return Document{}, fmt.Errorf("%s: %w", shortened(path), tooLarge(size, s.limits.File))
+	}
+	content, err := s.objects().content(found.hash)
+	return Document{Path: path, Blob: found.hash.String(), Content: content, Revision: s.Revision()}, err
+}
+
+// conflict tells what stands at a path.
+func (s *Snapshot) conflict(path string) error {
+	stands, err := s.Document(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &EditConflictError{Path: path}
+	case err != nil:
+		return err
+	}
+	return &EditConflictError{Path: path, Stands: &stands}
+}
 
 // Changed lists the files that were added, modified or deleted since an earlier
 // snapshot, sorted; all files if since is nil. A changed mode is a modification, a

@@ -125,8 +125,8 @@ func readIndex(path string) (*idxfile.MemoryIndex, error) {
 	return index, idxfile.NewDecoder(file).Decode(index)
 }
 
-// maxPacks is how many times a store is added to before it is cloned anew: each
-// time adds a pack, and what became obsolete is never removed.
+// maxPacks is how many packs a store has before it is recycled: each time that it is added
+// to adds one, and what became obsolete is never removed.
 const maxPacks = 100
 
 // worn reports that the store should be replaced.

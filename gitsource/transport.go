@@ -37,6 +37,9 @@ type extent struct {
 	have plumbing.Hash
 	// shallow leaves out the history, where the remote can do that.
 	shallow bool
+	// parent brings the commit before the tip as well, and leaves out what came before
+	// that, where the remote can do that.
+	parent bool
 	// commits leaves out files and folders, where the remote can do that. What
 	// comes is of use as history only.
 	commits bool
@@ -44,10 +47,10 @@ type extent struct {
 
 // writing is a listing from which the branch can be pushed to.
 type writing struct {
-	// tip of the branch.
+	// tip of the branch; zero if there is no such branch.
 	tip plumbing.Hash
 	// push sends the pack and moves the branch from one commit to the next, if it
-	// still stands at the first.
+	// still stands at the first. From zero it is created.
 	push func(ctx context.Context, from, to plumbing.Hash, pack []byte) error
 	// close ends the conversation, if there is one.
 	close func()

@@ -73,7 +73,7 @@ from what the cluster really holds, and takes it.`,
 		newController(), newVersion(),
 		newInit(), newImport(), newValidate(), newRender(),
 		newPlan(time.Now), newComment(), newDiff(), newObserve(), newStatus(), newCheck(),
-		newReconcile(), newSuspend(), newResume(), newCompromise(),
+		newReconcile(), newSuspend(), newResume(), newCompromise(), newDevice(),
 	)
 	return root
 }

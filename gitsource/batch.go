@@ -1,0 +1,153 @@
+package gitsource
+
+import (
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+)
+
+// Edit is one file that a [Writer] is to write, and what it was decided on.
+type Edit struct {
+	// Path from the repository's root, with slashes: devices/<group>/<shard>/<name>.yaml
+	// below the Writer's Root.
+	Path string
+	// Content the file shall have, whole.
+	Content []byte
+	// Was is the blob that stood there when this was decided, as [Document].Blob says it;
+	// empty: the file must not be there.
+	Was string
+	// Subject tells in a line what it is for: "Register sensor-0042 of sensors". The
+	// commit's message lists it.
+	Subject string
+}
+
+func (e Edit) blob() plumbing.Hash { return plumbing.ComputeHash(plumbing.BlobObject, e.Content) }
+
+// outcome is what becomes of an edit in a commit.
+type outcome int
+
+const (
+	// written: the commit holds it.
+	written outcome = iota
+	// present: it stood there before, with this very content.
+	present
+	// conflicting: what stands there is not what the edit was decided on.
+	conflicting
+	// deferred: another edit of the same commit is in its way. The next commit shall decide.
+	deferred
+	// impossible: what stands there, or on the way, is no file that can be written.
+	impossible
+)
+
+// merged is what one commit makes of the edits that came together. It is a value: the same
+// edits on the same tree make the same.
+type merged struct {
+	// files to write.
+	files map[string][]byte
+	// outcomes of the edits, in their order.
+	outcomes []outcome
+}
+
+// merge looks at every edit on top of a tree, in the order in which they came. Of several for
+// one path, the first that fits is written, and the others wait until it is there: nobody hears
+// about what is not pushed yet.
+func merge(tree objects, root plumbing.Hash, edits []Edit) (merged, error) {
+	m := merged{files: map[string][]byte{}, outcomes: make([]outcome, len(edits))}
+	claims := claims{folders: map[string]bool{}, files: map[string]plumbing.Hash{}}
+	for i, edit := range edits {
+		if blob, claimed := claims.files[edit.Path]; claimed && blob == edit.blob() {
+			continue // written, by its twin
+		}
+		if claims.forbid(edit.Path) {
+			m.outcomes[i] = deferred
+			continue
+		}
+		var err error
+		if m.outcomes[i], err = judge(tree, root, edit); err != nil {
+			return merged{}, err
+		}
+		if m.outcomes[i] == written {
+			m.files[edit.Path] = edit.Content
+			claims.add(edit.Path, edit.blob())
+		}
+	}
+	return m, nil
+}
+
+// judge compares one edit with what stands in the tree.
+func judge(tree objects, root plumbing.Hash, edit Edit) (outcome, error) {
+	stands, open, err := standing(tree, root, edit.Path)
+	switch {
+	case err != nil:
+		return 0, err
+	case !open:
+		return impossible, nil
+	case stands.hash == edit.blob():
+		return present, nil
+	case stands.hash != blobHash(edit.Was):
+		return conflicting, nil
+	}
+	return written, nil
+}
+
+// blobHash is the hash that a text stands for; the empty one for no file, which has none.
+func blobHash(blob string) plumbing.Hash { return plumbing.NewHash(blob) }
+
+// standing finds what is at a path; the zero entry if nothing is. It is not open to a file if
+// something else than a file is there, or something else than a folder on the way.
+func standing(tree objects, folder plumbing.Hash, path string) (found entry, open bool, err error) {
+	name, rest, below := strings.Cut(path, "/")
+	entries, err := tree.folderAt(folder)
+	if err != nil {
+		return entry{}, false, err
+	}
+	found, there := find(entries, name)
+	switch {
+	case !there:
+		return entry{}, true, nil
+	case below && found.isFolder():
+		return standing(tree, found.hash, rest)
+	case below:
+		return entry{}, false, nil
+	}
+	return found, found.mode == filemode.Regular || found.mode == filemode.Executable, nil
+}
+
+// claims are the places that the files of a commit take, so that none of them becomes the
+// folder of another.
+type claims struct {
+	folders map[string]bool
+	files   map[string]plumbing.Hash
+}
+
+// forbid reports whether a file cannot be written beside those that are claimed.
+func (c claims) forbid(path string) bool {
+	if _, taken := c.files[path]; taken || c.folders[path] {
+		return true
+	}
+	for folder := range above(path) {
+		if _, taken := c.files[folder]; taken {
+			return true
+		}
+	}
+	return false
+}
+
+func (c claims) add(path string, blob plumbing.Hash) {
+	c.files[path] = blob
+	for folder := range above(path) {
+		c.folders[folder] = true
+	}
+}
+
+// above are the folders that lead to a path.
+func above(path string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for i, c := range path {
+			if c == '/' && !yield(path[:i]) {
+				return
+			}
+		}
+	}
+}
