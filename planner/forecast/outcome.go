@@ -14,6 +14,7 @@ import (
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/planner/simulation"
 )
 
 // trust is what each bundle holds in the world as it is.
@@ -252,7 +253,7 @@ func (f *Forecast) digest() string {
 func (f *Forecast) lasting(stage Stage) []Change {
 	var lasting []Change
 	for _, change := range stage.Changes {
-		if change.Verb == Restarted || change.Verb == Proved || change.Verb == Reissued {
+		if change.Verb == simulation.Restarted || change.Verb == simulation.Proved || change.Verb == simulation.Reissued {
 			continue
 		}
 		change.Object = withoutNamespaceOfCopy(change.Object)

@@ -182,7 +182,7 @@ func (r *recorder) aside(write simulation.Written) *entry {
 
 // add notes a write in a stage.
 func (r *recorder) add(e *entry, write simulation.Written) {
-	change := Change{Verb: Verb(write.Verb), Object: write.Object(), What: r.run.what(write)}
+	change := Change{Verb: write.Verb, Object: write.Object(), What: r.run.what(write)}
 	switch {
 	case write.Verb == simulation.Reissued:
 		e.leaves[change.Object] = true
