@@ -391,10 +391,7 @@ func TestDevicesHoldRetire(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := drained()
-			s.desired.Groups = []v1alpha1.DeviceGroup{{
-				Metadata: v1alpha1.Metadata{Name: "sensors"},
-				Spec:     v1alpha1.DeviceGroupSpec{Issuer: v1alpha1.IssuerReference{Name: "fleet", Kind: v1alpha1.KindClusterIssuer}, Namespace: "plant"},
-			}}
+			s.desired.Groups = []v1alpha1.DeviceGroup{sensors()}
 			test.old.Key, test.next.Key = key2025.Fingerprint(), key2026.Fingerprint()
 			s.observed.Ledger = []planner.Ledger{{Group: "sensors", Active: 1, Keys: []planner.Tally{test.old, test.next}}}
 			plan := s.next()

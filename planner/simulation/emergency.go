@@ -63,9 +63,9 @@ func (w *World) noteEmergencies(plan planner.Plan) {
 }
 
 // checkStolen is asked of every plan: a bundle that is to hold what takes over from a
-// compromised key is to hold that no more, or the plan says what it waits for. What it holds
-// because Git lists the certificate itself, or because somebody else writes it, is not the
-// planner's to say.
+// compromised key is to hold that no more, or the plan says what it waits for. It is asked of
+// the bundles that Git has distribute the authority. What one holds because Git lists the
+// certificate itself, or because somebody else writes it, is not the planner's to say.
 func (w *World) checkStolen(plan planner.Plan) {
 	if plan.Blind {
 		return
@@ -78,11 +78,18 @@ func (w *World) checkStolen(plan planner.Plan) {
 		for _, bundle := range plan.Target.Bundles {
 			held := bundle.Anchors.Minus(bundle.Certificates)
 			stolen, next := w.inState(held, authority, v1alpha1.KeyCompromised), w.inState(held, authority, v1alpha1.KeySigning)
-			if len(stolen) > 0 && len(next) > 0 && bundle.Via != v1alpha1.ViaObserved {
+			if len(stolen) > 0 && len(next) > 0 && bundle.Via != v1alpha1.ViaObserved && w.distributes(bundle.Name, authority.Metadata.Name) {
 				w.violate(StolenKeysLeave, "%s is to hold %s, which is compromised, beside %s", bundle.Name, names(stolen), names(next))
 			}
 		}
 	}
+}
+
+// distributes reports whether Git says now that a bundle holds an authority's anchors.
+func (w *World) distributes(bundle, authority string) bool {
+	return slices.ContainsFunc(w.Desired.Bundles, func(b v1alpha1.TrustBundle) bool {
+		return b.Metadata.Name == bundle && slices.Contains(b.Spec.Authorities, authority)
+	})
 }
 
 // saysOfTheft reports whether a plan says that a compromised key is still trusted.
