@@ -212,3 +212,51 @@ func (s *store) parents(hash plumbing.Hash) ([]plumbing.Hash, bool, error) {
 	}
 	return commit.ParentHashes, true, nil
 }
+
+// MessagesSince are the messages of the commits that are new since a revision: that of the
+// snapshot, then those that it merged, then those before it. What the copy on disk does not
+// hold, as after it was cloned anew or from file://, is not among them; the snapshot's own message always is,
+// unless it is the revision itself. The snapshot must be one that was pulled.
+func (s *Snapshot) MessagesSince(revision string) ([]string, error) {
+	old, err := commitOf(revision)
+	if err != nil || old == s.commit.Hash {
+		return nil, err
+	}
+	walk := messages{store: s.store, seen: map[plumbing.Hash]bool{}}
+	if _, err := walk.from(old); err != nil {
+		return nil, fmt.Errorf("read the history of %s: %w", revision, err)
+	}
+	found, err := walk.from(s.commit.Hash)
+	if err != nil {
+		return nil, fmt.Errorf("read the history of %s: %w", s.Revision(), err)
+	}
+	return found, nil
+}
+
+// maxMessages bounds how far back a history is read.
+const maxMessages = 10_000
+
+// messages reads commits of a store, each of them once.
+type messages struct {
+	store *store
+	seen  map[plumbing.Hash]bool
+}
+
+// from a commit back, what a merge brought before what was there.
+func (m *messages) from(commit plumbing.Hash) ([]string, error) {
+	var found []string
+	for next := []plumbing.Hash{commit}; len(next) > 0 && len(found) < maxMessages; {
+		at := next[len(next)-1]
+		next = next[:len(next)-1]
+		if m.seen[at] || !m.store.has(at) {
+			continue
+		}
+		m.seen[at] = true
+		read, err := m.store.commit(at)
+		if err != nil {
+			return nil, err
+		}
+		found, next = append(found, read.Message), append(next, read.ParentHashes...)
+	}
+	return found, nil
+}

@@ -245,3 +245,53 @@ func TestHistoryPastAHugeFile(t *testing.T) {
 		})
 	}
 }
+
+func TestMessagesSince(t *testing.T) {
+	for scheme, fresh := range transports(t) {
+		t.Run(scheme, func(t *testing.T) {
+			origin, remote := fresh()
+			repository := open(t, remote)
+			before := pull(t, repository)
+			said := func(s *Snapshot, since string) string {
+				t.Helper()
+				messages, err := s.MessagesSince(since)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range messages {
+					messages[i] = strings.TrimSpace(messages[i])
+				}
+				return strings.Join(messages, ", ")
+			}
+			if got := said(before, before.Revision()); got != "" {
+				t.Errorf("nothing is new, and it says %s", got)
+			}
+			committed := func(parents []string, message string) string {
+				args := []string{"-c", "user.name=Ada", "-c", "user.email=ada@example.com", "commit-tree", "-m", message}
+				for _, parent := range parents {
+					args = append(args, "-p", parent)
+				}
+				return strings.TrimSpace(origin.git(t, append(args, parents[0]+"^{tree}")...))
+			}
+			direct := committed([]string{before.Commit()}, "direct")
+			side := committed([]string{committed([]string{before.Commit()}, "side 1")}, "side 2")
+			merge := committed([]string{direct, side}, "merge")
+			tip := committed([]string{merge}, "tip")
+			origin.git(t, "update-ref", "refs/heads/main", tip)
+			after := pull(t, repository)
+			want := "tip, merge, side 2, side 1, direct"
+			if scheme == "file" {
+				want = "tip" // no history is copied from a disk
+			}
+			if got := said(after, before.Revision()); got != want {
+				t.Errorf("it says %s, want %s", got, want)
+			}
+			if got, want := said(after, "main@sha1:"+merge), "tip"; got != want {
+				t.Errorf("since the merge it says %s, want %s", got, want)
+			}
+			if got, want := said(pull(t, open(t, remote)), before.Revision()), "tip"; got != want {
+				t.Errorf("cloned anew it says %s, want %s", got, want)
+			}
+		})
+	}
+}

@@ -104,6 +104,17 @@
 // tells whose commit lastAttemptedRevision is. The record's own branch, if it has one, is
 // not verified.
 //
+// # What was planned
+//
+// A commit may name the plan that it was merged for, by the trailer Reanchor-Plan. Before
+// documents that are new are taken in, the planner is run forward from what the cluster
+// holds, as by reanchor plan --live; if that comes to another plan, they are not taken in,
+// and the last good snapshot stays in force. With spec.planTrailer Required a commit without
+// the trailer is not taken in either. What was let in once is not asked about again, for in
+// the middle of a rollover less is left to do: status.plan tells of it, from before the
+// first write on. The trailer is looked for in all commits since the last revision that was
+// applied, the newest first, so that a commit of devices on top of a merge hides none.
+//
 // # When the cluster cannot be seen whole
 //
 // What cannot be read looks as if it were not there. A plan that was made so is
@@ -149,6 +160,7 @@
 //	BuildFailed           –    the record, or the documents, cannot be read or rendered
 //	ObserveFailed         –    the cluster could not be seen whole
 //	PolicyViolation       –    the snapshot, the plan or the manifests hold what must never be
+//	PlanDiffers           –    the commit was merged for another plan, or for none
 //	OwnedByAnother        –    something that is declared belongs to another TrustDomain,
 //	                           or was made by somebody else
 //	Forbidden             –    the account that is written as lacks a permission
@@ -156,8 +168,8 @@
 //	WriteBackFailed       –    the record could not be pushed
 //	TrustAtRisk           –    all was applied, and a key was changed without a plan, say
 //
-// The first twelve, and GitOperationFailed, are failures of the repository (see above):
-// the last good snapshot stays in force. An event tells of a failure when it is new, not
+// The first twelve, GitOperationFailed and PlanDiffers are failures of the repository (see
+// above): the last good snapshot stays in force. An event tells of a failure when it is new, not
 // at each turn; while a server's words differ in their numbers alone, the status keeps the
 // first.
 //

@@ -48,6 +48,9 @@ const (
 	// ReasonPolicyViolation: the snapshot, the plan or its manifests hold what
 	// must never be.
 	ReasonPolicyViolation = "PolicyViolation"
+	// ReasonPlanDiffers: the commit was merged for another plan than what would be done now,
+	// or for none where spec.planTrailer asks for one.
+	ReasonPlanDiffers = "PlanDiffers"
 	// ReasonOwnedByAnother: something that the repository declares belongs to another
 	// TrustDomain, or was made by somebody else.
 	ReasonOwnedByAnother = "OwnedByAnother"

@@ -27,6 +27,7 @@ import (
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/planner/forecast"
 	"github.com/reanchor/reanchor/policies"
 	"github.com/reanchor/reanchor/renderer"
 )
@@ -46,11 +47,19 @@ type world struct {
 	calls      []string
 	writes     int
 
-	revision   string
-	files      fstest.MapFS
-	changed    []string
-	pullErr    error
-	pulledWith []Credentials
+	revision string
+	files    fstest.MapFS
+	changed  []string
+	// messages of the commits since the one that was asked for last.
+	messages      []string
+	messagesSince string
+	desired       planner.Desired
+	// live is the digest of what would be done now.
+	live string
+	// whenApplied is called before manifests are written.
+	whenApplied func()
+	pullErr     error
+	pulledWith  []Credentials
 	// after is what the last pulls were told, by their branches.
 	after  map[string]After
 	signer string
@@ -140,7 +149,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	w.reconciler = &Reconciler{
 		Client: w.client, APIReader: uncached{w.client}, Events: w.events, Metrics: metrics,
 		Now:   func() time.Time { return w.now },
-		Parts: Parts{Source: w, LoadRecord: w.loadRecord, Load: w.load, Observe: w.observe, Plan: w.next, Probe: w.probe, CheckFile: w.checkFile, Check: w.check, Cluster: w.as, Dismiss: w.dismiss},
+		Parts: Parts{Source: w, LoadRecord: w.loadRecord, Load: w.load, Observe: w.observe, Plan: w.next, Forecast: w.forecast, Probe: w.probe, CheckFile: w.checkFile, Check: w.check, Cluster: w.as, Dismiss: w.dismiss},
 	}
 	return w
 }
@@ -188,7 +197,7 @@ func (w *world) Pull(_ context.Context, from Branch, after After) (Snapshot, err
 		return &snapshot{revision: w.anchors.revision, files: maps.Clone(w.anchors.files)}, w.anchors.pullErr
 	}
 	w.note("pull")
-	return &snapshot{revision: w.revision, signer: w.signer, files: maps.Clone(w.files), changed: w.changed}, w.pullErr
+	return &snapshot{world: w, revision: w.revision, signer: w.signer, files: maps.Clone(w.files), changed: w.changed}, w.pullErr
 }
 
 // as notes the account that is written as.
@@ -269,7 +278,7 @@ func (w *world) load(_ fs.FS, folder string, record planner.Record) (Loaded, err
 func (w *world) Warnings() []string { return w.warnings }
 
 func (w *world) Documents() []v1alpha1.Object { return w.documents }
-func (w *world) Desired() planner.Desired     { return planner.Desired{} }
+func (w *world) Desired() planner.Desired     { return w.desired }
 
 func (w *world) observe(_ context.Context, reader client.Reader, _ planner.Ref, _ planner.Desired, since []planner.Gate) (Observation, error) {
 	_, live := reader.(uncached)
@@ -282,6 +291,11 @@ func (w *world) next(_ planner.Desired, observed planner.Observed, _ time.Time) 
 	w.note("plan")
 	w.given, w.givenReferences, w.shaken = observed.Record, observed.References, observed.Probes
 	return w.plan
+}
+
+func (w *world) forecast(request forecast.Request) forecast.Forecast {
+	w.note("forecast %s", request.Head.Revision.Name)
+	return forecast.Forecast{Digest: w.live, Summary: "Rolls root from 2025 to 2026."}
 }
 
 func (w *world) probe(_ context.Context, probes []planner.Probe, now time.Time) []planner.ProbeResult {
@@ -322,6 +336,9 @@ func (w *world) Apply(_ context.Context, _ planner.Ref, manifests []*unstructure
 		return w.trial(), w.trialErr
 	}
 	w.note("apply prune=%t", options.Prune)
+	if w.whenApplied != nil {
+		w.whenApplied()
+	}
 	w.applied = append(w.applied, manifests)
 	return w.result, w.applyErr
 }
@@ -345,6 +362,7 @@ func (w *world) Act(_ context.Context, _ planner.Ref, actions []planner.Action, 
 }
 
 type snapshot struct {
+	world    *world
 	revision string
 	signer   string
 	files    fstest.MapFS
@@ -354,6 +372,11 @@ type snapshot struct {
 func (s *snapshot) Revision() string { return s.revision }
 func (s *snapshot) Signer() string   { return s.signer }
 func (s *snapshot) FS() fs.FS        { return s.files }
+func (s *snapshot) MessagesSince(revision string) ([]string, error) {
+	s.world.messagesSince = revision
+	return s.world.messages, nil
+}
+
 func (s *snapshot) Changed(since Snapshot) ([]string, error) {
 	switch {
 	case since == nil:

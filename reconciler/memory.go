@@ -54,6 +54,8 @@ type known struct {
 	loaded     Loaded
 	loadedFrom Snapshot
 	loadedWith planner.Record
+	// letIn is what the loaded documents were let in by.
+	letIn *v1alpha1.LetInPlan
 	// record is the last one that could be read, from recordedIn.
 	record     planner.Record
 	recordedIn Snapshot

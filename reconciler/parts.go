@@ -11,6 +11,7 @@ import (
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/planner/forecast"
 	"github.com/reanchor/reanchor/policies"
 )
 
@@ -31,6 +32,9 @@ type Parts struct {
 	Observe func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (Observation, error)
 	// Plan finds the next safe step; planner.Next.
 	Plan func(desired planner.Desired, observed planner.Observed, now time.Time) planner.Plan
+	// Forecast runs the planner forward from what the cluster holds; forecast.Run. It is asked
+	// where a commit names the plan that it was merged for.
+	Forecast func(forecast.Request) forecast.Forecast
 	// Probe shakes hands with servers, at now, and tells what came of each.
 	Probe func(ctx context.Context, probes []planner.Probe, now time.Time) []planner.ProbeResult
 	// CheckFile looks at one file of a snapshot; policies.CheckFile.
@@ -99,6 +103,9 @@ type Snapshot interface {
 	Revision() string
 	// Signer of the commit, where the branch was pulled with Credentials.Verify.
 	Signer() string
+	// MessagesSince are the messages of the commits that are new since a revision, the
+	// snapshot's own first, as far as they are known.
+	MessagesSince(revision string) ([]string, error)
 	// FS holds the repository's files.
 	FS() fs.FS
 	// Changed lists the files that were added, modified or deleted since an earlier

@@ -44,6 +44,9 @@ func validateSpec(spec v1alpha1.TrustDomainSpec) error {
 	case !isBranch(spec.Source.Ref.Branch):
 		return fmt.Errorf("spec.source.ref.branch is %q: give the name alone: main, not refs/heads/main (git check-ref-format says what a name may hold)", spec.Source.Ref.Branch)
 	}
+	if modes := []v1alpha1.PlanTrailer{"", v1alpha1.PlanTrailerHonoured, v1alpha1.PlanTrailerRequired, v1alpha1.PlanTrailerIgnored}; !slices.Contains(modes, spec.PlanTrailer) {
+		return fmt.Errorf("spec.planTrailer is %q: set it to %s, %s or %s", spec.PlanTrailer, modes[1], modes[2], modes[3])
+	}
 	if err := validateWriteBack(spec.WriteBack); err != nil {
 		return err
 	}

@@ -38,6 +38,9 @@ func statusAfter(t *turn, err error) v1alpha1.TrustDomainStatus {
 	if t.kinds != nil {
 		status.Kinds = t.kinds
 	}
+	if t.memory.letIn != nil {
+		status.Plan = t.memory.letIn
+	}
 	if t.plan != nil {
 		status.Gates = withoutIdle(storedGates(t.plan.Gates), status.Gates, t.acted, t.wrote())
 		status.Rollovers = rolloverStatuses(status.Rollovers, t.plan.Rollovers, t.now)

@@ -69,7 +69,7 @@ func (t *turn) run(ctx context.Context) error {
 		t.quiet = true
 		return nil
 	}
-	loaded, err := t.read()
+	loaded, err := t.read(ctx)
 	if err != nil {
 		return t.stand(ctx, err)
 	}
@@ -211,19 +211,19 @@ func (t *turn) pullBranch(ctx context.Context, branch Branch) (Snapshot, error) 
 }
 
 // read takes in what the branches hold: the record, and the documents beside it.
-func (t *turn) read() (Loaded, error) {
+func (t *turn) read(ctx context.Context) (Loaded, error) {
 	if err := t.scan(t.heads.source); err != nil {
 		return nil, err
 	}
 	if err := t.readRecord(t.heads.record); err != nil {
 		return nil, err
 	}
-	return t.load(t.heads.source)
+	return t.load(ctx, t.heads.source)
 }
 
 // load reads the documents of a snapshot, unless they are what they were when they
-// were last read.
-func (t *turn) load(snapshot Snapshot) (Loaded, error) {
+// were last read. New ones count once they are let in.
+func (t *turn) load(ctx context.Context, snapshot Snapshot) (Loaded, error) {
 	m := t.memory
 	if t.stillLoaded(snapshot) {
 		if m.loadedRevision() == snapshot.Revision() {
@@ -235,6 +235,9 @@ func (t *turn) load(snapshot Snapshot) (Loaded, error) {
 	loaded, err := t.Parts.Load(snapshot.FS(), folderOf(t.domain.Spec), m.record)
 	if err != nil {
 		return nil, failed(ReasonBuildFailed, err)
+	}
+	if err := t.letIn(ctx, snapshot, loaded); err != nil {
+		return nil, err
 	}
 	m.loaded, m.loadedFrom, m.loadedWith = loaded, snapshot, m.record
 	t.warnings = append(t.warnings, loaded.Warnings()...)
@@ -418,7 +421,7 @@ func judge(violations []policies.Violation) (warnings []string, err error) {
 	return warnings, err
 }
 
-// apply writes the manifests. The kinds are stored before the first object of a
+// apply writes the manifests. The kinds, and what the documents were let in by, are stored before the first object of a
 // kind is written, so that a crash between the two leaves nothing that prune does
 // not find.
 func (t *turn) apply(ctx context.Context, manifests []*unstructured.Unstructured, prune bool) error {
@@ -428,6 +431,7 @@ func (t *turn) apply(ctx context.Context, manifests []*unstructured.Unstructured
 	}
 	status := *t.domain.Status.DeepCopy()
 	status.Kinds = withKindsOf(status.Kinds, manifests)
+	status.Plan = t.memory.letIn
 	if err := t.patchStatus(ctx, status); err != nil {
 		return failed(ReasonApplyFailed, err)
 	}

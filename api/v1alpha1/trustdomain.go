@@ -76,10 +76,29 @@ type TrustDomainSpec struct {
 	// +kubebuilder:validation:Pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 	// +optional
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+	// PlanTrailer says what becomes of the trailer Reanchor-Plan of a commit, by which it
+	// names the plan that it was merged for.
+	// +kubebuilder:default=Honoured
+	// +optional
+	PlanTrailer PlanTrailer `json:"planTrailer,omitempty"`
 	// Suspend stops the domain's turns.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 }
+
+// PlanTrailer says whether a commit is held to the plan that it was merged for.
+// +kubebuilder:validation:Enum=Honoured;Required;Ignored
+type PlanTrailer string
+
+// What may become of the trailer Reanchor-Plan.
+const (
+	// PlanTrailerHonoured holds a commit that has it to it.
+	PlanTrailerHonoured PlanTrailer = "Honoured"
+	// PlanTrailerRequired also refuses a commit that changes the documents without it.
+	PlanTrailerRequired PlanTrailer = "Required"
+	// PlanTrailerIgnored asks nothing of a commit.
+	PlanTrailerIgnored PlanTrailer = "Ignored"
+)
 
 // Source is a branch of a Git repository and a folder in it.
 //
@@ -295,11 +314,25 @@ type TrustDomainStatus struct {
 	// +listMapKey=name
 	// +optional
 	Gates []Gate `json:"gates,omitempty"`
+	// Plan that the documents in force were let in by.
+	// +optional
+	Plan *LetInPlan `json:"plan,omitempty"`
 	// Kinds that the domain has applied, as group/version/Kind, where prune looks
 	// for what is gone.
 	// +listType=set
 	// +optional
 	Kinds []string `json:"kinds,omitempty"`
+}
+
+// LetInPlan is what documents were let in by.
+type LetInPlan struct {
+	// Documents is "sha256:…" over the documents as they were composed: the head digest of
+	// their plan.
+	Documents string `json:"documents"`
+	// Digest is the plan's, "sha256:…", as their commit names it in its trailer
+	// Reanchor-Plan; absent where it names none, or is not held to it.
+	// +optional
+	Digest string `json:"digest,omitempty"`
 }
 
 // RolloverStatus is one authority's way to its next key.

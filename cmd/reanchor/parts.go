@@ -12,6 +12,7 @@ import (
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/applier"
 	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/planner/forecast"
 	"github.com/reanchor/reanchor/policies"
 	"github.com/reanchor/reanchor/prober"
 	"github.com/reanchor/reanchor/reconciler"
@@ -35,6 +36,7 @@ func parts(mgr ctrl.Manager, flags controllerFlags) reconciler.Parts {
 			return reconciler.Observation{Observed: seen.Observed, Foreign: words(seen.Foreign)}, err
 		},
 		Plan:      planner.Next,
+		Forecast:  forecast.Run,
 		Probe:     (&prober.Prober{}).Probe,
 		CheckFile: policies.CheckFile,
 		Check:     policies.Check,

@@ -304,6 +304,9 @@ func madeFrom(f forecast.Forecast) section {
 	for _, row := range origins(f) {
 		head += fmt.Sprintf("| %s | %s | %s |\n", row[0], prose(row[1]), prose(row[2]))
 	}
+	if f.Verdict != forecast.Blocked && f.Verdict != forecast.Nothing {
+		head += fmt.Sprintf("\nTo have exactly this carried out and nothing else, end the message of the merge with the line %s.\n", code(forecast.Trailer+": "+f.Digest))
+	}
 	return section{name: "what it was made from", rank: 1, head: head}
 }
 
