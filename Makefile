@@ -7,10 +7,10 @@ BIN    := $(ROOT)/.bin
 TOOL   := go tool -modfile=$(ROOT)/tools/go.mod
 # Tests that need the control plane and TLS clients carry the build tag e2e. The longest
 # comes first: two packages run at a time, which leaves the processors idle often enough.
-E2E    := ./fixtures/aio-root ./fixtures/import ./applier ./cmd/reanchor ./gitsource ./fixtures/...
+E2E    := ./fixtures/aio-root ./fixtures/import ./applier ./cmd/reanchor ./gitsource ./registrar ./fixtures/...
 # Where generated files lie.
 GENERATED := api config docs/reference
-PACKAGES := mosquitto mosquitto-clients openssl git bind9 strace
+PACKAGES := mosquitto mosquitto-clients openssl git bind9 strace curl strongswan-pki libstrongswan-standard-plugins default-jdk-headless libbcpkix-java
 
 .PHONY: help deps build check lint generated test e2e demo cluster-up cluster-down golden generate diagrams bench soak mutate import
 
@@ -51,6 +51,7 @@ generate: ## write deep copies, the CRD, the JSON Schemas and the reference anew
 	$(TOOL) controller-gen crd paths=./api/... output:crd:dir=config/crd
 	go run ./api/v1alpha1/schemas/generate api/v1alpha1 api/v1alpha1/schemas config/crd/reanchor.dev_trustdomains.yaml docs/reference planner
 	go test ./cmd/reanchor -count=1 -run TestReference -update
+	go test ./registrar -count=1 -run TestOpenAPI -update
 
 golden: ## write the golden files anew; read the difference before you commit it
 	go test $$(grep -rlF 'flag.Bool("update"' --include=*_test.go . | xargs -n1 dirname | sort -u) -update

@@ -38,7 +38,7 @@ var storeys = [][]string{
 }
 
 // pure are the packages that decide: they have no effects and talk to nobody.
-var pure = []string{"api/v1alpha1", "pki", "planner", "policies"}
+var pure = []string{"api/v1alpha1", "pki", "planner", "policies", "registrar/admission"}
 
 // impure are the parts of the standard library that a pure package does not import
 // itself.

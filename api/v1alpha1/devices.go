@@ -61,6 +61,10 @@ type Bootstrap struct {
 	Certificates string `json:"certificates"`
 	// Identity is the part of the factory certificate that is the device's id.
 	Identity Identity `json:"identity"`
+	// Reenroll lets factory certificates in at EST's simplereenroll as well, which some
+	// clients use whenever they have a certificate, strongSwan's among them; they are
+	// treated as at simpleenroll.
+	Reenroll bool `json:"reenroll,omitempty"`
 }
 
 // Identity is the part of a certificate that names a device.
@@ -131,6 +135,10 @@ func (DeviceKeys) Values() []string { return []string{string(KeysDevice), string
 type Recovery struct {
 	// Quota is how often a device may come back with a new key; 0 when absent: never.
 	Quota int `json:"quota,omitempty"`
+	// AcceptExpired is how long after its end a device's own certificate is still accepted
+	// by the registration endpoint, so that one that was off may renew; not at all when
+	// absent. A factory certificate that has ended never is.
+	AcceptExpired *metav1.Duration `json:"acceptExpired,omitempty"`
 }
 
 // Device is one device of a group.
@@ -151,7 +159,19 @@ type DeviceSpec struct {
 	State DeviceState `json:"state,omitempty"`
 	// Request is its certificate signing request, in PEM (RFC 2986).
 	Request string `json:"request,omitempty"`
+	// Superseded are the keys that it had before: the SHA-256 of each SubjectPublicKeyInfo,
+	// as "sha256:" and 64 lower-case hex digits. A certificate of one of them is not
+	// accepted any more, and no device may register one again. The registration endpoint
+	// writes them.
+	Superseded []string `json:"superseded,omitempty"`
+	// Recoveries is how often the device came back with a new key without having shown the
+	// one before: what the group's recovery quota is held against. The registration
+	// endpoint counts; write a lower number to let a device come back once more.
+	Recoveries int `json:"recoveries,omitempty"`
 }
+
+// SupersededPrefix begins each entry of [DeviceSpec.Superseded].
+const SupersededPrefix = "sha256:"
 
 // DeviceState is what becomes of a device.
 type DeviceState string

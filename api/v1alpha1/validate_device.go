@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -39,6 +40,9 @@ func (v *validator) group(document Document, group *DeviceGroup) {
 	}
 	if spec.Recovery.Quota < 0 {
 		v.refuse(document, "spec.recovery.quota", "%d is negative: write 0 if no device may come back with a new key", spec.Recovery.Quota)
+	}
+	if accept := spec.Recovery.AcceptExpired; accept != nil && accept.Duration < 0 {
+		v.refuse(document, "spec.recovery.acceptExpired", "%s is negative: take it out if no certificate that has ended is to be accepted", accept.Duration)
 	}
 	v.bootstrap(document, spec.Bootstrap.Certificates)
 	v.allow(document, spec)
@@ -151,6 +155,28 @@ func (v *validator) device(document Document, device *Device) {
 	if spec.Request != "" && found && group.Spec.Keys == KeysCluster {
 		v.refuse(document, "spec.request", "is for a device that makes its own key, and in group %s cert-manager does: take it out", spec.Group)
 	}
+	if spec.Recoveries < 0 {
+		v.refuse(document, "spec.recoveries", "%d is negative: write 0 to let the device come back as often as its group's quota says", spec.Recoveries)
+	}
+	v.superseded(document, spec.Superseded)
+}
+
+var supersededKey = regexp.MustCompile(`^` + SupersededPrefix + `[0-9a-f]{64}$`)
+
+// superseded checks the keys that a device had before. That its present one is not among them,
+// isSuperseded checks.
+func (v *validator) superseded(document Document, keys []string) {
+	seen := map[string]bool{}
+	for i, key := range keys {
+		field := fmt.Sprintf("spec.superseded[%d]", i)
+		switch {
+		case !supersededKey.MatchString(key):
+			v.refuse(document, field, "%s is not the SHA-256 of a key: write %s and 64 lower-case hex digits", quote(key), SupersededPrefix)
+		case seen[key]:
+			v.refuse(document, field, "%s stands twice: take one out", key)
+		}
+		seen[key] = true
+	}
 }
 
 const requestBlock = "CERTIFICATE REQUEST"
@@ -174,5 +200,16 @@ func (v *validator) request(document Document, text string) {
 		v.refuse(document, field, "cannot be read (%s): have the device make another", err)
 	case request.CheckSignature() != nil:
 		v.refuse(document, field, "is not signed by the key that it is for (%s): have the device make another", request.CheckSignature())
+	default:
+		v.isSuperseded(document, request)
+	}
+}
+
+// isSuperseded refuses a request for a key that the device had before.
+func (v *validator) isSuperseded(document Document, request *x509.CertificateRequest) {
+	device, isDevice := document.Object.(*Device)
+	key := fmt.Sprintf("%s%x", SupersededPrefix, sha256.Sum256(request.RawSubjectPublicKeyInfo))
+	if isDevice && slices.Contains(device.Spec.Superseded, key) {
+		v.refuse(document, "spec.request", "is for a key that stands in spec.superseded (%s): have the device make a new one", key)
 	}
 }

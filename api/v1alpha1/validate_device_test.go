@@ -1,8 +1,10 @@
 package v1alpha1
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -67,13 +69,14 @@ func TestValidateDeviceGroups(t *testing.T) {
 		},
 		"certificates": {
 			documents(
-				groupOf(t, "a", "  certificate: {duration: 59m}\n  recovery: {quota: -1}\n"),
+				groupOf(t, "a", "  certificate: {duration: 59m}\n  recovery: {quota: -1, acceptExpired: -1h}\n"),
 				groupOf(t, "b", "  certificate: {duration: 2h, renewBefore: 2h}\n"),
 				groupOf(t, "c", "  certificate: {renewBefore: 299s}\n"),
 				groupOf(t, "d", "  certificate: {dnsNames: ['{{ .ID }}_x', '{{ .Name }}.example', ''], usages: [client-auth, server auth, server auth, cert sign]}\n"),
 			),
 			[]string{
 				`f.yaml:8: spec.certificate.duration: 59m0s is shorter than the 1h0m0s that cert-manager issues at least: lengthen it`,
+				`f.yaml:9: spec.recovery.acceptExpired: -1h0m0s is negative: take it out if no certificate that has ended is to be accepted`,
 				`f.yaml:9: spec.recovery.quota: -1 is negative: write 0 if no device may come back with a new key`,
 				`f.yaml:18: spec.certificate.renewBefore: 2h0m0s is not shorter than the duration of 2h0m0s, so that a certificate would be renewed at once and for ever: shorten it`,
 				`f.yaml:27: spec.certificate.renewBefore: 4m59s is shorter than the 5m0s that cert-manager takes at least: lengthen it`,
@@ -126,6 +129,11 @@ func TestValidateDevices(t *testing.T) {
 		"no PEM":              {"group: sensors, request: x", "request: " + notPEM},
 		"a private key":       {"group: sensors, request: " + quoted(csr+block("PRIVATE KEY", nil)), "request: " + privateKeyFound},
 		"not a request":       {"group: sensors, request: " + quoted(block("CERTIFICATE REQUEST", []byte("x"))), "request: cannot be read (asn1: "},
+		"superseded":          {"group: sensors, recoveries: 1, superseded: ['sha256:" + strings.Repeat("0a", 32) + "'], request: " + quoted(csr), ""},
+		"no hash":             {"group: meters, superseded: ['sha256:0A']", `superseded[0]: "sha256:0A" is not the SHA-256 of a key: write sha256: and 64 lower-case hex digits`},
+		"twice":               {"group: meters, superseded: [sha256:" + strings.Repeat("0a", 32) + ", sha256:" + strings.Repeat("0a", 32) + "]", "superseded[1]: sha256:" + strings.Repeat("0a", 32) + " stands twice: take one out"},
+		"the same key again":  {"group: sensors, superseded: ['" + keyOfRequest(csr) + "'], request: " + quoted(csr), "request: is for a key that stands in spec.superseded (" + keyOfRequest(csr) + "): have the device make a new one"},
+		"recoveries":          {"group: meters, recoveries: -1", "recoveries: -1 is negative: write 0 to let the device come back as often as its group's quota says"},
 		"another's signature": {"group: sensors, request: " + quoted(forged(csr)), "request: is not signed by the key that it is for (x509: Ed25519 verification failure): have the device make another"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -145,6 +153,16 @@ func TestValidateDevices(t *testing.T) {
 	}
 	mistakes(t, documents(group, deviceOf("one", "group: sensors, state: Retired"), deviceOf("one", "group: sensors, state: Retired")),
 		`f.yaml:17: metadata.name: Device one is declared already (f.yaml:10): a name is used once among its kind, so rename one of them`)
+}
+
+// keyOfRequest is the key of a CSR as a document names it.
+func keyOfRequest(csr string) string {
+	block, _ := pem.Decode([]byte(csr))
+	parsed, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		panic(err)
+	}
+	return fmt.Sprintf("%s%x", SupersededPrefix, sha256.Sum256(parsed.RawSubjectPublicKeyInfo))
 }
 
 // forged is a CSR with another signature.

@@ -1,0 +1,186 @@
+package admission
+
+import (
+	"crypto/x509"
+	"slices"
+	"time"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
+)
+
+// Credential is the kind of certificate that a device shows.
+type Credential string
+
+// The kinds of certificate.
+const (
+	// Factory certificates chain to a group's bootstrap CA.
+	Factory Credential = "factory"
+	// Operational certificates are those that devices get here.
+	Operational Credential = "operational"
+)
+
+// Caller is the device that a request comes from, as its certificate says.
+type Caller struct {
+	// Group that it is in.
+	Group Group
+	// ID of it.
+	ID string
+	// Credential is the kind of certificate that it shows, and Certificate the certificate.
+	Credential  Credential
+	Certificate pki.Certificate
+	// Device is what Git says of it, if Registered.
+	Device     Device
+	Registered bool
+}
+
+// maxChain bounds what is verified of a chain.
+const maxChain = 10
+
+// Identify tells who shows a chain, the leaf first. The label is the group that is asked for;
+// empty: the one that the certificate belongs to.
+func Identify(fleet Fleet, chain []pki.Certificate, label string, now time.Time) (Caller, *Refusal) {
+	if _, known := groupNamed(fleet, label); label != "" && !known {
+		return Caller{}, noGroup(label)
+	}
+	switch {
+	case len(chain) == 0:
+		return Caller{}, refuse(statusUnauthorized, ProblemNoCertificate, "no client certificate was shown: show the device's factory certificate, or the one that it got here")
+	case len(chain) > maxChain:
+		return Caller{}, malformed(ProblemRequest, "the client certificate comes with %d others, and %d are looked at: send those between it and its root", len(chain)-1, maxChain-1)
+	}
+	if caller, is, refusal := operational(fleet, chain, label, now); is {
+		return caller, refusal
+	}
+	return factory(fleet, chain, label, now)
+}
+
+func noGroup(label string) *Refusal {
+	return refuse(statusNotFound, ProblemGroup, "there is no device group %.63q here that takes this certificate: name the device's own, or none", label)
+}
+
+// operational tells whose key it is that a chain to the fleet's anchors is for. It is no
+// operational certificate if it is nobody's, or does not chain to an anchor.
+func operational(fleet Fleet, chain []pki.Certificate, label string, now time.Time) (Caller, bool, *Refusal) {
+	leaf := chain[0]
+	holder, held := fleet.Holder(leaf.SPKI())
+	if !held {
+		return Caller{}, false, nil
+	}
+	trust := fleet.Trust(holder.Group)
+	standing := judge(slices.Concat(chain, trust.Intermediates, trust.Links), len(chain), trust.Anchors, now)
+	if standing == stranger {
+		return Caller{}, false, nil
+	}
+	group, known := groupNamed(fleet, holder.Group)
+	device, registered := fleet.Device(holder.Group, holder.ID)
+	caller := Caller{Group: group, ID: holder.ID, Credential: Operational, Certificate: leaf, Device: device, Registered: registered}
+	switch {
+	case holder.Superseded:
+		return caller, true, alarm(statusForbidden, ProblemSuperseded, "this certificate is of a key that the device has given up: show the one of its present key; if the device has no other, somebody has registered in its place")
+	case !known || !registered:
+		return caller, true, forbid(ProblemNotADevice, "the device of this certificate is not registered any more: register it with its factory certificate")
+	case label != "" && label != group.Name:
+		return caller, true, noGroup(label)
+	}
+	if refusal := inForce(device); refusal != nil {
+		return caller, true, refusal
+	}
+	return caller, true, timely(standing, leaf, group.Spec.Recovery, now)
+}
+
+// timely refuses an operational certificate that has ended, but for a while if the group says
+// so.
+func timely(standing standing, leaf pki.Certificate, recovery v1alpha1.Recovery, now time.Time) *Refusal {
+	if standing == accepted {
+		return nil
+	}
+	if accept := recovery.AcceptExpired; standing == expired && accept != nil && !now.After(leaf.NotAfter().Add(accept.Duration)) {
+		return nil
+	}
+	return untimely(standing, leaf)
+}
+
+func untimely(standing standing, leaf pki.Certificate) *Refusal {
+	if standing == early {
+		return forbid(ProblemExpired, "the client certificate is not valid before %s: set the device's clock, or wait", instant(leaf.NotBefore()))
+	}
+	return forbid(ProblemExpired, "the client certificate has ended (%s), or one that signed it has: register anew with a factory certificate that is valid", instant(leaf.NotAfter()))
+}
+
+func instant(at time.Time) string { return at.UTC().Format(time.RFC3339) }
+
+// inForce refuses devices that Git does not list as active.
+func inForce(device Device) *Refusal {
+	switch device.State {
+	case v1alpha1.DeviceBlocked:
+		return forbid(ProblemBlocked, "the device is blocked: ask whoever runs the fleet")
+	case v1alpha1.DeviceRetired:
+		return forbid(ProblemBlocked, "the device is retired: ask whoever runs the fleet")
+	}
+	return nil
+}
+
+// factory tells which group's bootstrap CAs a chain belongs to, and which device it is for.
+func factory(fleet Fleet, chain []pki.Certificate, label string, now time.Time) (Caller, *Refusal) {
+	group, refusal := groupOf(fleet, chain, label, now)
+	if refusal != nil {
+		return Caller{}, refusal
+	}
+	caller := Caller{Group: group, Credential: Factory, Certificate: chain[0]}
+	if caller.ID, refusal = idOf(chain[0], group.Spec.Bootstrap.Identity); refusal != nil {
+		return caller, refusal
+	}
+	caller.Device, caller.Registered = fleet.Device(group.Name, caller.ID)
+	return caller, inForce(caller.Device)
+}
+
+// groupOf is the group among whose factory certificates one is: the one that the label names,
+// the only one that takes it, or the only one of those in which the device is registered.
+func groupOf(fleet Fleet, chain []pki.Certificate, label string, now time.Time) (Group, *Refusal) {
+	var takes []Group
+	late := stranger
+	for _, group := range fleet.Groups() {
+		switch s := judge(chain, len(chain), group.Bootstrap, now); {
+		case s == accepted && isClient(chain[0]):
+			takes = append(takes, group)
+		case s != stranger && s != accepted && (label == "" || label == group.Name):
+			late = s
+		}
+	}
+	named := slices.IndexFunc(takes, func(g Group) bool { return g.Name == label })
+	switch {
+	case named >= 0:
+		return takes[named], nil
+	case late != stranger:
+		return Group{}, untimely(late, chain[0])
+	case len(takes) == 0:
+		return Group{}, forbid(ProblemUnknownCA, "the client certificate chains to no CA that a device group here takes, or is not for clients: show the device's factory certificate with its intermediates")
+	case label != "":
+		return Group{}, noGroup(label)
+	}
+	return onlyOne(fleet, chain[0], takes)
+}
+
+func onlyOne(fleet Fleet, leaf pki.Certificate, takes []Group) (Group, *Refusal) {
+	if len(takes) == 1 {
+		return takes[0], nil
+	}
+	registered := slices.DeleteFunc(slices.Clone(takes), func(group Group) bool {
+		id, refusal := idOf(leaf, group.Spec.Bootstrap.Identity)
+		_, found := fleet.Device(group.Name, id)
+		return refusal != nil || !found
+	})
+	if len(registered) == 1 {
+		return registered[0], nil
+	}
+	return Group{}, malformed(ProblemAmbiguous, "%d device groups take this certificate: name one, in the path of EST or as group", len(takes))
+}
+
+// isClient reports whether a factory certificate may be shown by a client (RFC 5280, section
+// 4.2.1.12): many name no usage.
+func isClient(leaf pki.Certificate) bool {
+	usages := leaf.X509().ExtKeyUsage
+	none := len(usages) == 0 && len(leaf.X509().UnknownExtKeyUsage) == 0
+	return none || slices.Contains(usages, x509.ExtKeyUsageClientAuth) || slices.Contains(usages, x509.ExtKeyUsageAny)
+}

@@ -1,0 +1,36 @@
+package admission_test
+
+import (
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/registrar/admission"
+	"github.com/reanchor/reanchor/registrar/registrartest"
+)
+
+// What a decision puts into Git is decoded again, and is what was decided.
+func TestDocument(t *testing.T) {
+	key, other := registrartest.Key(), registrartest.Key()
+	decision, refusal := scene{csr: registrartest.CSR(other, "sensor-1", []string{name}), chain: bootstrap("sensor-1"), devices: []admission.Device{active("sensor-1", key)}, group: quota(1)}.run()
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	text, err := yaml.Marshal(decision.Document())
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoded, err := v1alpha1.Decode("sensor-1.yaml", text)
+	if err != nil || len(decoded) != 1 {
+		t.Fatalf("%s: %v", text, err)
+	}
+	read, is := decoded[0].Object.(*v1alpha1.Device)
+	if !is || read.Metadata.Name != "sensor-1" || read.Spec.Group != "sensors" || read.Spec.State != v1alpha1.DeviceActive || read.Spec.Recoveries != 1 ||
+		len(read.Spec.Superseded) != 1 || read.Spec.Superseded[0] != "sha256:"+registrartest.KeyID(&key.PublicKey).String() {
+		t.Errorf("read %+v of\n%s", read, text)
+	}
+	if request, refusal := admission.ParseRequestPEM([]byte(read.Spec.Request)); refusal != nil || request.Key != registrartest.KeyID(&other.PublicKey) {
+		t.Errorf("the request is read as %s: %v", request.Key, refusal)
+	}
+}
