@@ -40,9 +40,12 @@ func (f *Fingerprint) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Certificate is one X.509 certificate as an immutable value. The zero value
-// stands for none.
-type Certificate struct {
+// Certificate is one X.509 certificate as an immutable value, as small as a pointer. The
+// zero value stands for none.
+type Certificate struct{ *content }
+
+// content is what a certificate holds, and what it is known by.
+type content struct {
 	parsed      *x509.Certificate
 	fingerprint Fingerprint
 	spki        Fingerprint
@@ -59,11 +62,11 @@ func Parse(der []byte) (Certificate, error) {
 
 // Of takes a parsed certificate, which must not be changed afterwards.
 func Of(parsed *x509.Certificate) Certificate {
-	return Certificate{
+	return Certificate{&content{
 		parsed:      parsed,
 		fingerprint: sha256.Sum256(parsed.Raw),
 		spki:        sha256.Sum256(parsed.RawSubjectPublicKeyInfo),
-	}
+	}}
 }
 
 const certificateBlock = "CERTIFICATE"
@@ -114,19 +117,38 @@ func wholeBlock(text []byte) error {
 }
 
 // IsZero reports whether there is no certificate.
-func (c Certificate) IsZero() bool { return c.parsed == nil }
+func (c Certificate) IsZero() bool { return c.content == nil }
 
-// Fingerprint is the SHA-256 of the DER: the certificate's identity.
-func (c Certificate) Fingerprint() Fingerprint { return c.fingerprint }
+// Fingerprint is the SHA-256 of the DER: the certificate's identity. That of no
+// certificate is zero.
+func (c Certificate) Fingerprint() Fingerprint {
+	if c.IsZero() {
+		return Fingerprint{}
+	}
+	return c.fingerprint
+}
 
-// SPKI is the SHA-256 of the SubjectPublicKeyInfo: the key's identity.
-func (c Certificate) SPKI() Fingerprint { return c.spki }
+// SPKI is the SHA-256 of the SubjectPublicKeyInfo: the key's identity. That of no
+// certificate is zero.
+func (c Certificate) SPKI() Fingerprint {
+	if c.IsZero() {
+		return Fingerprint{}
+	}
+	return c.spki
+}
 
-// X509 is the parsed certificate; it must not be changed.
-func (c Certificate) X509() *x509.Certificate { return c.parsed }
+// X509 is the parsed certificate, which must not be changed; nil if there is none.
+func (c Certificate) X509() *x509.Certificate {
+	if c.IsZero() {
+		return nil
+	}
+	return c.parsed
+}
 
 // Equal reports whether both are the same certificate.
-func (c Certificate) Equal(other Certificate) bool { return c.fingerprint == other.fingerprint }
+func (c Certificate) Equal(other Certificate) bool {
+	return c.content == other.content || c.Fingerprint() == other.Fingerprint()
+}
 
 // SubjectKeyID is the subject key identifier extension (RFC 5280, section
 // 4.2.1.2), or nil.

@@ -8,7 +8,7 @@ import (
 // A verdict is found out once, also after its generation has grown old; what nobody asked
 // for in two generations is forgotten.
 func TestVerdicts(t *testing.T) {
-	var v verdicts
+	var v verdicts[signature, bool]
 	checked := 0
 	ask := func(n uint64, verdict bool) bool {
 		var s signature

@@ -1,6 +1,7 @@
 package planner_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -372,6 +373,34 @@ func TestLifetimes(t *testing.T) {
 			same(t, "the plan holds", named(holds), test.holds)
 			if !plan.LookAgain.Equal(test.look) {
 				t.Errorf("the plan looks again at %s, want %s", plan.LookAgain, test.look)
+			}
+		})
+	}
+}
+
+// Devices are waited for until they can do without the key, whatever the leaves chain to.
+func TestDevicesHoldRetire(t *testing.T) {
+	one := planner.Devices{Count: 1, First: []planner.Device{{Name: "sensor-1", Seen: noon}}}
+	for name, test := range map[string]struct {
+		old, next planner.Tally
+		why       string // empty: nothing is waited for
+	}{
+		"they can do without":         {planner.Tally{}, planner.Tally{Trusting: one, Chaining: one}, ""},
+		"one chains to the key still": {planner.Tally{Chaining: one}, planner.Tally{}, "1 device has a certificate of 2025 still: sensor-1 (seen at "},
+		"one has not confirmed":       {planner.Tally{}, planner.Tally{Distrusting: one}, "1 device has not confirmed 2026 yet: sensor-1 (seen at "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := drained()
+			s.desired.Groups = []v1alpha1.DeviceGroup{sensors()}
+			test.old.Key, test.next.Key = key2025.Fingerprint(), key2026.Fingerprint()
+			s.observed.Ledger = []planner.Ledger{{Group: "sensors", Active: 1, Keys: []planner.Tally{test.old, test.next}}}
+			plan := s.next()
+			waits := slices.ContainsFunc(plan.Rollovers[0].Holds, func(h planner.Hold) bool {
+				return h.Subject == "DeviceGroup sensors" && test.why != "" && strings.HasPrefix(h.Why, test.why)
+			})
+			holdsAnchor := plan.Target.Bundles[0].Anchors.Has(key2025.Certificate)
+			if waits != (test.why != "") || holdsAnchor != waits {
+				t.Errorf("the bundle holds 2025: %v; the plan says %q", holdsAnchor, tell(plan, s.now))
 			}
 		})
 	}

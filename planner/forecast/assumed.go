@@ -8,6 +8,7 @@ import (
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/planner/simulation"
 )
 
 // assumption is a cluster that nobody has looked at: what the repository says of it, and one
@@ -118,7 +119,7 @@ func (a *assumption) leaves(request Request) []string {
 // and with those that are in Git and not there yet.
 func leavesOfHead(request Request, seen []planner.Leaf) []planner.Leaf {
 	leaves := slices.DeleteFunc(slices.Clone(seen), func(l planner.Leaf) bool {
-		return slices.Contains(request.Beside, Change{Verb: Removed, Object: "Certificate " + l.Ref.String()})
+		return slices.Contains(request.Beside, Change{Verb: simulation.Removed, Object: "Certificate " + l.Ref.String()})
 	})
 	for _, leaf := range request.Users {
 		if !slices.ContainsFunc(leaves, func(l planner.Leaf) bool { return l.Ref == leaf.Ref }) {

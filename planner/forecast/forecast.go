@@ -5,6 +5,7 @@ import (
 
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/planner/simulation"
 )
 
 // SchemaID names the format of a Forecast in JSON, and its JSON Schema.
@@ -131,28 +132,10 @@ type Stage struct {
 	Takes time.Duration `json:"takes,omitempty"`
 }
 
-// Verb is what is done to an object.
-type Verb string
-
-// What is done.
-const (
-	Made      Verb = "made"
-	Changed   Verb = "changed"
-	Removed   Verb = "removed"
-	Reissued  Verb = "reissued"
-	Restarted Verb = "restarted"
-	Proved    Verb = "proved"
-)
-
-// Values are the verbs that a change may have.
-func (Verb) Values() []string {
-	return []string{string(Made), string(Changed), string(Removed), string(Reissued), string(Restarted), string(Proved)}
-}
-
 // Change is one object, and what is done to it.
 type Change struct {
 	// Verb says what is done.
-	Verb Verb `json:"verb"`
+	Verb simulation.Verb `json:"verb"`
 	// Object is its kind and name: "Certificate cert-manager/fleet-root-2026".
 	Object string `json:"object"`
 	// What of it, where that is not all of it: "+ Fleet Root 2026".

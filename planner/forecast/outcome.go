@@ -14,6 +14,7 @@ import (
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/planner/simulation"
 )
 
 // trust is what each bundle holds in the world as it is.
@@ -293,7 +294,7 @@ func (f *Forecast) digest(beside []Change) string {
 		canonical.Drops = append(canonical.Drops, drop.Who)
 	}
 	for _, deletion := range f.Deletions {
-		if slices.Contains(beside, Change{Verb: Removed, Object: deletion.Object}) {
+		if slices.Contains(beside, Change{Verb: simulation.Removed, Object: deletion.Object}) {
 			continue
 		}
 		canonical.Deletions = append(canonical.Deletions, withoutNamespaceOfCopy(deletion.Object))
@@ -307,7 +308,7 @@ func (f *Forecast) digest(beside []Change) string {
 func (f *Forecast) lasting(stage Stage, beside []Change) []Change {
 	var lasting []Change
 	for _, change := range stage.Changes {
-		if change.Verb == Restarted || change.Verb == Proved || change.Verb == Reissued || slices.Contains(beside, change) {
+		if change.Verb == simulation.Restarted || change.Verb == simulation.Proved || change.Verb == simulation.Reissued || slices.Contains(beside, change) {
 			continue
 		}
 		change.Object = withoutNamespaceOfCopy(change.Object)

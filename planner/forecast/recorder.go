@@ -70,7 +70,7 @@ func (r *recorder) beside(changes []Change) {
 	e := r.begin(stageID{phase: planner.Settled}, planner.Rollover{Phase: planner.Settled})
 	e.Changes = slices.Clone(changes)
 	for _, change := range changes {
-		if change.Verb != Removed && strings.HasPrefix(change.Object, "Certificate ") {
+		if change.Verb != simulation.Removed && strings.HasPrefix(change.Object, "Certificate ") {
 			e.leaves[change.Object] = true
 		}
 	}
@@ -210,7 +210,7 @@ func (r *recorder) aside(write simulation.Written) *entry {
 
 // add notes a write in a stage.
 func (r *recorder) add(e *entry, write simulation.Written) {
-	change := Change{Verb: Verb(write.Verb), Object: write.Object(), What: r.run.what(write)}
+	change := Change{Verb: write.Verb, Object: write.Object(), What: r.run.what(write)}
 	switch {
 	case write.Kind == simulation.KindDevice:
 		e.devices[write.Ref.Namespace] = true
@@ -354,7 +354,7 @@ func (r *recorder) deletions() []Deletion {
 		}
 	}
 	for _, change := range r.run.request.Beside {
-		if change.Verb == Removed {
+		if change.Verb == simulation.Removed {
 			deletions = append(deletions, besideGone(change.Object))
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/planner/simulation"
 )
 
 // title says in a few words what a stage does.
@@ -100,7 +101,7 @@ func (e *entry) goesAgain() string {
 }
 
 func (e *entry) undoRetire() string {
-	isSecret := func(c Change) bool { return c.Verb == Removed && strings.HasPrefix(c.Object, "Secret ") }
+	isSecret := func(c Change) bool { return c.Verb == simulation.Removed && strings.HasPrefix(c.Object, "Secret ") }
 	if !slices.ContainsFunc(e.Changes, isSecret) {
 		return fmt.Sprintf("revert the commit: %s is brought back as it came", e.key)
 	}

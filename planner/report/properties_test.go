@@ -21,6 +21,7 @@ import (
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/forecast"
 	"github.com/reanchor/reanchor/planner/report"
+	"github.com/reanchor/reanchor/planner/simulation"
 )
 
 // fragments that texts are made of: what breaks out of something, and what is long.
@@ -53,7 +54,7 @@ func anything(known bool) *rapid.Generator[forecast.Forecast] {
 	}
 	if known {
 		config.Types[reflect.TypeFor[forecast.Verdict]()] = oneOf(forecast.Nothing, forecast.Safe, forecast.Waits, forecast.DropsSome, forecast.Blocked)
-		config.Types[reflect.TypeFor[forecast.Verb]()] = oneOf(forecast.Made, forecast.Changed, forecast.Removed, forecast.Reissued, forecast.Restarted, forecast.Proved)
+		config.Types[reflect.TypeFor[simulation.Verb]()] = oneOf(simulation.Made, simulation.Changed, simulation.Removed, simulation.Reissued, simulation.Restarted, simulation.Proved)
 		config.Types[reflect.TypeFor[planner.Phase]()] = oneOf(planner.Introduce, planner.Distribute, planner.Switch, planner.Reissue, planner.Retire)
 	}
 	one := rapid.MakeCustom[forecast.Forecast](config)

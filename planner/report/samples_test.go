@@ -8,6 +8,7 @@ import (
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/forecast"
+	"github.com/reanchor/reanchor/planner/simulation"
 )
 
 var epoch = time.Date(2026, 1, 2, 6, 0, 0, 0, time.UTC)
@@ -49,16 +50,16 @@ func rollOf(authority planner.Ref, first int) []forecast.Stage {
 	stages := []forecast.Stage{
 		{
 			Phase: planner.Introduce, Title: "Make key 2026 of " + authority.Name,
-			Changes: []forecast.Change{{Verb: forecast.Made, Object: object("Certificate", "2026")}, {Verb: forecast.Made, Object: object("Issuer", "2026")}},
+			Changes: []forecast.Change{{Verb: simulation.Made, Object: object("Certificate", "2026")}, {Verb: simulation.Made, Object: object("Issuer", "2026")}},
 			Gate:    []string{"2026 is issued and recorded in Git", "its notBefore is 5m past"},
 			Undo:    "revert the commit: nobody trusts 2026 yet, and it is removed", Takes: 5 * time.Minute,
 		},
 		{
 			Phase: planner.Distribute, Title: "Add the anchor of 2026 to the bundles",
 			Changes: []forecast.Change{
-				{Verb: forecast.Changed, Object: "Bundle fleet-trust", What: "+ Fleet Root 2026"},
-				{Verb: forecast.Restarted, Object: "Deployment plant/broker"},
-				{Verb: forecast.Restarted, Object: "Deployment plant/press"},
+				{Verb: simulation.Changed, Object: "Bundle fleet-trust", What: "+ Fleet Root 2026"},
+				{Verb: simulation.Restarted, Object: "Deployment plant/broker"},
+				{Verb: simulation.Restarted, Object: "Deployment plant/press"},
 			},
 			Gate:  []string{"2 of 2 copies hold 2026", "3 of 3 verifiers have reloaded", "soak of 10m"},
 			Blast: forecast.Blast{Workloads: 3, Namespaces: 2, Names: []string{"Deployment plant/broker", "Deployment plant/press", "Deployment office/historian"}},
@@ -66,17 +67,17 @@ func rollOf(authority planner.Ref, first int) []forecast.Stage {
 		},
 		{
 			Phase: planner.Switch, Title: "Let issuers sign with 2026",
-			Changes: []forecast.Change{{Verb: forecast.Changed, Object: "ClusterIssuer fleet", What: "secretName fleet-root-2026"}, {Verb: forecast.Proved, Object: "ClusterIssuer fleet"}},
+			Changes: []forecast.Change{{Verb: simulation.Changed, Object: "ClusterIssuer fleet", What: "secretName fleet-root-2026"}, {Verb: simulation.Proved, Object: "ClusterIssuer fleet"}},
 			Gate:    []string{"a canary comes back signed by 2026"},
 			Undo:    "revert the commit: issuers go back to 2025",
 		},
 		{
 			Phase: planner.Reissue, Title: "Issue the leaves of 2025 anew",
 			Changes: []forecast.Change{
-				{Verb: forecast.Reissued, Object: "Certificate plant/broker"},
-				{Verb: forecast.Reissued, Object: "Certificate plant/press"},
-				{Verb: forecast.Reissued, Object: "Certificate office/historian"},
-				{Verb: forecast.Restarted, Object: "Deployment plant/broker"},
+				{Verb: simulation.Reissued, Object: "Certificate plant/broker"},
+				{Verb: simulation.Reissued, Object: "Certificate plant/press"},
+				{Verb: simulation.Reissued, Object: "Certificate office/historian"},
+				{Verb: simulation.Restarted, Object: "Deployment plant/broker"},
 			},
 			Gate:  []string{"3 of 3 leaves chain to 2026", "3 of 3 presenters have reloaded"},
 			Blast: forecast.Blast{Leaves: 3, Workloads: 3, Namespaces: 2, Names: []string{"Certificate plant/broker", "Certificate plant/press", "Certificate office/historian"}},
@@ -85,10 +86,10 @@ func rollOf(authority planner.Ref, first int) []forecast.Stage {
 		{
 			Phase: planner.Retire, Title: "Take 2025 out of the bundles, and remove it",
 			Changes: []forecast.Change{
-				{Verb: forecast.Changed, Object: "Bundle fleet-trust", What: "− Fleet Root 2025"},
-				{Verb: forecast.Removed, Object: object("Certificate", "2025")},
-				{Verb: forecast.Removed, Object: object("Secret", "2025")},
-				{Verb: forecast.Removed, Object: object("Issuer", "2025")},
+				{Verb: simulation.Changed, Object: "Bundle fleet-trust", What: "− Fleet Root 2025"},
+				{Verb: simulation.Removed, Object: object("Certificate", "2025")},
+				{Verb: simulation.Removed, Object: object("Secret", "2025")},
+				{Verb: simulation.Removed, Object: object("Issuer", "2025")},
 			},
 			Gate:  []string{"no copy holds 2025", "its Certificate, Secret and Issuer are gone"},
 			Blast: forecast.Blast{Namespaces: 2},
@@ -226,7 +227,7 @@ func fleet() forecast.Forecast {
 	f.Summary = "fleet-root moves from key 2025 to key 2026 for 50,000 devices; 212 that are offline hold up Retire."
 	reissue := &f.Stages[3]
 	for i := range 217 {
-		reissue.Changes = append(reissue.Changes, forecast.Change{Verb: forecast.Reissued, Object: fmt.Sprintf("Certificate plant/press-%03d", i)})
+		reissue.Changes = append(reissue.Changes, forecast.Change{Verb: simulation.Reissued, Object: fmt.Sprintf("Certificate plant/press-%03d", i)})
 	}
 	reissue.Blast = forecast.Blast{Leaves: 220, Workloads: 219, Namespaces: 3, Devices: 50000, Names: []string{"Certificate plant/broker", "Device sensors/sensor-00000", "Device sensors/sensor-00001"}}
 	reissue.Takes = 72 * time.Hour
@@ -266,7 +267,7 @@ func hostile(evil string) forecast.Forecast {
 	f.Stages = []forecast.Stage{
 		{
 			Number: 1, Authority: planner.Ref{Namespace: evil, Name: evil}, Phase: planner.Phase(evil), From: evil, To: evil, Title: evil, Undo: evil, Gate: []string{evil, "- " + evil, "1. " + evil},
-			Changes: []forecast.Change{{Verb: forecast.Made, Object: "Certificate " + evil, What: evil}, {Verb: forecast.Verb(evil), Object: evil}, {Verb: forecast.Made, Object: evil + " a"}, {Verb: forecast.Made, Object: evil + " b"}},
+			Changes: []forecast.Change{{Verb: simulation.Made, Object: "Certificate " + evil, What: evil}, {Verb: simulation.Verb(evil), Object: evil}, {Verb: simulation.Made, Object: evil + " a"}, {Verb: simulation.Made, Object: evil + " b"}},
 			Blast:   forecast.Blast{Leaves: 1, Names: []string{evil}},
 		},
 		{Number: 2, Title: "Certificates of the second stage", Undo: "revert"},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/forecast"
+	"github.com/reanchor/reanchor/planner/simulation"
 )
 
 // verdict is what a page says of one.
@@ -38,16 +39,16 @@ func verdictOf(f forecast.Forecast) verdict {
 
 // verbs are what a stage does, in the order in which it is told.
 var verbs = []struct {
-	forecast.Verb
+	simulation.Verb
 	word   string
 	colour colour
 }{
-	{forecast.Made, "makes", green},
-	{forecast.Changed, "changes", yellow},
-	{forecast.Proved, "tests", plain},
-	{forecast.Reissued, "reissues", cyan},
-	{forecast.Restarted, "restarts", cyan},
-	{forecast.Removed, "removes", red},
+	{simulation.Made, "makes", green},
+	{simulation.Changed, "changes", yellow},
+	{simulation.Proved, "tests", plain},
+	{simulation.Reissued, "reissues", cyan},
+	{simulation.Restarted, "restarts", cyan},
+	{simulation.Removed, "removes", red},
 }
 
 // folderName is what a domain's folder is called.
@@ -286,12 +287,12 @@ type deed struct {
 
 // deedsOf a stage. A verb that is not known is told last, as it is.
 func deedsOf(s forecast.Stage) []deed {
-	by := map[forecast.Verb][]forecast.Change{}
+	by := map[simulation.Verb][]forecast.Change{}
 	for _, change := range s.Changes {
 		by[change.Verb] = append(by[change.Verb], change)
 	}
 	var deeds []deed
-	add := func(verb forecast.Verb, word string, c colour) {
+	add := func(verb simulation.Verb, word string, c colour) {
 		if done := by[verb]; len(done) > 0 {
 			groups := grouped(done, func(c forecast.Change) (string, string) { return c.Object, c.What })
 			deeds = append(deeds, deed{word, c, groups})

@@ -24,7 +24,7 @@ func withDevices() []shape {
 // over, and named as one who drops; or it comes back, and nobody drops.
 func TestSilentDeviceHoldsRetire(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		world, site := settledSite(t, withDevices(), rapid.Bool().Draw(t, "record"))
 		for range 5 { // every device comes by once
 			world.Turn()
@@ -79,7 +79,7 @@ func names(plan planner.Plan, subject, text string) bool {
 // TestDeviceThatEnrolsInTheMiddle gets both anchors, whenever it comes (invariant 17).
 func TestDeviceThatEnrolsInTheMiddle(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		world, site := settledSite(t, withDevices(), false)
 		world.Desired = site.desired(site.keysTo("k2"))
 		for n := range rapid.IntRange(0, 40).Draw(t, "turns before") {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 )
 
@@ -61,6 +62,57 @@ func (w *World) noteEmergencies(plan planner.Plan) {
 	}
 }
 
+// checkStolen is asked of every plan: a bundle that is to hold what takes over from a
+// compromised key is to hold that no more, or the plan says what it waits for. It is asked of
+// the bundles that Git has distribute the authority. What one holds because Git lists the
+// certificate itself, or because somebody else writes it, is not the planner's to say.
+func (w *World) checkStolen(plan planner.Plan) {
+	if plan.Blind {
+		return
+	}
+	for _, authority := range w.Desired.Authorities {
+		ref := planner.AuthorityRef(authority)
+		if authority.Spec.IssuedBy != nil || authority.Spec.Rollover.Paused || saysOfTheft(plan, ref) {
+			continue
+		}
+		for _, bundle := range plan.Target.Bundles {
+			held := bundle.Anchors.Minus(bundle.Certificates)
+			stolen, next := w.inState(held, authority, v1alpha1.KeyCompromised), w.inState(held, authority, v1alpha1.KeySigning)
+			if len(stolen) > 0 && len(next) > 0 && bundle.Via != v1alpha1.ViaObserved && w.distributes(bundle.Name, authority.Metadata.Name) {
+				w.violate(StolenKeysLeave, "%s is to hold %s, which is compromised, beside %s", bundle.Name, names(stolen), names(next))
+			}
+		}
+	}
+}
+
+// distributes reports whether Git says now that a bundle holds an authority's anchors.
+func (w *World) distributes(bundle, authority string) bool {
+	return slices.ContainsFunc(w.Desired.Bundles, func(b v1alpha1.TrustBundle) bool {
+		return b.Metadata.Name == bundle && slices.Contains(b.Spec.Authorities, authority)
+	})
+}
+
+// saysOfTheft reports whether a plan says that a compromised key is still trusted.
+func saysOfTheft(plan planner.Plan, authority planner.Ref) bool {
+	return slices.ContainsFunc(plan.Holds, func(h planner.Hold) bool {
+		return h.Gate == "compromised" && h.Subject == "Authority "+authority.String()
+	})
+}
+
+// inState are those of the anchors that are of the authority's keys in that state.
+func (w *World) inState(anchors pki.Anchors, authority v1alpha1.Authority, state v1alpha1.KeyState) pki.Anchors {
+	return slices.DeleteFunc(slices.Clone(anchors), func(anchor pki.Certificate) bool {
+		return !slices.ContainsFunc(authority.Spec.Keys, func(k v1alpha1.AuthorityKey) bool {
+			return k.State == state && w.isOf(anchor, planner.AuthorityRef(authority), k)
+		})
+	})
+}
+
+// isOf reports whether an anchor is of a root's key.
+func (w *World) isOf(anchor pki.Certificate, authority planner.Ref, key v1alpha1.AuthorityKey) bool {
+	return anchor.CommonName() == w.commonName(authority, key.Name) || key.Certificate == string(anchor.PEM())
+}
+
 // isHurt reports whether a key of the authority, or of one above it, was compromised.
 func (w *World) isHurt(ref planner.Ref) bool {
 	for _, authority := range w.inventory.Authorities {
@@ -100,7 +152,7 @@ func (w *World) trusting(authority planner.Ref, key v1alpha1.AuthorityKey) []str
 		for _, workload := range w.workloads {
 			for _, p := range workload.pods {
 				for _, anchor := range p.anchors[name] {
-					if anchor.CommonName() == w.commonName(authority, key.Name) || key.Certificate == string(anchor.PEM()) {
+					if w.isOf(anchor, authority, key) {
 						who = append(who, workload.String())
 					}
 				}

@@ -11,7 +11,7 @@ import (
 // the thief, everybody accepts everybody again, and nothing is left of the key.
 func TestEmergency(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		world, site := settledSite(t, alone(), rapid.Bool().Draw(t, "record"))
 		world.Disorder = rapid.Bool().Draw(t, "disorder")
 		keys := site.first()

@@ -69,7 +69,7 @@ func phaseOf(plan planner.Plan, authority string) planner.Phase {
 // and a hold names it.
 func TestFailClosed(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		world, site := settledSite(t, homely(), rapid.Bool().Draw(t, "record"))
 		users := world.Observe()
 		stuck, phase := drawStuck(t, users, site)
@@ -119,7 +119,7 @@ func drawStuck(t *rapid.T, users planner.Observed, site shape) (string, planner.
 // is named, and nothing that it may chain to goes.
 func TestUnknownLeavesHold(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		world, site := settledSite(t, homely(), rapid.Bool().Draw(t, "record"))
 		lost := rapid.SampledFrom(world.Observe().Leaves).Draw(t, "lost").Ref
 		world.LoseRequest(lost)
@@ -143,7 +143,7 @@ func TestUnknownLeavesHold(t *testing.T) {
 // one that shares its predecessor's subject alone breaks nothing.
 func TestIdentityIsTheFingerprint(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		world := simulation.New(rapid.Uint64().Draw(t, "seed"), fleet(signing("2025")), plant())
 		world.KeepRecord()
 		settle(t, world)
@@ -190,7 +190,7 @@ func withoutSKI(template *x509.Certificate) {
 // another it is an alarm, and the bundle grows by it.
 func TestRenewOrRekeyIsKnown(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		world := simulation.New(rapid.Uint64().Draw(t, "seed"), fleet(signing("2025")), plant())
 		if rapid.Bool().Draw(t, "record") {
 			world.KeepRecord()
@@ -240,7 +240,7 @@ func TestRenewOrRekeyIsKnown(t *testing.T) {
 // outlive its CA is named, and so is a CA that it is getting late for.
 func TestLifetimes(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		const day = 24 * time.Hour
 		short := func(keys ...state) planner.Desired {
 			desired := fleet(keys...)
@@ -292,7 +292,7 @@ func expectOutlivingNamed(t *rapid.T, world *simulation.World, plan planner.Plan
 // same end as without.
 func TestCrashAnywhereConverges(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		world, site := settledSite(t, shapes, rapid.Bool().Draw(t, "record"))
 		world.Desired = site.desired(site.keysTo("k2"))
 		for range 80 {
@@ -316,7 +316,7 @@ func TestCrashAnywhereConverges(t *testing.T) {
 // settled, and no leaf is reissued over it; and bundles lose nothing.
 func TestNothingIsAdoptedSilently(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		world, site := settledSite(t, homely(), rapid.Bool().Draw(t, "record"))
 		authority := rapid.SampledFrom(world.Observe().Keys).Draw(t, "key").Authority
 		object := planner.Ref{Namespace: authority.Namespace, Name: planner.KeyObjectName(authority.Name, site.firstPair(authority.Name))}
@@ -358,7 +358,7 @@ func TestNothingIsAdoptedSilently(t *testing.T) {
 // the keys' Secrets, with which the site goes on as it was.
 func TestAnotherClusterIsHeld(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		world, site := settledSite(t, homely(), true)
 		recorded := world.Record().Keys
 		backup := world.Wipe()
@@ -396,7 +396,7 @@ func TestAnotherClusterIsHeld(t *testing.T) {
 // is named before Switch, and no issuer moves until it verifies with the bundle.
 func TestOwnCAIsNoBundle(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		site := rapid.SampledFrom(shapes).Draw(t, "shape")
 		users := site.drawUsers(t)
 		at := rapid.SampledFrom(presenting(users.Workloads)).Draw(t, "who trusts its own")

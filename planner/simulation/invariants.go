@@ -33,6 +33,7 @@ const (
 	WavesAreProved       Invariant = "a wave is proved before the next"
 	WindowsAreKept       Invariant = "nothing begins outside a window"
 	ProbesComeFirst      Invariant = "an anchor leaves after every probe"
+	StolenKeysLeave      Invariant = "a stolen key leaves as another takes over"
 )
 
 // Invariants are all of them.
@@ -51,6 +52,7 @@ var Invariants = []Invariant{
 	WavesAreProved,
 	WindowsAreKept,
 	ProbesComeFirst,
+	StolenKeysLeave,
 }
 
 // Violation is an invariant that was seen broken, with its evidence.

@@ -17,7 +17,8 @@ import (
 // TestTwinsPlanTheSame: in any state of any storm, the world that is made of what was
 // observed is planned for as the one that was observed is.
 func TestTwinsPlanTheSame(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	t.Parallel()
+	inWorlds(t, func(t *rapid.T) {
 		stormy(t, func(world *simulation.World) {
 			if rapid.IntRange(0, 9).Draw(t, "look") == 0 {
 				failUnlessTwinsPlanTheSame(t, world)

@@ -94,7 +94,7 @@ func TestInvariants(t *testing.T) {
 	t.Parallel()
 	broken := map[simulation.Invariant]string{}
 	t.Run("storms", func(t *testing.T) {
-		rapid.Check(t, func(t *rapid.T) {
+		inWorlds(t, func(t *rapid.T) {
 			stormy(t, func(world *simulation.World) {
 				for _, violation := range world.Violations() {
 					broken[violation.Invariant] = violation.Evidence
@@ -117,7 +117,7 @@ func TestInvariants(t *testing.T) {
 // nothing was broken.
 func TestAnySubsetConverges(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		world, site := stormy(t, func(world *simulation.World) { failOnViolation(t, world) })
 		calm(t, world, site)
 		failOnViolation(t, world)
@@ -129,7 +129,7 @@ func TestAnySubsetConverges(t *testing.T) {
 // the other and in the middle of each other, and the others stay.
 func TestAnyAuthorityAlone(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		world, site := settledSite(t, alone(), rapid.Bool().Draw(t, "record"))
 		signer := map[string]int{}
 		for _, name := range site.authorities {
@@ -161,7 +161,7 @@ func TestAnyAuthorityAlone(t *testing.T) {
 // settles on whatever was committed last, going back included.
 func TestRevertConverges(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		world := simulation.New(rapid.Uint64().Draw(t, "seed"), fleet(signing("2025")), plant())
 		world.Disorder = true
 		for range rapid.IntRange(1, 4).Draw(t, "commits") {
@@ -184,7 +184,7 @@ func TestRevertConverges(t *testing.T) {
 // retired: whoever depends on the first day's keys loses nothing.
 func TestStructureChanges(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		users := plant()
 		users.Leaves[1].Issuer.Name = "press"
 		world := simulation.New(rapid.Uint64().Draw(t, "seed"), firstStructure(), users)
@@ -250,7 +250,7 @@ func drawStructure(t *rapid.T) planner.Desired {
 // plans the same bytes each time.
 func TestSettledWorldsAreLeftAlone(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		site := rapid.SampledFrom(shapes).Draw(t, "shape")
 		world := site.world(t, site.drawUsers(t))
 		world.Recreate = true
@@ -276,7 +276,7 @@ func TestSettledWorldsAreLeftAlone(t *testing.T) {
 // depends on stays, and the plan says who that is.
 func TestWhatIsInUseIsNotRemoved(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		site := rapid.SampledFrom(shapes).Draw(t, "shape")
 		world := site.world(t, site.drawUsers(t))
 		world.Recreate = true
@@ -383,7 +383,7 @@ func pairIn(desired planner.Desired, authority v1alpha1.Authority, key string) s
 // with it.
 func TestRevertWhileTheBundleShrinks(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	inWorlds(t, func(t *rapid.T) {
 		world := simulation.New(rapid.Uint64().Draw(t, "seed"), fleet(signing("2025")), plant())
 		if log, err := world.Settle(200); err != nil {
 			t.Fatalf("%v\n%s", err, log)

@@ -114,7 +114,8 @@ func holdFor(plan planner.Plan, gate string) (planner.Hold, bool) {
 // like and any subset of the writes, no field moves before trust, no issuer goes that one
 // names, what somebody else writes is left to him, and it comes to an end.
 func TestReferencesFollowTrust(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	t.Parallel()
+	inWorlds(t, func(t *rapid.T) {
 		owner := rapid.SampledFrom([]string{"", "somebody"}).Draw(t, "owner")
 		world := besideWorld(rapid.Uint64().Draw(t, "seed"), owner)
 		if rapid.Bool().Draw(t, "record") {

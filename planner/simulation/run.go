@@ -26,6 +26,7 @@ func (w *World) TurnUpTo(writes int) planner.Plan {
 	w.noteBegun(plan)
 	w.shakeHands(plan.Probes)
 	w.noteEmergencies(plan)
+	w.checkStolen(plan)
 	switch {
 	case writes != anyWrite:
 		todo = todo[:min(writes, len(todo))]

@@ -7,10 +7,10 @@ import (
 	"github.com/reanchor/reanchor/planner"
 )
 
-// Verb is what a write does to an object.
+// Verb is what is done to an object.
 type Verb string
 
-// The verbs.
+// What is done.
 const (
 	Made      Verb = "made"
 	Changed   Verb = "changed"
@@ -19,6 +19,11 @@ const (
 	Restarted Verb = "restarted"
 	Proved    Verb = "proved"
 )
+
+// Values are the verbs that there are.
+func (Verb) Values() []string {
+	return []string{string(Made), string(Changed), string(Removed), string(Reissued), string(Restarted), string(Proved)}
+}
 
 // The kinds of what is written, beside those of workloads.
 const (
