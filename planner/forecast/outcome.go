@@ -235,7 +235,11 @@ func (f *Forecast) digest() string {
 		Deletions []string
 	}
 	for _, stage := range f.Stages {
-		canonical.Stages = append(canonical.Stages, done{stage.Authority, stage.Phase, stage.From, stage.To, f.lasting(stage)})
+		lasting := f.lasting(stage)
+		if stage.Phase == planner.Settled && len(lasting) == 0 {
+			continue // devices that get their first certificate
+		}
+		canonical.Stages = append(canonical.Stages, done{stage.Authority, stage.Phase, stage.From, stage.To, lasting})
 	}
 	for _, drop := range f.Drops {
 		canonical.Drops = append(canonical.Drops, drop.Who)
@@ -252,7 +256,7 @@ func (f *Forecast) digest() string {
 func (f *Forecast) lasting(stage Stage) []Change {
 	var lasting []Change
 	for _, change := range stage.Changes {
-		if change.Verb == Restarted || change.Verb == Proved || change.Verb == Reissued {
+		if change.Verb == Restarted || change.Verb == Proved || change.Verb == Reissued || strings.HasPrefix(change.Object, devicesOf) {
 			continue
 		}
 		change.Object = withoutNamespaceOfCopy(change.Object)
