@@ -163,7 +163,7 @@ func (l *Lane) List(read *Inventory, root string) {
 		}
 	}
 	for of, device := range listed {
-		if m := l.member(of); m.device != device {
+		if m := l.member(of); m.device == nil || *m.device != *device {
 			m.device, m.changed = device, true
 		}
 	}
