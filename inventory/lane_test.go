@@ -274,7 +274,9 @@ func TestOneThatFailsFailsAlone(t *testing.T) {
 		p.list("sensors", id, active(t, "sensors", id))
 	}
 	work := p.turn()
-	at := slices.IndexFunc(work.Apply, func(o *unstructured.Unstructured) bool { return o.GetAnnotations()[v1alpha1.AnnotationDevice] == "worse" })
+	at := slices.IndexFunc(work.Apply, func(o *unstructured.Unstructured) bool {
+		return o.GetAnnotations()[v1alpha1.AnnotationDevice] == "worse"
+	})
 	for _, r := range p.held("worse") {
 		delete(p.objects, r.Name)
 		p.lane.Forget(r.CertificateRequest)
