@@ -231,7 +231,7 @@ func (c *course) coversLeaves(k *key) *Hold {
 	left := k.seen.Certificate.NotAfter().Sub(c.turn.now)
 	for _, leaf := range c.leaves {
 		if life := leaf.life(); life+c.need() > left {
-			return c.about(k, "lifetime", fmt.Sprintf("it ends at %s, before a leaf such as %s (%s) would that it signs after skew and soak (%s): name a new key or shorten the leaves",
+			return c.about(k, "lifetime", fmt.Sprintf("it ends at %s, before a leaf such as %s (%s) would that it signs in %s at the earliest: name a new key or shorten the leaves",
 				instant(k.seen.Certificate.NotAfter()), leaf.Ref, life, c.need()))
 		}
 	}

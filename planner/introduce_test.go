@@ -114,7 +114,7 @@ func TestIntroduce(t *testing.T) {
 			site: nextKey(), change: with(newRoot("short", "Fleet Root 2026", lives(noon.Add(-time.Hour), noon.Add(2160*time.Hour+15*time.Minute-time.Second)))),
 			want: []string{
 				introducing,
-				"- lifetime: Fleet Root 2026 (#short): it ends at 2026-05-30T12:14:59Z, before a leaf such as plant/broker (2160h0m0s) would that it signs after skew and soak (15m0s): name a new key or shorten the leaves",
+				"- lifetime: Fleet Root 2026 (#short): it ends at 2026-05-30T12:14:59Z, before a leaf such as plant/broker (2160h0m0s) would that it signs in 15m0s at the earliest: name a new key or shorten the leaves",
 				drop2025, inAnHour,
 			},
 			targets: unmoved,

@@ -3,6 +3,7 @@ package planner
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
@@ -22,9 +23,37 @@ func (c *course) closes(k *key) time.Time {
 	return k.seen.Certificate.NotAfter().Add(-max(closing, c.skew()))
 }
 
-// need is how long a rollover of the authority takes at least, once everything that is
-// waited for has come.
-func (c *course) need() time.Duration { return c.skew() + c.soak() }
+// need is how long it takes at least until the authority signs with a new key, once
+// everything that is waited for has come: it is restarted for in one window, and moves in
+// another.
+func (c *course) need() time.Duration { return c.skew() + c.soak() + 2*c.windowWait() }
+
+// needWhole is how long a rollover of the authority takes until the old key can go: after the
+// last window for the leaves, silent devices may hold it up.
+func (c *course) needWhole() time.Duration {
+	whole := c.need() + c.windowWait()
+	if c.waitsForDevices() {
+		whole += c.waitForOffline()
+	}
+	return whole
+}
+
+// waitsForDevices reports whether a device may hold up the end of a rollover.
+func (c *course) waitsForDevices() bool {
+	return c.spec.Rollover.Confirm != v1alpha1.ConfirmWorkloads && len(c.groups(true)) > 0
+}
+
+// spells are what a rollover's time is made of, in words.
+func (c *course) spells() string {
+	spells := []string{fmt.Sprintf("skew %s", c.skew()), fmt.Sprintf("soak %s", c.soak())}
+	if wait := c.windowWait(); wait > 0 {
+		spells = append(spells, fmt.Sprintf("three waits for a window of up to %s", wait))
+	}
+	if c.waitsForDevices() {
+		spells = append(spells, fmt.Sprintf("waitForOffline %s", c.waitForOffline()))
+	}
+	return strings.Join(spells, ", ")
+}
 
 // tooLate says that a key that is to give way ends before another can take over; nil if
 // there is time, or if it is over already.
@@ -37,11 +66,11 @@ func (c *course) tooLate(k *key) *Hold {
 			continue
 		}
 		ends := old.seen.Certificate.NotAfter()
-		if left := ends.Sub(c.turn.now); left > 0 && left < c.need() {
+		if left := ends.Sub(c.turn.now); left > 0 && left < c.needWhole() {
 			c.turn.lookAt(ends)
 			return &Hold{Gate: "lifetime", Subject: old.seen.Certificate.String(), Why: fmt.Sprintf(
-				"it ends at %s, in %s, and %s takes over after skew and soak, %s, at the earliest: shorten spec.rollover.soak",
-				instant(ends), left.Round(time.Second), k.name, c.need())}
+				"it ends at %s, in %s, and to roll over to %s takes %s at least (%s): shorten what spec.rollover asks for",
+				instant(ends), left.Round(time.Second), k.name, c.needWhole(), c.spells())}
 		}
 	}
 	return nil

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 )
@@ -337,7 +340,17 @@ func TestTooLateForARollover(t *testing.T) {
 	for name, test := range map[string]struct {
 		left time.Duration
 		held bool
+		with func(*site)
 	}{
+		"windows of two hours a night":     {left: 3*22*time.Hour + 16*time.Minute, with: within(nightly)},
+		"too few windows of two hours":     {left: 3*22*time.Hour + 14*time.Minute, with: within(nightly), held: true},
+		"windows that never close":         {left: 16 * time.Minute, with: within(v1alpha1.Window{Cron: "* * * * *", Duration: metav1.Duration{Duration: time.Hour}})},
+		"a silent device may wait so long": {left: 49 * time.Hour, with: devicesWait(48 * time.Hour)},
+		"a silent device may wait longer":  {left: 47 * time.Hour, with: devicesWait(48 * time.Hour), held: true},
+		"devices that are not waited for": {left: time.Hour, with: func(s *site) {
+			devicesWait(48 * time.Hour)(s)
+			s.desired.Authorities[0].Spec.Rollover.Confirm = v1alpha1.ConfirmWorkloads
+		}},
 		"a quarter of an hour and a second": {left: 15*time.Minute + time.Second},
 		"less than skew and soak":           {left: 15*time.Minute - time.Second, held: true},
 		"it is over":                        {left: -time.Second},
@@ -346,11 +359,29 @@ func TestTooLateForARollover(t *testing.T) {
 			s := settled()
 			s.now = key2025.NotAfter().Add(-test.left)
 			s.commit("2025 Retired", "2026 Signing")
+			if test.with != nil {
+				test.with(s)
+			}
 			held := s.next().Rollovers[0].Holds[0]
 			if (held.Gate == "lifetime") != test.held {
 				t.Errorf("Introduce is held by %s", held)
 			}
 		})
+	}
+}
+
+// nightly is open from two to four.
+var nightly = v1alpha1.Window{Cron: "0 2 * * *", Duration: metav1.Duration{Duration: 2 * time.Hour}}
+
+// devicesWait has a group of devices, whose silence may hold a rollover up.
+func devicesWait(offline time.Duration) func(*site) {
+	return func(s *site) {
+		s.desired.Authorities[0].Spec.Rollover.Confirm = v1alpha1.ConfirmDevices
+		s.desired.Authorities[0].Spec.Rollover.WaitForOffline = &metav1.Duration{Duration: offline}
+		s.desired.Groups = []v1alpha1.DeviceGroup{{
+			Metadata: v1alpha1.Metadata{Name: "sensors"},
+			Spec:     v1alpha1.DeviceGroupSpec{Issuer: v1alpha1.IssuerReference{Name: "fleet", Kind: v1alpha1.KindClusterIssuer}},
+		}}
 	}
 }
 

@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 )
@@ -40,6 +41,33 @@ func (c *course) closed() *Hold {
 	}
 	c.turn.lookAt(opens)
 	return &Hold{Gate: "window", Why: fmt.Sprintf("opens at %s (%s %s)", instant(opens), opens.Format("Monday 15:04"), opens.Location())}
+}
+
+// windowsAhead is how many windows are looked at, from the next that opens on.
+const windowsAhead = 8
+
+// windowWait is the longest wait for a window, from one that closes to the next that opens.
+func (c *course) windowWait() time.Duration {
+	windows := c.spec.Rollover.Windows
+	schedule, err := v1alpha1.NewSchedule(windows, c.turn.desired.Zones)
+	if err != nil || len(windows) == 0 || c.emergency {
+		return 0
+	}
+	var longest time.Duration
+	at := schedule.Opens(c.turn.now)
+	for range windowsAhead {
+		if at.IsZero() {
+			break
+		}
+		closes := schedule.Closes(at)
+		if schedule.IsOpen(closes) { // another has opened meanwhile
+			at = closes
+			continue
+		}
+		opens := schedule.Opens(closes)
+		longest, at = max(longest, opens.Sub(closes)), opens
+	}
+	return longest
 }
 
 // behind puts the window before what waits for it.
