@@ -78,7 +78,7 @@ cluster-down: ## end it
 	@$(MAKE) --no-print-directory -C fixtures/controlplane down
 
 bench: ## measure: ratios side by side, with allocations
-	go test -run '^$$' -bench . -benchmem ./gitsource ./renderer ./planner/... ./reconciler
+	go test -run '^$$' -bench . -benchmem ./gitsource ./renderer ./planner/... ./reconciler ./cmd/reanchor
 
 mutate: ## put faults into the planner, one after the other, and see what catches them
 	go run ./fixtures/mutation docs/explanation/mutations.md

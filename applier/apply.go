@@ -253,13 +253,15 @@ func (t *turn) pruneKind(ctx context.Context, kind schema.GroupVersionKind, desi
 
 // prunable reports whether an object is one that an apply made for this domain. Labels are
 // copied by others (cert-manager's to CertificateRequests), whose objects have a
-// controller; canaries go with their successors, and links when they are recorded; a copy that trust-manager has taken over
-// is trust-manager's.
+// controller; canaries go with their successors, and links when they are recorded; what is a
+// device's is the device lane's, and a copy that trust-manager has taken over is
+// trust-manager's.
 func (t *turn) prunable(object *unstructured.Unstructured) bool {
 	_, isCanary := object.GetLabels()[v1alpha1.LabelCanary]
 	_, isLink := object.GetLabels()[v1alpha1.LabelLink]
 	_, isTrustManagers := object.GetLabels()[LabelBundleCopy]
-	return belongs(object, t.domain) && !isCanary && !isLink && !isTrustManagers && metav1.GetControllerOf(object) == nil
+	_, isDevices := object.GetLabels()[v1alpha1.LabelDeviceGroup]
+	return belongs(object, t.domain) && !isCanary && !isLink && !isDevices && !isTrustManagers && metav1.GetControllerOf(object) == nil
 }
 
 // delete deletes this object, and no other that has come to bear its name.

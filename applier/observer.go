@@ -145,7 +145,7 @@ func (w *world) observed(ctx context.Context) (planner.Observed, error) {
 
 // gather lists cert-manager's and trust-manager's objects.
 func (w *world) gather(ctx context.Context) error {
-	if _, err := w.list(ctx, certificates, &w.certificates); err != nil {
+	if _, err := w.list(ctx, certificates, &w.certificates, notOfDevices); err != nil {
 		return err
 	}
 	var err error
@@ -156,7 +156,7 @@ func (w *world) gather(ctx context.Context) error {
 		return err
 	}
 	var sent certmanagerv1.CertificateRequestList
-	known, err := w.list(ctx, certificateRequests, &sent)
+	known, err := w.list(ctx, certificateRequests, &sent, notOfDevices)
 	if err != nil {
 		return err
 	}

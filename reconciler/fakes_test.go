@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/forecast"
 	"github.com/reanchor/reanchor/policies"
@@ -88,9 +89,13 @@ type world struct {
 	plan            planner.Plan
 	renderErr       error
 	manifests       []*unstructured.Unstructured
-	secrets         map[string]bool // files that CheckFile refuses
-	violations      []policies.Violation
-	shaken          []planner.ProbeResult
+	// templates of devices, the work that was asked for, and who is refused.
+	templates  map[string]*unstructured.Unstructured
+	worked     inventory.Work
+	refusing   map[string]string
+	secrets    map[string]bool // files that CheckFile refuses
+	violations []policies.Violation
+	shaken     []planner.ProbeResult
 	// judged is what was last held against the rules.
 	judged    policies.Input
 	documents []v1alpha1.Object
@@ -310,6 +315,23 @@ func (w *world) probe(_ context.Context, probes []planner.Probe, now time.Time) 
 func (w *world) Render(planner.Target, planner.Ref) ([]*unstructured.Unstructured, error) {
 	w.note("render")
 	return w.manifests, w.renderErr
+}
+
+func (w *world) Templates(planner.Target, planner.Ref) (map[string]*unstructured.Unstructured, error) {
+	return w.templates, nil
+}
+
+// Devices notes what is to be done for devices, and refuses those in refusing.
+func (w *world) Devices(_ context.Context, _ planner.Ref, work inventory.Work) (map[int]string, error) {
+	w.note("devices %d %d", len(work.Apply), len(work.Remove))
+	w.worked = work
+	refused := map[int]string{}
+	for at, object := range work.Apply {
+		if why := w.refusing[object.GetAnnotations()[v1alpha1.AnnotationDevice]]; why != "" {
+			refused[at] = why
+		}
+	}
+	return refused, nil
 }
 
 func (w *world) checkFile(path string, _ []byte) []policies.Violation {

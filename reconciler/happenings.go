@@ -21,6 +21,8 @@ const (
 	ReasonHeld = "Held"
 	// ReasonConflict: somebody else owns a field that the repository declares.
 	ReasonConflict = "Conflict"
+	// ReasonDevice: a device was refused a certificate, or its file cannot be used.
+	ReasonDevice = "DeviceFailed"
 	// ReasonWarning: the documents or their manifests hold what is allowed and yet
 	// unwise.
 	ReasonWarning = "Warning"
@@ -68,6 +70,13 @@ func happenings(before v1alpha1.TrustDomainStatus, t *turn, err error) []happeni
 	}
 	if warnings := slices.Concat(t.warnings, t.unwise); len(warnings) > 0 && t.revision != "" && before.LastAttemptedRevision != t.revision {
 		all = append(all, happening{reason: ReasonWarning, message: list(warnings)})
+	}
+	if after := t.domain.Status.Devices; after != nil {
+		for _, problem := range after.Problems {
+			if before.Devices == nil || !slices.Contains(before.Devices.Problems, problem) {
+				all = append(all, happening{warning: true, reason: ReasonDevice, message: problem})
+			}
+		}
 	}
 	if wrote := written(t); wrote != "" {
 		all = append(all, happening{reason: meta.ReconciliationSucceededReason, message: wrote + ", from " + t.memory.loadedRevision()})

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/forecast"
 	"github.com/reanchor/reanchor/policies"
@@ -123,6 +124,8 @@ type Loaded interface {
 	Warnings() []string
 	// Render makes the manifests of a target, native ones and overlay included.
 	Render(target planner.Target, domain planner.Ref) ([]*unstructured.Unstructured, error)
+	// Templates are what the objects of each group's devices are stamped from.
+	Templates(target planner.Target, domain planner.Ref) (map[string]*unstructured.Unstructured, error)
 }
 
 // Cluster writes manifests and carries out actions. Doing either twice does no
@@ -131,6 +134,9 @@ type Cluster interface {
 	// Apply writes what differs and, if told so, prunes what is gone; a dry run only
 	// says what it would.
 	Apply(ctx context.Context, domain planner.Ref, manifests []*unstructured.Unstructured, options ApplyOptions) (Result, error)
+	// Devices carries out the work of the device lane. What is refused as it is, a request
+	// that a webhook denies say, is told by its place in work.Apply and keeps nobody back.
+	Devices(ctx context.Context, domain planner.Ref, work inventory.Work) (refused map[int]string, err error)
 	// Act starts the actions in their order, at now, and returns those that wrote
 	// something, even if others failed. What it may not change of somebody else's is a
 	// *RefusedError among the errors that are joined.

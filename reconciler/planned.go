@@ -101,5 +101,7 @@ func (t *turn) forecastOf(snapshot Snapshot, loaded Loaded, observed planner.Obs
 	if t.memory.loaded != nil {
 		request.Base.Desired = t.memory.loaded.Desired()
 	}
+	request.Head.Fleets = t.fleets()
+	request.Base.Fleets = request.Head.Fleets
 	return request
 }

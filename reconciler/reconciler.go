@@ -52,6 +52,7 @@ type Reconciler struct {
 	memories memories
 	asking   asking
 	drift    drift
+	lanes    lanes
 }
 
 // Options of the controller.
@@ -155,6 +156,9 @@ func (t *turn) remember(err error) {
 	m.due = t.now.Add(wholeTurnEvery)
 	if t.plan != nil && !t.plan.LookAgain.IsZero() && t.plan.LookAgain.Before(m.due) {
 		m.due = t.plan.LookAgain
+	}
+	if due := t.work.Due; !due.IsZero() && due.Before(m.due) {
+		m.due = due
 	}
 }
 

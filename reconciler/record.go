@@ -10,12 +10,9 @@ import (
 
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
 )
-
-// devicesFolder holds the registrations, below the domain's folder. Like the record's,
-// it is written by reanchor itself, and no kustomization may name it.
-const devicesFolder = "devices"
 
 // heads are the heads of a domain's branches, as a turn pulled them.
 type heads struct {
@@ -98,7 +95,7 @@ func (t *turn) stillLoaded(snapshot Snapshot) bool {
 func (t *turn) isDeclared(file string) bool {
 	folder := folderOf(t.domain.Spec)
 	return !strings.HasPrefix(file, path.Join(folder, planner.RecordFolder)+"/") &&
-		!strings.HasPrefix(file, path.Join(folder, devicesFolder)+"/")
+		!strings.HasPrefix(file, path.Join(folder, v1alpha1.DevicesFolder)+"/")
 }
 
 // retiredPairs are the names that are used up: all of the record that a document can

@@ -46,6 +46,9 @@ func statusAfter(t *turn, err error) v1alpha1.TrustDomainStatus {
 		status.Rollovers = rolloverStatuses(status.Rollovers, t.plan.Rollovers, t.now)
 		status.Holds = heldWords(t.plan.Holds)
 	}
+	if t.work.States != nil {
+		status.Devices = t.devicesStatus()
+	}
 	setConditions(&status, t, err)
 	return status
 }

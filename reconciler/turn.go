@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/policies"
 )
@@ -55,6 +56,10 @@ type turn struct {
 	again bool
 	// warnings of the documents, and those of the policies about the latest manifests.
 	warnings, unwise []string
+	// work of the device lane, and what of it was refused; keeping: the last good snapshot
+	// stands in for the head.
+	work    inventory.Work
+	keeping bool
 }
 
 // run takes the turn. Its error says why the turn did not come to its end.
@@ -105,6 +110,9 @@ func (t *turn) advance(ctx context.Context, loaded Loaded) error {
 	if err := t.act(ctx, plan); err != nil {
 		return err
 	}
+	if err := t.tend(ctx); err != nil {
+		return err
+	}
 	return both(t.refused(), t.writeBack(ctx, plan))
 }
 
@@ -135,6 +143,7 @@ func (t *turn) stand(ctx context.Context, cause error) error {
 // keep repairs drift from what loaded declares, and nothing more.
 func (t *turn) keep(ctx context.Context, loaded Loaded) error {
 	const prune = false
+	t.keeping = true
 	plan, err := t.planned(ctx, t.Client, loaded.Desired())
 	if err != nil || plan.Decisive || t.inForce(ctx, loaded, plan, prune) {
 		return err
@@ -146,7 +155,10 @@ func (t *turn) keep(ctx context.Context, loaded Loaded) error {
 	if err != nil {
 		return err
 	}
-	return t.apply(ctx, manifests, prune)
+	if err := t.apply(ctx, manifests, prune); err != nil {
+		return err
+	}
+	return t.tend(ctx) // renewals go on, whatever becomes of the repository
 }
 
 // pull brings the heads of the branches, in half of the turn's time: a server that does not
@@ -218,7 +230,11 @@ func (t *turn) read(ctx context.Context) (Loaded, error) {
 	if err := t.readRecord(t.heads.record); err != nil {
 		return nil, err
 	}
-	return t.load(ctx, t.heads.source)
+	loaded, err := t.load(ctx, t.heads.source)
+	if err != nil {
+		return nil, err
+	}
+	return loaded, t.readDevices(loaded)
 }
 
 // load reads the documents of a snapshot, unless they are what they were when they
@@ -315,7 +331,7 @@ func (t *turn) inForce(ctx context.Context, loaded Loaded, plan planner.Plan, pr
 		return false
 	}
 	result, err := cluster.Apply(ctx, t.ref(), manifests, ApplyOptions{Prune: prune, Kinds: withKindsOf(t.domain.Status.Kinds, manifests), DryRun: true})
-	if err != nil || len(result.Applied)+len(result.Pruned)+len(result.Released) > 0 {
+	if err != nil || len(result.Applied)+len(result.Pruned)+len(result.Released) > 0 || !t.work.Idle() {
 		return false
 	}
 	t.wasApplied(result, manifests)
@@ -377,6 +393,7 @@ func (t *turn) planned(ctx context.Context, reader client.Reader, desired planne
 	t.memory.sees(observed)
 	observed.Record, observed.Probes = t.memory.observedRecord(), t.memory.handshakes.all()
 	observed.References = t.memory.refused.tell(observed.References, t.now)
+	t.countDevices(desired, &observed)
 	plan := t.Parts.Plan(desired, observed, t.now)
 	t.plan, t.observed = &plan, observed
 	if plan.Blind {
@@ -391,6 +408,9 @@ func (t *turn) rendered(loaded Loaded, plan planner.Plan) ([]*unstructured.Unstr
 	if err != nil {
 		return nil, failed(ReasonBuildFailed, err)
 	}
+	if err := t.workOn(loaded, plan); err != nil {
+		return nil, err
+	}
 	if t.unwise, err = judge(t.Parts.Check(t.judged(loaded, plan, manifests))); err != nil {
 		return nil, err
 	}
@@ -402,6 +422,7 @@ func (t *turn) judged(loaded Loaded, plan planner.Plan, manifests []*unstructure
 	return policies.Input{
 		Plan: plan, Manifests: manifests, Documents: loaded.Documents(), Observed: t.observed,
 		Production: t.domain.Labels[v1alpha1.LabelEnvironment] == v1alpha1.EnvironmentProduction, Now: t.now,
+		Devices: policies.Devices{Standing: t.work.Standing, Leaving: t.work.Leaving},
 	}
 }
 

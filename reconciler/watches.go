@@ -129,6 +129,9 @@ func (r *Reconciler) Setup(mgr ctrl.Manager) error {
 	if err := applier.IndexCopies(context.Background(), mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
+	if err := r.lanes.watch(context.Background(), mgr); err != nil {
+		return err
+	}
 	build := ctrl.NewControllerManagedBy(mgr).
 		Named("trustdomain").
 		For(&v1alpha1.TrustDomain{}, builder.WithPredicates(asks())).

@@ -28,41 +28,50 @@ func (l *Loaded) Render(target planner.Target, domain planner.Ref) ([]*unstructu
 	if err != nil {
 		return nil, fmt.Errorf("render %s: %w", domain, err)
 	}
-	made, err := l.last.get(key, func() ([]*unstructured.Unstructured, error) { return l.render(target, domain) })
+	made, err := l.last.get(key, func() (all rendered, err error) { return l.render(target, domain) })
 	if err != nil {
 		return nil, fmt.Errorf("render %s: %w", domain, err)
 	}
 	return made, nil
 }
 
-func (l *Loaded) render(target planner.Target, domain planner.Ref) ([]*unstructured.Unstructured, error) {
+// rendered is all that a target comes to.
+type rendered struct {
+	manifests []*unstructured.Unstructured
+	// templates of devices by their groups.
+	templates map[string]*unstructured.Unstructured
+}
+
+func (l *Loaded) render(target planner.Target, domain planner.Ref) (all rendered, err error) {
 	belongs, err := domainLabels(domain)
 	if err != nil {
-		return nil, err
+		return all, err
 	}
-	rendered, err := l.manifests(target)
+	own, err := l.manifests(target)
 	if err != nil {
-		return nil, err
+		return all, err
 	}
-	stamps, err := l.stamps(rendered)
+	own = append(own, l.deviceTemplates()...)
+	stamps, err := l.stamps(own)
 	if err != nil {
-		return nil, err
+		return all, err
 	}
-	made, err := l.overlaid(append(rendered, copies(l.Native)...), belongs)
+	made, err := l.overlaid(append(own, copies(l.Native)...), belongs)
 	if err != nil {
-		return nil, err
+		return all, err
 	}
 	if err := errLost(made, stamps); err != nil {
-		return nil, err
+		return all, err
 	}
 	if err := stamp(made, stamps, belongs); err != nil {
-		return nil, err
+		return all, err
 	}
-	if made, err = l.copied(made, target.Bundles); err != nil {
-		return nil, err
+	made, all.templates = l.withoutTemplates(made)
+	if all.manifests, err = l.copied(made, target.Bundles); err != nil {
+		return all, err
 	}
-	slices.SortFunc(made, compareObjects)
-	return made, nil
+	slices.SortFunc(all.manifests, compareObjects)
+	return all, nil
 }
 
 // domainLabels name the domain that an object belongs to.
@@ -241,20 +250,21 @@ func digest(target planner.Target, domain planner.Ref) ([sha256.Size]byte, error
 type memo struct {
 	mu   sync.Mutex
 	key  [sha256.Size]byte
-	made []*unstructured.Unstructured
+	made bool
+	rendered
 }
 
 func (m *memo) get(
-	key [sha256.Size]byte, make func() ([]*unstructured.Unstructured, error),
+	key [sha256.Size]byte, make func() (rendered, error),
 ) ([]*unstructured.Unstructured, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.key != key || m.made == nil {
+	if m.key != key || !m.made {
 		made, err := make()
 		if err != nil {
 			return nil, err
 		}
-		m.key, m.made = key, made
+		m.key, m.made, m.rendered = key, true, made
 	}
-	return copies(m.made), nil
+	return copies(m.manifests), nil
 }

@@ -22,6 +22,10 @@ const (
 	// root, sent through the internal issuer of an old one. Its value is "true"; what the
 	// link is worth, its certificate tells.
 	LabelLink = "reanchor.dev/link"
+	// LabelDeviceGroup names the DeviceGroup of the device that a CertificateRequest or a
+	// Certificate is for. What bears it belongs to the device lane: nothing else applies or
+	// prunes it.
+	LabelDeviceGroup = "reanchor.dev/device-group"
 	// LabelCanary marks the short-lived CertificateRequests by which reanchor
 	// proves which key an issuer signs with. Its value is "true".
 	LabelCanary = "reanchor.dev/canary"
@@ -57,7 +61,8 @@ const (
 	// before Switch: at its reissue a leaf's ca.crt becomes the new root alone.
 	AnnotationOwnCA = "reanchor.dev/own-ca"
 	// AnnotationSignsWith is set on a binding's issuer whose key stays behind an external
-	// one: the key, as "cert-manager/fleet-root/2025", whose spec it was given.
+	// one: the key, as "cert-manager/fleet-root/2025", whose spec it was given. On a device's
+	// CertificateRequest it names the key that it was made for.
 	AnnotationSignsWith = "reanchor.dev/signs-with"
 	// AnnotationCertificates is set on a Bundle, and on a ConfigMap that reanchor writes
 	// itself: the SHA-256 fingerprints, in lower-case hex, with commas between, of the
@@ -77,6 +82,16 @@ const (
 	// answered stands in status.lastAcceptedRevision. To accept the same revision again,
 	// remove the annotation first, and set it anew.
 	AnnotationAcceptRevision = "reanchor.dev/accept-revision"
+	// AnnotationDevice is set on what is made for a device: its id as Git has it, which may be
+	// no label's value.
+	AnnotationDevice = "reanchor.dev/device"
+	// AnnotationRenewal is set on a device's CertificateRequest: which of its requests that is,
+	// "1" the first. The one with the highest number is the newest.
+	AnnotationRenewal = "reanchor.dev/renewal"
+	// AnnotationConfirmed is set on a device's newest CertificateRequest, or its Certificate,
+	// by whoever has heard of the device, the registration endpoint say: what it was seen
+	// to trust, when, and which certificate it showed, in JSON. See inventory.Confirmation.
+	AnnotationConfirmed = "reanchor.dev/confirmed"
 	// AnnotationIssuerGeneration is set on a canary: the issuer's generation that
 	// it was sent through.
 	AnnotationIssuerGeneration = "reanchor.dev/issuer-generation"

@@ -317,11 +317,36 @@ type TrustDomainStatus struct {
 	// Plan that the documents in force were let in by.
 	// +optional
 	Plan *LetInPlan `json:"plan,omitempty"`
+	// Devices counts those that Git lists, where it declares a DeviceGroup.
+	// +optional
+	Devices *DeviceCounts `json:"devices,omitempty"`
 	// Kinds that the domain has applied, as group/version/Kind, where prune looks
 	// for what is gone.
 	// +listType=set
 	// +optional
 	Kinds []string `json:"kinds,omitempty"`
+}
+
+// DeviceCounts says how many devices there are, by what Git says of them and by where their
+// certificates stand.
+type DeviceCounts struct {
+	// Active, Blocked and Retired are how many Git lists so.
+	Active  int `json:"active"`
+	Blocked int `json:"blocked"`
+	Retired int `json:"retired"`
+	// Issued are the active devices that have a certificate of the key that shall sign for
+	// them, Pending those that cert-manager has yet to answer, Waiting those for which no
+	// key may sign yet, and Failed those that were refused.
+	Issued  int `json:"issued"`
+	Pending int `json:"pending"`
+	Waiting int `json:"waiting"`
+	Failed  int `json:"failed"`
+	// Unusable counts what is wrong with files of devices: those are left as they are.
+	Unusable int `json:"unusable"`
+	// Problems are the first ten of those that failed or are unusable, each with what to do.
+	// +listType=atomic
+	// +optional
+	Problems []string `json:"problems,omitempty"`
 }
 
 // LetInPlan is what documents were let in by.

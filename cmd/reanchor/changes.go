@@ -13,6 +13,7 @@ import (
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/forecast"
+	"github.com/reanchor/reanchor/planner/simulation"
 	"github.com/reanchor/reanchor/policies"
 )
 
@@ -87,14 +88,14 @@ func (c *comparison) beside() []forecast.Change {
 	for _, name := range slices.Sorted(maps.Keys(after)) {
 		switch was, stood := before[name]; {
 		case !stood:
-			changes = append(changes, forecast.Change{Verb: forecast.Made, Object: name})
+			changes = append(changes, forecast.Change{Verb: simulation.Made, Object: name})
 		case !bytes.Equal(was, after[name]):
-			changes = append(changes, forecast.Change{Verb: forecast.Changed, Object: name})
+			changes = append(changes, forecast.Change{Verb: simulation.Changed, Object: name})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		if _, stays := after[name]; !stays {
-			changes = append(changes, forecast.Change{Verb: forecast.Removed, Object: name})
+			changes = append(changes, forecast.Change{Verb: simulation.Removed, Object: name})
 		}
 	}
 	return changes

@@ -130,6 +130,8 @@ func (c *comparison) request() forecast.Request {
 	if c.head.err != nil {
 		return request
 	}
+	blocks, warnings := c.devices()
+	request.Blocks, request.Warnings = append(request.Blocks, blocks...), append(request.Warnings, warnings...)
 	request.Record = c.head.Record
 	request.Users, request.Namespaces = usersIn(c.head.Native)
 	request.Diffs = c.diffs()

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reanchor/reanchor/applier"
+	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/reconciler"
 )
@@ -105,6 +106,16 @@ func (h hand) Apply(ctx context.Context, domain planner.Ref, manifests []*unstru
 		}
 	}
 	return told, err
+}
+
+// Devices carries out the work of the device lane.
+func (h hand) Devices(ctx context.Context, domain planner.Ref, work inventory.Work) (map[int]string, error) {
+	changes := applier.DeviceChanges{Apply: work.Apply, Remove: work.Remove}
+	for _, confirm := range work.Confirm {
+		changes.Confirm = append(changes.Confirm, applier.Confirmed(confirm))
+	}
+	result, err := h.ChangeDevices(ctx, domain, changes)
+	return result.Refused, err
 }
 
 // Act carries out the actions and tells which of them wrote something.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"time"
@@ -29,7 +28,7 @@ func parts(mgr ctrl.Manager, flags controllerFlags) reconciler.Parts {
 			return renderer.LoadRecord(files, folder, renderer.Limits{})
 		},
 		Load: func(files fs.FS, folder string, record planner.Record) (reconciler.Loaded, error) {
-			return loadEnforced(files, folder, loadOptions(flags.clusterResourceNamespace, record))
+			return load(files, folder, loadOptions(flags.clusterResourceNamespace, record))
 		},
 		Observe: func(ctx context.Context, reader client.Reader, domain planner.Ref, desired planner.Desired, since []planner.Gate) (reconciler.Observation, error) {
 			observer := applier.Observer{Reader: reader, APIReader: mgr.GetAPIReader(), ClusterResourceNamespace: flags.clusterResourceNamespace, Now: time.Now}
@@ -60,18 +59,6 @@ func load(files fs.FS, folder string, options renderer.Options) (reconciler.Load
 		return nil, err
 	}
 	return loaded{read}, nil
-}
-
-// errGroups refuses what the controller does not carry out: it would be a promise broken in
-// silence.
-var errGroups = errors.New("a DeviceGroup is planned and validated, and the controller does not enforce it yet: keep it out of the folder until it does")
-
-func loadEnforced(files fs.FS, folder string, options renderer.Options) (reconciler.Loaded, error) {
-	read, err := load(files, folder, options)
-	if err == nil && len(read.Desired().Groups) > 0 {
-		return nil, errGroups
-	}
-	return read, err
 }
 
 // Desired is what the documents declare.

@@ -11,6 +11,9 @@ import (
 // anyDevice is the name of the one who stands for all devices of a group.
 const anyDevice = "any-device"
 
+// devicesOf begins what a group's devices are called among the changes.
+const devicesOf = "Devices of "
+
 // enrol lets one device stand for all of each group that has any: to verify the chain of
 // every one of 100,000 would tell no more.
 func (r *run) enrol(side Side) {

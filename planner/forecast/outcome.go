@@ -308,7 +308,7 @@ func (f *Forecast) digest(beside []Change) string {
 func (f *Forecast) lasting(stage Stage, beside []Change) []Change {
 	var lasting []Change
 	for _, change := range stage.Changes {
-		if change.Verb == simulation.Restarted || change.Verb == simulation.Proved || change.Verb == simulation.Reissued || slices.Contains(beside, change) {
+		if change.Verb == simulation.Restarted || change.Verb == simulation.Proved || change.Verb == simulation.Reissued || slices.Contains(beside, change) || strings.HasPrefix(change.Object, devicesOf) {
 			continue
 		}
 		change.Object = withoutNamespaceOfCopy(change.Object)

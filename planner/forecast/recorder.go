@@ -214,7 +214,7 @@ func (r *recorder) add(e *entry, write simulation.Written) {
 	switch {
 	case write.Kind == simulation.KindDevice:
 		e.devices[write.Ref.Namespace] = true
-		change.Object = "Devices of " + write.Ref.Namespace
+		change.Object = devicesOf + write.Ref.Namespace
 	case write.Verb == simulation.Reissued:
 		e.leaves[change.Object] = true
 	case write.Verb == simulation.Restarted:

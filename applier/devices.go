@@ -1,0 +1,182 @@
+package applier
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/planner"
+)
+
+// notOfDevices leaves out what belongs to the device lane: of a fleet's devices the planner
+// sees counts alone.
+var notOfDevices = client.MatchingLabelsSelector{Selector: labels.NewSelector().Add(withoutLabel(v1alpha1.LabelDeviceGroup))}
+
+func withoutLabel(label string) labels.Requirement {
+	requirement, err := labels.NewRequirement(label, selection.DoesNotExist, nil)
+	if err != nil {
+		panic(fmt.Sprintf("the label %s: %v", label, err)) // a constant of ours
+	}
+	return *requirement
+}
+
+// DeviceChanges are what the device lane has found to differ from the cluster, by its watch:
+// nothing is read to find that out again.
+type DeviceChanges struct {
+	// Apply are CertificateRequests to create, and Certificates to apply.
+	Apply []*unstructured.Unstructured
+	// Confirm are annotations to write on CertificateRequests.
+	Confirm []Confirmed
+	// Remove are objects to delete.
+	Remove []client.Object
+}
+
+// Confirmed is the value of the annotation [v1alpha1.AnnotationConfirmed] of one
+// CertificateRequest, and of no later one of its name.
+type Confirmed struct {
+	Request planner.Ref
+	UID     types.UID
+	Text    string
+}
+
+// DeviceResult says what became of them.
+type DeviceResult struct {
+	// Written counts the objects that were applied, annotated or removed.
+	Written int
+	// Refused are those that the API server, or a webhook, does not take as they are, by
+	// their place in Apply: the fault of a device alone.
+	Refused map[int]string
+}
+
+// ChangeDevices writes what differs, side by side. One object that is refused keeps no other
+// back. The error joins all failures that may be over the next time.
+func (a *Applier) ChangeDevices(ctx context.Context, domain planner.Ref, changes DeviceChanges) (DeviceResult, error) {
+	n := len(changes.Apply) + len(changes.Confirm) + len(changes.Remove)
+	outcomes := make([]error, n)
+	t := &turn{Applier: a, domain: domain, owners: newOwners(a.Reader, domain)}
+	sideBySide(ctx, workers, n, func(at int) { outcomes[at] = t.changeDevice(ctx, changes, at) })
+	result, errs := DeviceResult{Refused: map[int]string{}}, []error{ctx.Err()}
+	for at, err := range outcomes {
+		switch {
+		case err == nil:
+			result.Written++
+		case at < len(changes.Apply) && isRefusal(err):
+			result.Refused[at] = err.Error()
+		default:
+			errs = append(errs, err)
+		}
+	}
+	return result, firstOf(errs)
+}
+
+// maxTold is how many failures an error tells of: a fleet may fail as a whole.
+const maxTold = 10
+
+func firstOf(errs []error) error {
+	var told []error
+	more := 0
+	for _, err := range errs {
+		switch {
+		case err == nil:
+		case len(told) < maxTold:
+			told = append(told, err)
+		default:
+			more++
+		}
+	}
+	if more > 0 {
+		told = append(told, fmt.Errorf("and %d more", more))
+	}
+	return errors.Join(told...)
+}
+
+// changeDevice makes one of the changes.
+func (t *turn) changeDevice(ctx context.Context, changes DeviceChanges, at int) error {
+	if at < len(changes.Apply) {
+		return t.applyDevice(ctx, changes.Apply[at])
+	}
+	if at -= len(changes.Apply); at < len(changes.Confirm) {
+		return t.confirmDevice(ctx, changes.Confirm[at])
+	}
+	object := changes.Remove[at-len(changes.Confirm)]
+	uid := object.GetUID()
+	err := t.Writer.Delete(ctx, object.DeepCopyObject().(client.Object), client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("delete %s of a device: %w; grant delete on it", refOf(object), err)
+	}
+	return nil
+}
+
+// applyDevice writes an object. A CertificateRequest never changes, and its name follows from
+// what it is: one that is there already is the one that is meant.
+func (t *turn) applyDevice(ctx context.Context, manifest *unstructured.Unstructured) error {
+	desired, err := t.prepare(manifest)
+	if err != nil {
+		return fmt.Errorf("%s: %w", objectOf(manifest), err)
+	}
+	if manifest.GetKind() == certmanagerv1.CertificateRequestKind {
+		err = t.Writer.Create(ctx, desired, client.FieldOwner(v1alpha1.FieldManager))
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create %s: %w", objectOf(manifest), err)
+		}
+		return nil
+	}
+	current, err := t.standing(ctx, desired)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", objectOf(manifest), err)
+	case current != nil && (!belongs(current, t.domain) || current.GetLabels()[v1alpha1.LabelDeviceGroup] != desired.GetLabels()[v1alpha1.LabelDeviceGroup]):
+		return refusedDevice{objectOf(manifest).String() + " stands there already, and is not this device's: delete it once nobody needs it"}
+	}
+	e := t.send(ctx, desired)
+	switch {
+	case e.conflict != nil:
+		return refusedDevice{e.conflict.String()}
+	case e.err != nil:
+		return fmt.Errorf("apply %s: %w", objectOf(manifest), e.err)
+	}
+	return nil
+}
+
+// refusedDevice is a refusal of our own.
+type refusedDevice struct{ why string }
+
+func (r refusedDevice) Error() string { return r.why }
+
+// isRefusal reports whether the object itself is at fault. What the account may not do is not
+// the object's; a webhook says both with the same code.
+func isRefusal(err error) bool {
+	if _, own := errors.AsType[refusedDevice](err); own {
+		return true
+	}
+	webhook := strings.Contains(err.Error(), "admission webhook") && strings.Contains(err.Error(), "denied the request")
+	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err) || webhook
+}
+
+// confirmDevice writes what is known of a device on one of its requests.
+func (t *turn) confirmDevice(ctx context.Context, confirmed Confirmed) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid": confirmed.UID, "annotations": map[string]string{v1alpha1.AnnotationConfirmed: confirmed.Text},
+	}})
+	if err != nil {
+		return fmt.Errorf("write the confirmation of %s: %w", confirmed.Request, err)
+	}
+	request := &certmanagerv1.CertificateRequest{ObjectMeta: metav1.ObjectMeta{Namespace: confirmed.Request.Namespace, Name: confirmed.Request.Name}}
+	if err := t.Writer.Patch(ctx, request, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldManager)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("annotate CertificateRequest %s: %w; grant patch on it", confirmed.Request, err)
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+package inventory
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
+)
+
+// Confirmation is what is known of a device from itself: the value of the annotation
+// [v1alpha1.AnnotationConfirmed], as JSON:
+//
+//	{"anchors":["<SHA-256 of a certificate>"],"at":"2026-01-01T00:00:00Z",
+//	 "presented":"<SHA-256 of a certificate>","seen":"2026-01-02T00:00:00Z"}
+type Confirmation struct {
+	// Anchors that it was seen to trust, at that time: it told the hash of a bundle that
+	// holds them, say, or completed a handshake with a chain that ends in one alone.
+	Anchors []pki.Fingerprint `json:"anchors,omitempty"`
+	At      time.Time         `json:"at,omitzero"`
+	// Presented is the certificate that it showed last, when it was Seen.
+	Presented pki.Fingerprint `json:"presented,omitzero"`
+	Seen      time.Time       `json:"seen,omitzero"`
+}
+
+// ConfirmationIn reads the annotation. One that cannot be read confirms nothing.
+func ConfirmationIn(annotations map[string]string) Confirmation {
+	var c Confirmation
+	if err := json.Unmarshal([]byte(annotations[v1alpha1.AnnotationConfirmed]), &c); err != nil {
+		return Confirmation{}
+	}
+	return c
+}
+
+// String is the annotation's value; empty if nothing is known.
+func (c Confirmation) String() string {
+	if c.IsZero() {
+		return ""
+	}
+	c.Anchors = slices.Clone(c.Anchors)
+	slices.SortFunc(c.Anchors, pki.Fingerprint.Compare)
+	c.Anchors, c.At, c.Seen = slices.Compact(c.Anchors), c.At.UTC(), c.Seen.UTC()
+	text, err := json.Marshal(c)
+	if err != nil { // of times and hexadecimal numbers
+		panic(fmt.Sprintf("write a confirmation: %v", err))
+	}
+	return string(text)
+}
+
+// IsZero reports that nothing is known.
+func (c Confirmation) IsZero() bool {
+	return len(c.Anchors) == 0 && c.At.IsZero() && c.Presented.IsZero() && c.Seen.IsZero()
+}
+
+// With is what two of them say together: of each half the later one. A device that trusts
+// less than before has said so later.
+func (c Confirmation) With(other Confirmation) Confirmation {
+	if other.At.After(c.At) {
+		c.Anchors, c.At = other.Anchors, other.At
+	}
+	if other.Seen.After(c.Seen) {
+		c.Presented, c.Seen = other.Presented, other.Seen
+	}
+	return c
+}
+
+// Last is when the device was last heard of; zero: never.
+func (c Confirmation) Last() time.Time {
+	if c.Seen.After(c.At) {
+		return c.Seen
+	}
+	return c.At
+}

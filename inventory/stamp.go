@@ -1,0 +1,111 @@
+package inventory
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/planner"
+)
+
+// Rule is what a group's devices get: the pure half of the lane is (device, what is there,
+// rule, now) → what to do.
+type Rule struct {
+	Group v1alpha1.DeviceGroup
+	// Authority and Key that sign, and the key's certificate. Without a key nothing is asked
+	// for; with a key of which the certificate is not known, nothing is asked for anew.
+	Authority planner.Ref
+	Key       string
+	Signer    Key
+	// Template that each object is stamped from: the renderer's, overlay included.
+	Template *unstructured.Unstructured
+}
+
+// signsWith names the rule's key as [v1alpha1.AnnotationSignsWith] has it.
+func (r Rule) signsWith() string { return r.Authority.String() + "/" + r.Key }
+
+// Until is when a device's certificate is to be renewed. One that came back shorter than
+// it was asked for is renewed when a third of it is left.
+func (r Rule) until(notBefore, notAfter time.Time) time.Time {
+	before := r.Group.Spec.Certificate.RenewBefore.Duration
+	if life := notAfter.Sub(notBefore); before > life/3*2 {
+		before = life / 3
+	}
+	return notAfter.Add(-before)
+}
+
+// stampRequest makes a device's next CertificateRequest. Its name follows from the key that it
+// is for, the key that signs, and the request that it comes after: whoever makes it twice
+// makes the same.
+func stampRequest(rule Rule, device Device, after *request, confirmed Confirmation) *unstructured.Unstructured {
+	predecessor, renewal := "", 1
+	if after != nil {
+		predecessor, renewal = after.Name, after.renewal+1
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s", device.Key, rule.signsWith(), predecessor))
+	made := stamp(rule, device, confirmed)
+	made.SetName(v1alpha1.DeviceObjectName(device.Group, device.ID) + "-" + hex.EncodeToString(sum[:5]))
+	annotations := made.GetAnnotations()
+	annotations[v1alpha1.AnnotationRenewal] = strconv.Itoa(renewal)
+	annotations[v1alpha1.AnnotationSignsWith] = rule.signsWith()
+	made.SetAnnotations(annotations)
+	set(made, base64.StdEncoding.EncodeToString([]byte(device.Request)), "spec", "request")
+	return made
+}
+
+// stampCertificate makes the Certificate of a device whose key cert-manager makes. Its
+// common name is the id, where that is not too long for one (RFC 5280, ub-common-name).
+func stampCertificate(rule Rule, device Device) *unstructured.Unstructured {
+	made := stamp(rule, device, Confirmation{})
+	name := v1alpha1.DeviceObjectName(device.Group, device.ID)
+	made.SetName(name)
+	set(made, name, "spec", "secretName")
+	if len(device.ID) <= maxCommonName {
+		set(made, device.ID, "spec", "commonName")
+	} else {
+		unstructured.RemoveNestedField(made.Object, "spec", "commonName")
+	}
+	var names []any
+	for _, template := range rule.Group.Spec.Certificate.DNSNames {
+		names = append(names, strings.ToLower(inName.ReplaceAllLiteralString(template, device.ID)))
+	}
+	if len(names) > 0 {
+		set(made, names, "spec", "dnsNames")
+	}
+	return made
+}
+
+// maxCommonName is how long a common name is at most, and inName stands for the device's id.
+const maxCommonName = 64
+
+var inName = regexp.MustCompile(`\{\{-?\s*\.ID\s*-?\}\}`)
+
+// stamp is the group's template with the device's own marks.
+func stamp(rule Rule, device Device, confirmed Confirmation) *unstructured.Unstructured {
+	made := rule.Template.DeepCopy()
+	annotations := made.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[v1alpha1.AnnotationDevice] = device.ID
+	if text := confirmed.String(); text != "" {
+		annotations[v1alpha1.AnnotationConfirmed] = text
+	}
+	made.SetAnnotations(annotations)
+	return made
+}
+
+// set a field of an object that is known to have maps on the way to it.
+func set(object *unstructured.Unstructured, value any, path ...string) {
+	if err := unstructured.SetNestedField(object.Object, value, path...); err != nil {
+		panic(fmt.Sprintf("stamp %s: %v", object.GetKind(), err)) // the renderer makes no such template
+	}
+}
