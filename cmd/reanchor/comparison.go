@@ -29,6 +29,7 @@ type comparison struct {
 	now                      time.Time
 	base, head               revision
 	worktree                 *os.Root
+	clean                    *cleanBlobs
 }
 
 // revision is a domain's folder at one of them.
@@ -62,6 +63,7 @@ func (c *comparison) read(base, head string) error {
 	if err != nil {
 		return fmt.Errorf("read --head %s: %w", head, err)
 	}
+	c.clean = newCleanBlobs()
 	c.load(&c.base, nil)
 	c.load(&c.head, c.base.Devices)
 	return nil
@@ -106,6 +108,7 @@ func (c *comparison) load(side *revision, before *inventory.Inventory) {
 	if _, err := fs.Stat(side.files, c.folder); errors.Is(err, fs.ErrNotExist) {
 		side.absent = true
 	}
+	side.files = screened{side.files, c.clean}
 	side.declared, side.err = readDeclared(side.files, c.folder, c.clusterResourceNamespace, before)
 	var desired planner.Desired
 	if side.err == nil {
@@ -143,7 +146,7 @@ func (c *comparison) request() forecast.Request {
 
 // problems are what reanchor validate finds in the head, and that the base cannot be used.
 func (c *comparison) problems() (blocks, warnings []forecast.Finding) {
-	v := validation{files: c.head.files, folder: c.folder, leaking: map[string]bool{}, listed: c.head.Devices}
+	v := validation{files: c.head.files, folder: c.folder, leaking: map[string]bool{}, listed: c.head.Devices, clean: c.clean}
 	v.all(c.clusterResourceNamespace, c.now)
 	slices.SortFunc(v.found, problem.compare)
 	for _, p := range slices.Compact(v.found) {
