@@ -41,7 +41,7 @@ func BenchmarkPlan(b *testing.B) {
 					b.Fatal(made.Summary, err, made.Blocks)
 				}
 			}
-			b.ReportMetric((processorTime(b) - began).Seconds()/float64(b.N), "cpu-s/op") // of all cores, whoever else is busy
+			b.ReportMetric((processorTime(b)-began).Seconds()/float64(b.N), "cpu-s/op") // of all cores, whoever else is busy
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(devices), "ns/device")
 		})
 	}
