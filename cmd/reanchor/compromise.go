@@ -65,7 +65,7 @@ func runCompromise(ctx context.Context, stolen string, flags compromiseFlags, no
 	if err := replaceFile(file, after); err != nil {
 		return fmt.Errorf("compromise %s: %w", stolen, err)
 	}
-	if err := stillValid(flags, now); err != nil {
+	if err := stillValid(flags.folder, flags.clusterResourceNamespace, now); err != nil {
 		return errors.Join(fmt.Errorf("compromise %s: %w", stolen, err), replaceFile(file, before))
 	}
 	if _, err := fmt.Fprintln(stdout, file); err != nil {
@@ -138,8 +138,8 @@ func replaceFile(name string, data []byte) error {
 }
 
 // stillValid refuses a change after which the folder has an error.
-func stillValid(flags compromiseFlags, now time.Time) error {
-	found, err := validateOnDisk(flags.folder, flags.clusterResourceNamespace, now)
+func stillValid(folder, clusterResourceNamespace string, now time.Time) error {
+	found, err := validateOnDisk(folder, clusterResourceNamespace, now)
 	if err != nil {
 		return err
 	}
