@@ -55,6 +55,11 @@ type world struct {
 	messages      []string
 	messagesSince string
 	desired       planner.Desired
+	// asLoaded is what is loaded, if it is not the world itself.
+	asLoaded Loaded
+	// foreseen is what was last asked to be forecast, and blocked what blocks it.
+	foreseen forecast.Request
+	blocked  string
 	// live is the digest of what would be done now.
 	live string
 	// whenApplied is called before manifests are written.
@@ -277,13 +282,17 @@ func (w *world) load(_ fs.FS, folder string, record planner.Record) (Loaded, err
 	if w.loadErr != nil {
 		return nil, w.loadErr
 	}
+	if w.asLoaded != nil {
+		return w.asLoaded, nil
+	}
 	return w, nil
 }
 
 func (w *world) Warnings() []string { return w.warnings }
 
-func (w *world) Documents() []v1alpha1.Object { return w.documents }
-func (w *world) Desired() planner.Desired     { return w.desired }
+func (w *world) Documents() []v1alpha1.Object      { return w.documents }
+func (w *world) Users() ([]planner.Leaf, []string) { return nil, nil }
+func (w *world) Desired() planner.Desired          { return w.desired }
 
 func (w *world) observe(_ context.Context, reader client.Reader, _ planner.Ref, _ planner.Desired, since []planner.Gate) (Observation, error) {
 	_, live := reader.(uncached)
@@ -300,7 +309,11 @@ func (w *world) next(_ planner.Desired, observed planner.Observed, _ time.Time) 
 
 func (w *world) forecast(request forecast.Request) forecast.Forecast {
 	w.note("forecast %s", request.Head.Revision.Name)
-	return forecast.Forecast{Digest: w.live, Summary: "Rolls root from 2025 to 2026."}
+	w.foreseen = request
+	if w.blocked != "" {
+		return forecast.Forecast{Digest: w.live, Verdict: forecast.Blocked, Summary: "It must not be merged: " + w.blocked + "."}
+	}
+	return forecast.Forecast{Digest: w.live, Verdict: forecast.Safe, Summary: "Rolls root from 2025 to 2026."}
 }
 
 func (w *world) probe(_ context.Context, probes []planner.Probe, now time.Time) []planner.ProbeResult {

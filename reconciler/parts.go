@@ -118,6 +118,9 @@ type Snapshot interface {
 type Loaded interface {
 	// Desired is what they declare.
 	Desired() planner.Desired
+	// Users are the Certificates that stand beside the documents, by their Ref, Issuer and
+	// SecretName, and the names of the namespaces that do.
+	Users() (leaves []planner.Leaf, namespaces []string)
 	// Documents are all of them, the policies too.
 	Documents() []v1alpha1.Object
 	// Warnings say what is allowed and yet unwise, each with file, line and field.

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/reanchor/reanchor/gitsource"
 	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/planner"
@@ -133,7 +131,7 @@ func (c *comparison) request() forecast.Request {
 	blocks, warnings := c.devices()
 	request.Blocks, request.Warnings = append(request.Blocks, blocks...), append(request.Warnings, warnings...)
 	request.Record = c.head.Record
-	request.Users, request.Namespaces = usersIn(c.head.Native)
+	request.Users, request.Namespaces = c.head.Users()
 	request.Diffs = c.diffs()
 	request.Warnings = append(request.Warnings, c.ruleChanges()...)
 	request.Beside = c.beside()
@@ -203,36 +201,6 @@ func (c *comparison) check(plan planner.Plan) (blocks, warnings []forecast.Findi
 		}
 	}
 	return blocks, warnings
-}
-
-// usersIn are the Certificates among the manifests, as the planner takes them, and the
-// namespaces that stand beside them.
-func usersIn(manifests []*unstructured.Unstructured) (leaves []planner.Leaf, namespaces []string) {
-	for _, manifest := range manifests {
-		switch gvk := manifest.GroupVersionKind(); {
-		case gvk.Group == "" && gvk.Kind == "Namespace":
-			namespaces = append(namespaces, manifest.GetName())
-		case gvk.Group == "cert-manager.io" && gvk.Kind == "Certificate":
-			leaves = append(leaves, leafOf(manifest))
-		}
-	}
-	return leaves, namespaces
-}
-
-func leafOf(manifest *unstructured.Unstructured) planner.Leaf {
-	of := func(path ...string) string {
-		value, _, _ := unstructured.NestedString(manifest.Object, append([]string{"spec"}, path...)...)
-		return value
-	}
-	leaf := planner.Leaf{
-		Ref:        planner.Ref{Namespace: manifest.GetNamespace(), Name: manifest.GetName()},
-		Issuer:     planner.Ref{Namespace: manifest.GetNamespace(), Name: of("issuerRef", "name")},
-		SecretName: of("secretName"),
-	}
-	if of("issuerRef", "kind") == "ClusterIssuer" {
-		leaf.Issuer.Namespace = ""
-	}
-	return leaf
 }
 
 // fromFile begins the forecast at what a file of reanchor observe holds.
