@@ -54,6 +54,7 @@ type world struct {
 	// messages of the commits since the one that was asked for last.
 	messages      []string
 	messagesSince string
+	messagesErr   error
 	desired       planner.Desired
 	// asLoaded is what is loaded, if it is not the world itself.
 	asLoaded Loaded
@@ -207,7 +208,12 @@ func (w *world) Pull(_ context.Context, from Branch, after After) (Snapshot, err
 		return &snapshot{revision: w.anchors.revision, files: maps.Clone(w.anchors.files)}, w.anchors.pullErr
 	}
 	w.note("pull")
-	return &snapshot{world: w, revision: w.revision, signer: w.signer, files: maps.Clone(w.files), changed: w.changed}, w.pullErr
+	return &snapshot{revision: w.revision, signer: w.signer, files: maps.Clone(w.files), changed: w.changed}, w.pullErr
+}
+
+func (w *world) MessagesSince(_ context.Context, _ Branch, _ Snapshot, revision string) ([]string, error) {
+	w.messagesSince = revision
+	return w.messages, w.messagesErr
 }
 
 // as notes the account that is written as.
@@ -397,7 +403,6 @@ func (w *world) Act(_ context.Context, _ planner.Ref, actions []planner.Action, 
 }
 
 type snapshot struct {
-	world    *world
 	revision string
 	signer   string
 	files    fstest.MapFS
@@ -407,10 +412,6 @@ type snapshot struct {
 func (s *snapshot) Revision() string { return s.revision }
 func (s *snapshot) Signer() string   { return s.signer }
 func (s *snapshot) FS() fs.FS        { return s.files }
-func (s *snapshot) MessagesSince(revision string) ([]string, error) {
-	s.world.messagesSince = revision
-	return s.world.messages, nil
-}
 
 func (s *snapshot) Changed(since Snapshot) ([]string, error) {
 	switch {

@@ -30,7 +30,7 @@ func (t *turn) letIn(ctx context.Context, snapshot Snapshot, loaded Loaded) erro
 		t.memory.letIn = &v1alpha1.LetInPlan{Documents: documents} // it was in force before anybody asked
 		return nil
 	}
-	digest, err := t.planNamed(snapshot)
+	digest, err := t.planNamed(ctx, snapshot)
 	if err != nil {
 		return err
 	}
@@ -45,14 +45,14 @@ func (t *turn) letIn(ctx context.Context, snapshot Snapshot, loaded Loaded) erro
 
 // planNamed is the digest of the plan that the newest commit since the last that was applied
 // names; empty if none does, and none must.
-func (t *turn) planNamed(snapshot Snapshot) (string, error) {
+func (t *turn) planNamed(ctx context.Context, snapshot Snapshot) (string, error) {
 	asked := cmp.Or(t.domain.Spec.PlanTrailer, v1alpha1.PlanTrailerHonoured)
 	if asked == v1alpha1.PlanTrailerIgnored {
 		return "", nil
 	}
-	messages, err := snapshot.MessagesSince(t.lastAppliedHere())
+	messages, err := t.Parts.Source.MessagesSince(ctx, t.sourceBranch(*t.memory.credentials), snapshot, t.lastAppliedHere())
 	if err != nil {
-		return "", failed(ReasonBuildFailed, err)
+		return "", t.notPulled(err)
 	}
 	for _, message := range messages {
 		digest, err := forecast.Planned(message)

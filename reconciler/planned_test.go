@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -162,5 +163,25 @@ func TestThePlanIsToldBeforeItIsCarriedOut(t *testing.T) {
 	w.turn()
 	if told == nil || told.Digest != planA {
 		t.Errorf("when it was applied, the status told of the plan %+v", told)
+	}
+}
+
+// A history that cannot be read may hold a trailer: the commit waits.
+func TestAHistoryThatCannotBeReadHolds(t *testing.T) {
+	w := newWorld(t)
+	w.desired = declaring("first")
+	w.turn()
+	w.commits("main@sha1:bbbb", "second")
+	w.messagesErr = &SourceError{Reason: ReasonRemoteUnreachable, Err: errors.New("no route to git.example")}
+	w.turn()
+	status := w.domain().Status
+	ready := apimeta.FindStatusCondition(status.Conditions, meta.ReadyCondition)
+	if ready.Reason != ReasonRemoteUnreachable || status.LastAppliedRevision != "main@sha1:aaaa" {
+		t.Errorf("Ready is %+v, and applied is %s", ready, status.LastAppliedRevision)
+	}
+	w.messagesErr = nil
+	w.turn()
+	if applied := w.domain().Status.LastAppliedRevision; applied != "main@sha1:bbbb" {
+		t.Errorf("applied is %s after the history could be read", applied)
 	}
 }
