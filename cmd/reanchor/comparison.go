@@ -247,6 +247,10 @@ func (c *comparison) beginAt(request *forecast.Request, observation planner.Obse
 			Mend: "make the observation anew with reanchor observe --folder " + c.folder,
 		})
 	}
+	for _, conflict := range observation.Conflicts {
+		object, what, _ := strings.Cut(conflict, ": ")
+		request.Conflicts = append(request.Conflicts, forecast.Finding{Rule: "conflict", Subject: object, Message: what})
+	}
 	for _, foreign := range observation.Foreign {
 		request.Blocks = append(request.Blocks, forecast.Finding{Rule: "foreign", Subject: observation.Domain.String(), Message: foreign, Mend: "let one TrustDomain alone declare it"})
 	}
