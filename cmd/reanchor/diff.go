@@ -214,6 +214,11 @@ func writeDifferences(out io.Writer, paint palette, differences []applier.Differ
 				return err
 			}
 		}
+		for _, field := range difference.Others {
+			if _, err := fmt.Fprintf(out, "# %s: %s belongs to %q\n", difference.Object, field.Path, field.Manager); err != nil {
+				return err
+			}
+		}
 		text, err := unified(difference)
 		if err != nil {
 			return err
