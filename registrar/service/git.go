@@ -69,7 +69,7 @@ func (g *Git) Close() {
 
 // Errors of what is not known yet.
 var (
-	errNotRead    = errors.New("the repository has not been read yet: see in the log why, and wait")
+	errNotRead  = errors.New("the repository has not been read yet: see in the log why, and wait")
 	errNoAnchor = errors.New("no group has an anchor in the record yet: wait until the controller has made and recorded the first key")
 )
 
@@ -116,10 +116,11 @@ func (g *Git) Refresh(ctx context.Context) error {
 	}
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	return g.read(documents)
+	broken, err := g.read(documents)
+	return errors.Join(err, broken)
 }
 
-// catchUp reads what the writer has written.
+// catchUp reads what the writer has written. What is wrong with documents, a refresh tells.
 func (g *Git) catchUp() error {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -131,34 +132,34 @@ func (g *Git) catchUp() error {
 	if g.options.Documents == nil {
 		documents = g.options.Writer.Newest()
 	}
-	return g.read(documents)
+	_, err := g.read(documents)
+	return err
 }
 
 // read makes the next view, of the newest devices that the writer knows. It needs the mutex.
-// Documents that cannot be read keep no device back: those before stay in force.
-func (g *Git) read(documents *gitsource.Snapshot) error {
+// Documents that are broken keep no device back: those before stay in force.
+func (g *Git) read(documents *gitsource.Snapshot) (broken, err error) {
 	before := g.newest.Load()
 	next := &view{folder: g.options.Folder, cluster: g.options.Cluster, devices: g.options.Writer.Newest(), documents: documents}
 	if before != nil && before.devices.Revision() == next.devices.Revision() && before.documents.Revision() == next.documents.Revision() {
-		return nil
+		return nil, nil
 	}
-	broken := next.declare(before, g.options.ClusterResourceNamespace)
+	broken = next.declare(before, g.options.ClusterResourceNamespace)
+	if broken != nil && before == nil {
+		return nil, broken
+	}
 	if broken != nil {
-		if before == nil {
-			return broken
-		}
 		next.keep(before)
 	}
 	var known *inventory.Inventory
 	if before != nil {
 		known = before.inventory
 	}
-	var err error
 	if next.inventory, err = inventory.Read(next.devices.FS(), next.folder, next.desired.Groups, known); err != nil {
-		return fmt.Errorf("%s: %w", next.devices.Revision(), err)
+		return broken, fmt.Errorf("%s: %w", next.devices.Revision(), err)
 	}
 	g.newest.Store(next)
-	return broken
+	return broken, nil
 }
 
 // keep what was declared before.
