@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 )
 
@@ -89,13 +90,18 @@ func (s standing) all() []client.Object {
 	return all
 }
 
+// holds reports whether the device has a certificate for a key that has not ended.
+func (s standing) holds(key pki.Fingerprint, now time.Time) bool {
+	return slices.ContainsFunc(s.requests, func(r *request) bool { return r.key == key && r.live(now) })
+}
+
 // decide what is to be done for a device that Git lists.
 func decide(device Device, seen standing, rule Rule, now time.Time) decision {
 	switch {
 	case device.State != v1alpha1.DeviceActive:
 		return decision{remove: seen.all()}
 	case rule.Group.Spec.Keys == v1alpha1.KeysCluster:
-		return decideCertificate(device, seen, rule)
+		return decideCertificate(device, seen, rule, now)
 	}
 	return decideRequests(device, seen, rule, now)
 }
@@ -118,8 +124,8 @@ func decideRequests(device Device, seen standing, rule Rule, now time.Time) deci
 	} else if known := seen.confirmed(); newest != nil && known.String() != ConfirmationIn(newest.Annotations).String() {
 		d.confirm = &Confirm{Request: planner.Ref{Namespace: newest.Namespace, Name: newest.Name}, UID: newest.UID, Text: known.String()}
 	}
-	if seen.certificate != nil { // of before the group's devices made their own keys
-		d.remove = append(d.remove, seen.certificate)
+	if seen.certificate != nil && d.apply == nil && d.confirm == nil && isReplaced(seen.ends(), newest, seen.requests, seen, now, &d) {
+		d.remove = append(d.remove, seen.certificate) // of before the group's devices made their own keys
 	}
 	for _, old := range seen.requests {
 		if old != newest && d.apply == nil && d.confirm == nil && isDone(old, newest, seen, now, &d) {
@@ -191,13 +197,39 @@ func isDone(old, newest *request, seen standing, now time.Time, d *decision) boo
 	return false
 }
 
+// isReplaced reports whether nobody needs what was made of the other kind any more, from
+// before the group's rule on who makes the keys was changed: a successor is issued, and what
+// was there has ended, or the device was seen with a successor.
+func isReplaced(ends time.Time, newest *request, after []*request, seen standing, now time.Time, d *decision) bool {
+	if newest == nil || !newest.isSigned() {
+		return false
+	}
+	presented := seen.confirmed().Presented
+	if now.After(ends) || slices.ContainsFunc(after, func(r *request) bool { return r.isSigned() && r.chain[0].Fingerprint() == presented }) {
+		return true
+	}
+	d.by(ends.Add(time.Second))
+	return false
+}
+
+// ends is when the last of the certificates ends that came of the device's Certificate.
+func (s standing) ends() time.Time {
+	var ends time.Time
+	if until := s.certificate.Status.NotAfter; until != nil {
+		ends = until.Time
+	}
+	for _, r := range s.issued {
+		if end := r.ends(); end.After(ends) {
+			ends = end
+		}
+	}
+	return ends
+}
+
 // decideCertificate for a device whose key cert-manager makes, and whose certificate it
 // renews.
-func decideCertificate(device Device, seen standing, rule Rule) decision {
+func decideCertificate(device Device, seen standing, rule Rule, now time.Time) decision {
 	d := decision{state: StatePending}
-	for _, r := range seen.requests { // of before cert-manager made the group's keys
-		d.remove = append(d.remove, r.CertificateRequest)
-	}
 	ready := rule.Key != "" && !rule.Signer.Certificate.IsZero() && rule.Template != nil
 	if !ready && seen.certificate == nil {
 		d.state = StateWaiting
@@ -221,6 +253,25 @@ func decideCertificate(device Device, seen standing, rule Rule) decision {
 		d.reissue = !isIssuing(seen.certificate)
 	default:
 		d.state = StateIssued
+	}
+	return withoutRequests(d, seen, newest, now)
+}
+
+// withoutRequests removes what was made before cert-manager made the group's keys, once
+// nobody needs it. What is known of the device is carried over first.
+func withoutRequests(d decision, seen standing, newest *request, now time.Time) decision {
+	if len(seen.requests) == 0 || seen.certificate == nil {
+		return d
+	}
+	if known := seen.confirmed().String(); known != ConfirmationIn(seen.certificate.Annotations).String() {
+		c := seen.certificate
+		d.confirm = &Confirm{Request: planner.Ref{Namespace: c.Namespace, Name: c.Name}, UID: c.UID, Text: known, Certificate: true}
+		return d
+	}
+	for _, r := range seen.requests {
+		if isReplaced(r.ends(), newest, seen.issued, seen, now, &d) {
+			d.remove = append(d.remove, r.CertificateRequest)
+		}
 	}
 	return d
 }

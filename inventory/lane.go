@@ -48,6 +48,10 @@ type (
 // member is one device: listed in Git, or in the cluster, or both.
 type member struct {
 	device *Device
+	// unusable is a file that does not say what Git wants of it: it is left as it is.
+	unusable bool
+	// contested is what a file says that would be usable, were its key not another's too.
+	contested *Device
 	standing
 	// changed since it was decided last.
 	changed  bool
@@ -126,7 +130,7 @@ func objectOf(seen client.Object) object {
 func (l *Lane) member(of name) *member {
 	m := l.members[of]
 	if m == nil {
-		m = &member{changed: true}
+		m = &member{changed: true, unusable: !l.inventory.Readable(l.root, of.group, of.id)}
 		l.members[of] = m
 	}
 	return m
@@ -134,7 +138,7 @@ func (l *Lane) member(of name) *member {
 
 // leave forgets a device of which nothing is known any more.
 func (l *Lane) leave(of name) {
-	if m := l.members[of]; m.device == nil && len(m.requests)+len(m.issued) == 0 && m.certificate == nil {
+	if m := l.members[of]; m.device == nil && m.contested == nil && len(m.requests)+len(m.issued) == 0 && m.certificate == nil {
 		delete(l.members, of)
 	}
 }
@@ -157,7 +161,10 @@ func (l *Lane) List(read *Inventory, root string) {
 		listed[name{device.Group, device.ID}] = device
 	}
 	for of, m := range l.members {
-		if m.device != nil && listed[of] == nil && read.Readable(root, of.group, of.id) {
+		unusable := !read.isUsable(listed[of]) && !read.Readable(root, of.group, of.id)
+		m.changed = m.changed || unusable != m.unusable || m.contested != nil
+		m.unusable, m.contested = unusable, nil
+		if m.device != nil && listed[of] == nil && !unusable {
 			m.device, m.changed = nil, true
 			l.leave(of)
 		}
@@ -167,6 +174,19 @@ func (l *Lane) List(read *Inventory, root string) {
 			m.device, m.changed = device, true
 		}
 	}
+	for device := range read.contested() {
+		m := l.member(name{device.Group, device.ID})
+		m.contested, m.changed = device, true
+	}
+}
+
+// listed is what Git lists of a device, and whether that can be used. Of those that contest
+// a key, the one with a certificate for it that has not ended keeps it.
+func (m *member) listed(now time.Time) (*Device, bool) {
+	if m.contested != nil && m.holds(m.contested.Key, now) {
+		return m.contested, true
+	}
+	return m.device, !m.unusable
 }
 
 // IsEmpty reports that Git lists no device, and the cluster holds nothing of one.
@@ -273,23 +293,24 @@ func (l *Lane) Work(now time.Time) Work {
 // is left as it is.
 func (l *Lane) decide(of name, m *member, now time.Time) decision {
 	rule, ruled := l.rules[of.group]
+	device, usable := m.listed(now)
 	switch {
-	case m.device == nil && !l.inventory.Readable(l.root, of.group, of.id):
+	case !usable:
 		return decision{}
-	case m.device == nil:
+	case device == nil:
 		return decision{remove: m.all()}
 	case !ruled:
 		return decision{}
 	}
-	return decide(*m.device, m.standing, rule, now)
+	return decide(*device, m.standing, rule, now)
 }
 
 // add what is to be done for one device.
 func (w *Work) add(of name, m *member) {
 	d := m.decision
-	if len(m.requests) > 0 || m.certificate != nil {
+	if all := m.all(); len(all) > 0 {
 		w.Standing++
-		if d.state == "" && len(d.remove) > 0 {
+		if len(d.remove) == len(all) {
 			w.Leaving++
 		}
 	}

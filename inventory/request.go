@@ -81,6 +81,14 @@ func (r *request) isReady() bool {
 // isSigned reports whether a certificate came back, and live whether it has not ended.
 func (r *request) isSigned() bool { return len(r.chain) > 0 }
 
+// ends is when its certificate does; zero: there is none.
+func (r *request) ends() time.Time {
+	if !r.isSigned() {
+		return time.Time{}
+	}
+	return r.chain[0].NotAfter()
+}
+
 func (r *request) live(now time.Time) bool {
 	return r.isSigned() && !now.After(r.chain[0].NotAfter())
 }
