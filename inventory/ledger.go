@@ -122,8 +122,8 @@ func (s standing) mayShow(presented pki.Fingerprint, now time.Time) []*request {
 		if !r.live(now) {
 			continue
 		}
-		if r.chain[0].Fingerprint() == presented || len(s.issued) > 0 {
-			may = nil // it has moved on; what cert-manager issues takes the place of what was
+		if r.chain[0].Fingerprint() == presented {
+			may = nil // it has moved on: it was seen with this one
 		}
 		may = append(may, r)
 	}

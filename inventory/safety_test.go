@@ -228,3 +228,24 @@ func TestWhoHasACertificateForAContestedKeyKeepsIt(t *testing.T) {
 		t.Errorf("when it is to be renewed: %+v", work)
 	}
 }
+
+// That cert-manager issued another certificate says nothing of the device.
+func TestAReissueIsNotWhatTheDeviceShows(t *testing.T) {
+	p := newPlant(t, root(t, "2025"))
+	next := root(t, "2026")
+	p.list("sensors", "one", document("sensors", "one", ""))
+	p.keeping(v1alpha1.KeysCluster)
+	certificate := p.certificate("one")
+	p.lane.See(certificate)
+	p.lane.See(p.issued("one", 1, p.signer))
+	p.expect("issued", p.signer.Key, tally{active: 1, chaining: 1})
+	reissued := p.issued("one", 2, next)
+	p.lane.See(reissued)
+	p.expect("reissued, the old key", p.signer.Key, tally{active: 1, chaining: 1})
+	p.expect("reissued, the new key", next.Key, tally{active: 1, chaining: 1})
+	certificate = certificate.DeepCopy()
+	certificate.Annotations[v1alpha1.AnnotationConfirmed] = Confirmation{Presented: readRequest(reissued).chain[0].Fingerprint(), Seen: p.now}.String()
+	p.lane.See(certificate)
+	p.expect("seen with it, the old key", p.signer.Key, tally{active: 1})
+	p.expect("seen with it, the new key", next.Key, tally{active: 1, chaining: 1})
+}
