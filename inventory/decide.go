@@ -66,16 +66,38 @@ type standing struct {
 	issued      []*request
 }
 
-// confirmed is what is known of the device, wherever it was written.
-func (s standing) confirmed() Confirmation {
+// confirmed is what is known of the device by now, wherever it was written.
+func (s standing) confirmed(now time.Time) Confirmation {
 	var c Confirmation
-	for _, r := range s.requests {
-		c = c.With(ConfirmationIn(r.Annotations))
-	}
-	if s.certificate != nil {
-		c = c.With(ConfirmationIn(s.certificate.Annotations))
+	for _, said := range s.confirmations() {
+		c = c.With(said.By(now))
 	}
 	return c
+}
+
+// confirmations are all that are written down.
+func (s standing) confirmations() []Confirmation {
+	var all []Confirmation
+	for _, r := range s.requests {
+		all = append(all, ConfirmationIn(r.Annotations))
+	}
+	if s.certificate != nil {
+		all = append(all, ConfirmationIn(s.certificate.Annotations))
+	}
+	return all
+}
+
+// counts is when the next confirmation begins to count that is from the future; zero: none is.
+func (s standing) counts(now time.Time) time.Time {
+	var next time.Time
+	for _, c := range s.confirmations() {
+		for _, at := range []time.Time{c.At, c.Seen} {
+			if from := at.Add(-maxAhead); from.After(now) && (next.IsZero() || from.Before(next)) {
+				next = from
+			}
+		}
+	}
+	return next
 }
 
 // all are the objects that were made here.
@@ -120,8 +142,8 @@ func decideRequests(device Device, seen standing, rule Rule, now time.Time) deci
 		if len(seen.requests) > 0 {
 			last = seen.requests[len(seen.requests)-1]
 		}
-		d.apply = stampRequest(rule, device, last, seen.confirmed())
-	} else if known := seen.confirmed(); newest != nil && known.String() != ConfirmationIn(newest.Annotations).String() {
+		d.apply = stampRequest(rule, device, last, seen.confirmed(now))
+	} else if known := seen.confirmed(now); newest != nil && known.String() != ConfirmationIn(newest.Annotations).By(now).String() {
 		d.confirm = &Confirm{Request: planner.Ref{Namespace: newest.Namespace, Name: newest.Name}, UID: newest.UID, Text: known.String()}
 	}
 	if seen.certificate != nil && d.apply == nil && d.confirm == nil && isReplaced(seen.ends(), newest, seen.requests, seen, now, &d) {
@@ -187,7 +209,7 @@ func isDone(old, newest *request, seen standing, now time.Time, d *decision) boo
 	case old.isPending() || old.key != newest.key:
 		return true
 	}
-	presented := seen.confirmed().Presented
+	presented := seen.confirmed(now).Presented
 	for _, later := range seen.requests {
 		if later.compare(old) > 0 && later.isSigned() && later.chain[0].Fingerprint() == presented {
 			return true
@@ -204,7 +226,7 @@ func isReplaced(ends time.Time, newest *request, after []*request, seen standing
 	if newest == nil || !newest.isSigned() {
 		return false
 	}
-	presented := seen.confirmed().Presented
+	presented := seen.confirmed(now).Presented
 	if now.After(ends) || slices.ContainsFunc(after, func(r *request) bool { return r.isSigned() && r.chain[0].Fingerprint() == presented }) {
 		return true
 	}
@@ -263,7 +285,7 @@ func withoutRequests(d decision, seen standing, newest *request, now time.Time) 
 	if len(seen.requests) == 0 || seen.certificate == nil {
 		return d
 	}
-	if known := seen.confirmed().String(); known != ConfirmationIn(seen.certificate.Annotations).String() {
+	if known := seen.confirmed(now).String(); known != ConfirmationIn(seen.certificate.Annotations).By(now).String() {
 		c := seen.certificate
 		d.confirm = &Confirm{Request: planner.Ref{Namespace: c.Namespace, Name: c.Name}, UID: c.UID, Text: known, Certificate: true}
 		return d

@@ -91,8 +91,8 @@ func (l *Lane) tally(m *member, now time.Time) tallied {
 	if !m.changed && m.tallied.epoch == l.epoch && (m.tallied.until.IsZero() || !now.After(m.tallied.until)) {
 		return m.tallied
 	}
-	known := m.confirmed()
-	t := tallied{epoch: l.epoch, seen: known.Last()}
+	known := m.confirmed(now)
+	t := tallied{epoch: l.epoch, seen: known.Last(), until: m.counts(now)}
 	for i, key := range l.keys {
 		if slices.Contains(known.Anchors, key.Certificate.Fingerprint()) {
 			t.trusts |= 1 << i

@@ -249,3 +249,90 @@ func TestAReissueIsNotWhatTheDeviceShows(t *testing.T) {
 	p.expect("seen with it, the old key", p.signer.Key, tally{active: 1})
 	p.expect("seen with it, the new key", next.Key, tally{active: 1, chaining: 1})
 }
+
+// Whoever may create a CertificateRequest somewhere steers nobody's device with it.
+func TestOnlyWhatIsMadeForADeviceCounts(t *testing.T) {
+	evil := root(t, "evil")
+	for name, forge := range map[string]func(*certmanagerv1.CertificateRequest){
+		"in another namespace":                  func(r *certmanagerv1.CertificateRequest) { r.Namespace = "tenant" },
+		"in another namespace, by another name": func(r *certmanagerv1.CertificateRequest) { r.Namespace, r.Name = "tenant", r.Name+"x" },
+		"by a name that is not the device's":    func(r *certmanagerv1.CertificateRequest) { r.Name = "x" },
+		"of a Certificate that is not the device's": func(r *certmanagerv1.CertificateRequest) {
+			r.Name += "x"
+			of := &certmanagerv1.Certificate{ObjectMeta: metav1.ObjectMeta{Name: "another"}}
+			r.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(of, certmanagerv1.SchemeGroupVersion.WithKind(certmanagerv1.CertificateKind))}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := fleet(t, "one")
+			forged := p.held("one")[0].DeepCopy()
+			forge(forged)
+			signer := p.signer
+			p.signer = evil
+			leaf := p.issue(forged)
+			p.signer = signer
+			forged.Annotations[v1alpha1.AnnotationRenewal] = "9000"
+			forged.Status.Certificate = leaf.PEM()
+			forged.Annotations[v1alpha1.AnnotationConfirmed] = Confirmation{Anchors: []pki.Fingerprint{signer.Certificate.Fingerprint()}, At: p.now, Presented: leaf.Fingerprint(), Seen: p.now}.String()
+			p.lane.See(forged)
+			if work := p.turn(); !work.Idle() || work.Standing != 1 || work.States[StateIssued] != 1 {
+				t.Errorf("the work is %+v", work)
+			}
+			p.expect("forged", signer.Key, tally{active: 1, chaining: 1})
+			if answer := p.lane.Newest("sensors", "one", pki.Fingerprint{}); len(answer.Chain) != 1 || answer.Chain[0].Equal(leaf) {
+				t.Error("the forged certificate is what the device gets")
+			}
+			p.lane.Forget(forged)
+			p.expect("the forged is gone", signer.Key, tally{active: 1, chaining: 1})
+			p.now = epoch.Add(1500 * time.Hour)
+			if work := p.turn(); len(work.Apply) != 1 || work.Apply[0].GetAnnotations()[v1alpha1.AnnotationRenewal] != "2" {
+				t.Errorf("when it is to be renewed: %+v", work)
+			}
+		})
+	}
+}
+
+// A device that another one's object is relabelled for is that one's no longer.
+func TestAnObjectIsOneDevicesAlone(t *testing.T) {
+	p := fleet(t, "one")
+	stray := p.held("one")[0].DeepCopy()
+	delete(stray.Labels, v1alpha1.LabelDeviceGroup)
+	p.lane.See(stray)
+	p.expect("without its label", p.signer.Key, tally{active: 1})
+}
+
+// What is said from the future counts once that has come.
+func TestAConfirmationFromTheFutureConfirmsNothingYet(t *testing.T) {
+	p := fleet(t, "one")
+	held := p.held("one")[0]
+	later := epoch.Add(100 * time.Hour)
+	early := Confirmation{Anchors: []pki.Fingerprint{p.signer.Certificate.Fingerprint()}, At: later, Presented: held.chain[0].Fingerprint(), Seen: later}
+	p.annotate(held.Name, v1alpha1.AnnotationConfirmed, early.String())
+	for _, test := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 0}, {99 * time.Hour, 0}, {100*time.Hour - maxAhead + time.Second, 1}, {100 * time.Hour, 1}} {
+		p.now = epoch.Add(test.after)
+		p.turn()
+		p.expect(test.after.String(), p.signer.Key, tally{active: 1, chaining: 1, trusting: test.want})
+	}
+	// What the device says by then is not outweighed by it.
+	if got := (Confirmation{Seen: epoch, Presented: held.chain[0].Fingerprint()}).With(early.By(epoch)); !got.Seen.Equal(epoch) {
+		t.Errorf("what was seen is from %s", got.Seen)
+	}
+}
+
+// The objects of a group that is gone are removed wherever they stand, and count for the
+// guard on removing many.
+func TestAGroupThatIsGoneTakesItsObjectsAlong(t *testing.T) {
+	p := fleet(t, "one", "two")
+	read, err := Read(tree(nil), ".", nil, p.lane.Listed())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.lane.List(read, ".")
+	p.lane.Obey(nil)
+	if work := p.lane.Work(p.now); work.Standing != 2 || work.Leaving != 2 || len(work.Remove) != 2 {
+		t.Errorf("the work is %+v", work)
+	}
+}

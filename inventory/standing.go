@@ -51,7 +51,7 @@ func (l *Lane) Standings(keys []Key, now time.Time) []Standing {
 }
 
 func (l *Lane) standing(device Device, usable bool, m *member, rule Rule, keys []Key, now time.Time) Standing {
-	known := m.confirmed()
+	known := m.confirmed(now)
 	s := Standing{Device: device, Seen: known.Last()}
 	if s.State == v1alpha1.DeviceActive && usable {
 		d := decide(s.Device, m.standing, rule, now)
