@@ -198,16 +198,15 @@ func again(d decision, at time.Time, ready bool, now time.Time) decision {
 }
 
 // isDone reports whether nobody needs an older request any more: it has ended, it never came
-// to anything, it is for a key that the device has no more, or the device was seen with what
-// came after it.
+// to anything, or the device was seen with what came after it. A request for another key is
+// like any other: until the device is seen with the new key, it shows the old one's
+// certificate.
 func isDone(old, newest *request, seen standing, now time.Time, d *decision) bool {
 	switch {
 	case old.failed || old.isSigned() && !old.live(now):
 		return true
-	case newest == nil || !newest.isSigned():
-		return false
-	case old.isPending() || old.key != newest.key:
-		return true
+	case old.isPending():
+		return newest != nil && newest.isSigned()
 	}
 	presented := seen.confirmed(now).Presented
 	for _, later := range seen.requests {
@@ -215,7 +214,7 @@ func isDone(old, newest *request, seen standing, now time.Time, d *decision) boo
 			return true
 		}
 	}
-	d.by(old.chain[0].NotAfter().Add(time.Second))
+	d.by(old.ends().Add(time.Second))
 	return false
 }
 

@@ -336,3 +336,43 @@ func TestAGroupThatIsGoneTakesItsObjectsAlong(t *testing.T) {
 		t.Errorf("the work is %+v", work)
 	}
 }
+
+// A device that was given a certificate for a new key may not have fetched it yet.
+func TestTheOldKeysRequestStaysUntilTheNewKeyIsInUse(t *testing.T) {
+	for name, test := range map[string]struct {
+		seen bool
+		now  time.Time
+		held int
+		want tally
+	}{
+		"not fetched":           {false, epoch, 2, tally{active: 1, chaining: 1}},
+		"seen with it":          {true, epoch, 1, tally{active: 1}},
+		"the old one has ended": {false, epoch.Add(2160*time.Hour + time.Second), 1, tally{active: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := fleet(t, "one")
+			old := p.signer.Key
+			p.signer = root(t, "2026")
+			p.now = epoch.Add(time.Hour)
+			p.list("sensors", "one", document("sensors", "one", withRequest(csr(t, "another key"))))
+			p.turn()
+			p.sign(nobody)
+			p.turn()
+			if test.seen {
+				newest := p.held("one")[1]
+				p.annotate(newest.Name, v1alpha1.AnnotationConfirmed, Confirmation{Presented: newest.chain[0].Fingerprint(), Seen: p.now}.String())
+			}
+			if test.now.After(p.now) {
+				p.now = test.now
+				p.turn() // renews
+				p.sign(nobody)
+			}
+			p.turn()
+			held := slices.DeleteFunc(p.held("one"), func(r *request) bool { return !r.chain[0].SignedBy(old.Certificate) && r.renewal == 3 })
+			if len(held) != test.held {
+				t.Errorf("%d are held, want %d", len(held), test.held)
+			}
+			p.expect(name, old, test.want)
+		})
+	}
+}
