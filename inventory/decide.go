@@ -15,8 +15,8 @@ import (
 	"github.com/reanchor/reanchor/planner"
 )
 
-// retryAfter is how long a request that failed is left before another is made: what was wrong
-// with it rarely mends itself.
+// retryAfter is how long a request that failed, or that nobody answers, is left before another
+// is made: what was wrong with it rarely mends itself.
 const retryAfter = time.Hour
 
 // State is where a device stands.
@@ -168,6 +168,10 @@ func decideNewest(newest *request, rule Rule, now time.Time) decision {
 		return decision{state: StateWaiting}
 	case newest == nil:
 		return decision{state: StatePending, apply: needed}
+	case newest.isPending() && ready && newest.isFor(rule):
+		return again(decision{state: StatePending}, newest.CreationTimestamp.Add(retryAfter), ready, now)
+	case newest.isPending() && ready: // for a key or an issuer that shall not sign any more
+		return decision{state: StatePending, apply: needed}
 	case newest.isPending():
 		return decision{state: StatePending}
 	case newest.failed:
@@ -206,7 +210,7 @@ func isDone(old, newest *request, seen standing, now time.Time, d *decision) boo
 	case old.failed || old.isSigned() && !old.live(now):
 		return true
 	case old.isPending():
-		return newest != nil && newest.isSigned()
+		return isGivenUp(old, newest, now, d)
 	}
 	presented := seen.confirmed(now).Presented
 	for _, later := range seen.requests {
@@ -216,6 +220,21 @@ func isDone(old, newest *request, seen standing, now time.Time, d *decision) boo
 	}
 	d.by(old.ends().Add(time.Second))
 	return false
+}
+
+// isGivenUp reports whether an older request that nobody has answered is waited for no more:
+// another was signed, or asked for in its place and it had its time. So however long
+// cert-manager is silent, requests do not pile up.
+func isGivenUp(old, newest *request, now time.Time, d *decision) bool {
+	if newest == nil || newest.isSigned() {
+		return newest != nil
+	}
+	until := old.CreationTimestamp.Add(retryAfter)
+	if now.Before(until) {
+		d.by(until)
+		return false
+	}
+	return newest.compare(old) > 0
 }
 
 // isReplaced reports whether nobody needs what was made of the other kind any more, from

@@ -376,3 +376,56 @@ func TestTheOldKeysRequestStaysUntilTheNewKeyIsInUse(t *testing.T) {
 		})
 	}
 }
+
+// A request that nobody answers is not the device's last one for ever.
+func TestAPendingRequestIsNotWaitedForForEver(t *testing.T) {
+	first, next := root(t, "2025"), root(t, "2026")
+	for name, test := range map[string]struct {
+		signer authority
+		issuer string
+		after  time.Duration
+		apply  int
+		due    time.Time
+	}{
+		"just made":                {first, "fleet", time.Minute, 0, epoch.Add(retryAfter)},
+		"an hour old":              {first, "fleet", retryAfter, 1, time.Time{}},
+		"another key is to sign":   {next, "fleet", time.Minute, 1, time.Time{}},
+		"another issuer is to":     {first, "another", time.Minute, 1, time.Time{}},
+		"no key may sign just now": {authority{}, "fleet", 24 * time.Hour, 0, time.Time{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlant(t, first)
+			p.list("sensors", "one", active(t, "sensors", "one"))
+			p.turn()
+			p.now, p.signer = epoch.Add(test.after), test.signer
+			rule := p.rule()
+			if err := unstructured.SetNestedField(rule.Template.Object, test.issuer, "spec", "issuerRef", "name"); err != nil {
+				t.Fatal(err)
+			}
+			p.lane.Obey([]Rule{rule})
+			work := p.lane.Work(p.now)
+			if len(work.Apply) != test.apply || !work.Due.Equal(test.due) || work.States[StatePending] != 1 || len(work.Remove) != 0 {
+				t.Errorf("the work is %+v", work)
+			}
+		})
+	}
+}
+
+// However long cert-manager is silent, requests do not pile up.
+func TestPendingRequestsDoNotPileUp(t *testing.T) {
+	p := newPlant(t, root(t, "2025"))
+	p.list("sensors", "one", active(t, "sensors", "one"))
+	for range 100 {
+		p.turn()
+		p.turn()
+		p.now = p.now.Add(retryAfter / 2)
+	}
+	if held := len(p.held("one")); held > 2 {
+		t.Fatalf("%d requests wait", held)
+	}
+	p.sign(nobody)
+	p.turn()
+	if work := p.turn(); !work.Idle() || work.States[StateIssued] != 1 {
+		t.Errorf("signed at last: %+v", work)
+	}
+}
