@@ -36,6 +36,10 @@ type course struct {
 	bundles []v1alpha1.TrustBundle
 	// strangerAsked reports that a leaf that a stranger signed is asked for in this turn.
 	strangerAsked bool
+	// times are those of its windows, and ahead is the way of a rollover that begins now; nil:
+	// not asked for yet.
+	times *timetable
+	ahead *itinerary
 	// emergency reports that a key of the authority, or of one above it, is compromised
 	// and not gone yet.
 	emergency bool
