@@ -399,7 +399,7 @@ func TestItIsTooLateWhenTheLastWindowHasClosed(t *testing.T) {
 			t.Fatalf("the plan is looked at again at %s, want %s at the latest", s.now, last)
 		}
 	}
-	s.now = last.Add(time.Second)
+	s.now = last.Add(time.Hour)
 	hold, is := holdOf(s.next(), "lifetime")
 	if want := "a new key needs until 2036-03-01T02:10:00Z to take over"; !is || !strings.Contains(hold.Why, want) {
 		t.Errorf("got %q, want %q", hold, want)
