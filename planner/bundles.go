@@ -270,7 +270,7 @@ func (t *turn) holdTarget(standing Bundle, target *TargetBundle) {
 		t.holdBundle(target.Name, fmt.Sprintf("its copies were written via %s, and Git says via %s; the old ones would go before the new ones are there%s", via(standing.Via), via(target.Via), remedy))
 		target.Via, target.Target, target.UseDefaultCAs = standing.Via, standing.Target, standing.UseDefaultCAs
 	case target.Via == v1alpha1.ViaObserved:
-	case !grows(standing, target.Target):
+	case !standing.GrowsTo(target.Target):
 		t.holdBundle(target.Name, "its target was changed in Git; the old copies would be removed before the new ones are there"+remedy)
 		target.Target = standing.Target
 	}
@@ -374,14 +374,15 @@ func (t *turn) holdBundle(name, why string) {
 	t.plan.Holds = append(t.plan.Holds, Hold{Gate: "bundle", Subject: "TrustBundle " + name, Why: why})
 }
 
-// grows reports whether a target is what stands, or more: no copy of it goes or changes its
-// place. Whose copies reanchor writes itself may change its selector: they are seen one by one.
-func grows(standing Bundle, now v1alpha1.BundleTarget) bool {
-	was := standing.Target
+// GrowsTo reports whether a target is what the bundle has, or more: no copy of it goes or
+// changes its place. Whose copies reanchor writes itself may change its selector: they are seen
+// one by one.
+func (b Bundle) GrowsTo(now v1alpha1.BundleTarget) bool {
+	was := b.Target
 	return (was.ConfigMap == now.ConfigMap || was.ConfigMap.Key == "") &&
 		(was.Secret == now.Secret || was.Secret.Key == "") &&
 		keepsJKS(was.AdditionalFormats.JKS, now.AdditionalFormats.JKS) && keepsPKCS12(was.AdditionalFormats.PKCS12, now.AdditionalFormats.PKCS12) &&
-		(standing.Via == v1alpha1.ViaConfigMap || sameSelector(was.NamespaceSelector.MatchLabels, now.NamespaceSelector.MatchLabels) &&
+		(b.Via == v1alpha1.ViaConfigMap || sameSelector(was.NamespaceSelector.MatchLabels, now.NamespaceSelector.MatchLabels) &&
 			sameSelector(was.NamespaceSelector.MatchExpressions, now.NamespaceSelector.MatchExpressions))
 }
 

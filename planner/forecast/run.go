@@ -119,6 +119,7 @@ func (r *run) begin() {
 	r.world.Desired = head
 	r.enrol(r.request.Head)
 	r.stood = r.world.Authorities()
+	r.world.Acquaint()
 	r.world.Look()
 	r.tellBroken()
 	r.world.ForgetProof()
