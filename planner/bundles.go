@@ -226,6 +226,7 @@ func (t *turn) planBundle(bundle v1alpha1.TrustBundle) {
 	if stands {
 		t.holdStrangers(standing)
 		t.holdTarget(standing, &target)
+		t.keepPublicCAs(standing, &target)
 		target.Certificates = target.Certificates.Union(target.Anchors.Common(standing.Certificates))
 	}
 	if target.Via == v1alpha1.ViaObserved {

@@ -139,6 +139,7 @@ func (w *World) checkBundle(next planner.Bundle) {
 		}
 	}
 	w.checkOrder(next)
+	w.checkPublicCAs(next)
 	w.checkLoss(next.Name, w.bundles[next.Name].Anchors, next.Anchors)
 }
 
