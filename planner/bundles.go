@@ -331,7 +331,7 @@ func (t *turn) planUndeclared(name string) {
 		return
 	}
 	target := TargetBundle{
-		Name: name, Via: standing.Via, Anchors: standing.Anchors, Certificates: standing.Certificates,
+		Name: name, Via: standing.Via, Anchors: t.anchors[name], Certificates: standing.Certificates.Common(t.anchors[name]),
 		UseDefaultCAs: standing.UseDefaultCAs, Target: standing.Target,
 	}
 	if standing.Via == v1alpha1.ViaConfigMap {

@@ -63,6 +63,8 @@ type key struct {
 	under []Key
 	// recorded is what Git remembers of it; zero if it does not.
 	recorded pki.Certificate
+	// strays are those of [course.strayBundles]; nil: not looked for yet.
+	strays []string
 	// spent reports that Git remembers that it was retired: its name is used up.
 	spent bool
 }
