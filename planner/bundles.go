@@ -179,7 +179,8 @@ func (t *turn) leaving(standing Bundle) pki.Anchors {
 	}
 	return slices.DeleteFunc(standing.Certificates.Minus(t.further(standing.Name)), func(anchor pki.Certificate) bool {
 		_, needed := t.needing(standing, anchor)
-		return needed || t.accountsFor(standing.Name, anchor)
+		_, unaware := t.unawareWithout(standing, anchor)
+		return needed || unaware || t.accountsFor(standing.Name, anchor)
 	})
 }
 
@@ -357,8 +358,7 @@ func (t *turn) holdStrangers(standing Bundle) {
 		switch {
 		case further.Has(anchor) || leaving.Has(anchor) || t.accountsFor(standing.Name, anchor):
 		case standing.Certificates.Has(anchor):
-			leaf, _ := t.needing(standing, anchor)
-			t.holdBundle(standing.Name, fmt.Sprintf("Git no longer lists %s with fingerprint %s, but the Certificate %s does not verify without it: it stays until that has moved", anchor.CommonName(), anchor.Fingerprint(), leaf.Ref))
+			t.holdBundle(standing.Name, fmt.Sprintf("Git no longer lists %s with fingerprint %s, but %s", anchor.CommonName(), anchor.Fingerprint(), t.whyItStays(standing, anchor)))
 		default:
 			t.holdBundle(standing.Name, fmt.Sprintf("it holds %s with fingerprint %s, which is no key of its authorities; it stays until it is taken out by hand", anchor.CommonName(), anchor.Fingerprint()))
 		}

@@ -255,3 +255,47 @@ func (c *course) standsBy(w Workload, lone pki.Anchors) bool {
 		return slices.ContainsFunc(c.turn.copiesAt[Ref{Namespace: w.Ref.Namespace, Name: m.Name}], func(held Copy) bool { return held.Anchors.HasAny(mine) })
 	})
 }
+
+// unawareWithout finds a workload that may have loaded nothing but the anchor to verify some
+// leaf by, though its bundle holds more by now. While the anchor is in the bundle, it is known
+// whom to ask before what it leads to moves.
+func (t *turn) unawareWithout(standing Bundle, anchor pki.Certificate) (Workload, bool) {
+	alone := pki.NewAnchors(anchor)
+	if !slices.ContainsFunc(t.observed.Leaves, func(leaf Leaf) bool { return t.live(leaf) && pki.Verify(leaf.Chain, alone, t.now) == nil }) {
+		return Workload{}, false
+	}
+	found := slices.IndexFunc(t.observed.Workloads, func(w Workload) bool {
+		return w.Pods > 0 && slices.Contains(bundleNames(w), standing.Name) && !t.hasLoaded(w, standing)
+	})
+	if found < 0 {
+		return Workload{}, false
+	}
+	return t.observed.Workloads[found], true
+}
+
+// hasLoaded reports whether every pod of a workload is known to have loaded a copy of all that
+// stands in a bundle.
+func (t *turn) hasLoaded(w Workload, standing Bundle) bool {
+	var copies []Copy
+	for _, name := range bundleNames(w) {
+		copies = append(copies, t.copiesAt[Ref{Namespace: w.Ref.Namespace, Name: name}]...)
+	}
+	stale := slices.ContainsFunc(copies, func(held Copy) bool { return held.Bundle == standing.Name && !held.Anchors.Contains(standing.Anchors) })
+	if stale || !reloadsByItself(w, w.Bundles) {
+		return !stale && w.Bearing >= w.Pods && w.BundleDigest == CopiesDigest(copies, t.observed.Bundles)
+	}
+	until := t.memory.hold(fmt.Sprintf("loading %s %s", w, standing.Anchors.SHA256().Short())).Add(w.Reloads)
+	if t.now.Before(until) {
+		t.lookAt(until)
+	}
+	return !t.now.Before(until)
+}
+
+// whyItStays says why a certificate that Git lists no more stays in a bundle.
+func (t *turn) whyItStays(standing Bundle, anchor pki.Certificate) string {
+	if leaf, needed := t.needing(standing, anchor); needed {
+		return fmt.Sprintf("the Certificate %s does not verify without it: it stays until that has moved", leaf.Ref)
+	}
+	unaware, _ := t.unawareWithout(standing, anchor)
+	return fmt.Sprintf("%s may have loaded nothing else by which it verifies what is presented to it: it stays until a rollover has had it restarted, or until it mounts another bundle", unaware)
+}

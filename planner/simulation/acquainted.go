@@ -48,13 +48,27 @@ func (w *World) checkAcquainted() (pairs int) {
 						continue
 					}
 					if pairs++; err != nil {
-						w.refused(who, p, err)
+						w.parted(who, p, err)
 					}
 				}
 			}
 		})
 	}
 	return pairs
+}
+
+// parted takes down that somebody who was acquainted is refused. By a bundle that pins an
+// intermediate that may be because that alone is compromised: then the plans name who it is.
+func (w *World) parted(v verifier, p presenter, err error) {
+	l := w.leaves[p.leaf]
+	if l == nil || w.hurt[p.root] || !w.isHurt(w.authorityOf(l)) {
+		w.refused(v, p, err)
+		return
+	}
+	if !w.named[v.who()] && !w.named[p.what()] {
+		w.violate(PairwiseSafety, "%s refuses %s, and no plan has named either: %v", v, p, err)
+	}
+	w.refusals = append(w.refusals, Refusal{v.who(), p.what()})
 }
 
 // acquaintedBy are the bundles by which somebody accepts whom Git says nothing of.

@@ -134,7 +134,7 @@ func (w *World) checkLifetime(l *leaf, by *caSecret) {
 // without it.
 func (w *World) checkBundle(next planner.Bundle) {
 	for _, anchor := range next.Anchors {
-		if !anchor.SelfSigned() && !w.bundles[next.Name].Anchors.Has(anchor) && !w.lists(next.Name, anchor) {
+		if !anchor.SelfSigned() && !w.bundles[next.Name].Anchors.Has(anchor) && !isListed(w.Desired, next.Name, anchor) {
 			w.violate(NoIntermediateAnchor, "%s is to hold %s, which %s signed", next.Name, anchor, anchor.X509().Issuer.CommonName)
 		}
 	}
@@ -143,9 +143,9 @@ func (w *World) checkBundle(next planner.Bundle) {
 	w.checkLoss(next.Name, w.bundles[next.Name].Anchors, next.Anchors)
 }
 
-// lists reports whether Git lists a certificate in a bundle beside its authorities' keys.
-func (w *World) lists(bundle string, anchor pki.Certificate) bool {
-	return slices.ContainsFunc(w.Desired.Bundles, func(b v1alpha1.TrustBundle) bool {
+// isListed reports whether Git lists a certificate in a bundle beside its authorities' keys.
+func isListed(desired planner.Desired, bundle string, anchor pki.Certificate) bool {
+	return slices.ContainsFunc(desired.Bundles, func(b v1alpha1.TrustBundle) bool {
 		return b.Metadata.Name == bundle && slices.ContainsFunc(b.Spec.Certificates, func(text string) bool {
 			return slices.ContainsFunc(parsed(text), anchor.Equal)
 		})
@@ -156,7 +156,7 @@ func (w *World) lists(bundle string, anchor pki.Certificate) bool {
 func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
 	gone := before.Minus(after)
 	for _, anchor := range gone {
-		if !w.retired(anchor) {
+		if !w.retired(anchor) && !(isListed(w.inventory, bundle, anchor) && !isListed(w.Desired, bundle, anchor)) {
 			w.violate(BundlesOnlyGrow, "%s loses %s, which is not to be retired", bundle, anchor)
 		}
 		w.checkLinked(bundle, anchor)
