@@ -45,11 +45,12 @@ type DeviceChanges struct {
 }
 
 // Confirmed is the value of the annotation [v1alpha1.AnnotationConfirmed] of one
-// CertificateRequest, and of no later one of its name.
+// CertificateRequest, or of one Certificate, and of no later one of its name.
 type Confirmed struct {
-	Request planner.Ref
-	UID     types.UID
-	Text    string
+	Request     planner.Ref
+	UID         types.UID
+	Text        string
+	Certificate bool
 }
 
 // DeviceResult says what became of them.
@@ -174,9 +175,13 @@ func (t *turn) confirmDevice(ctx context.Context, confirmed Confirmed) error {
 	if err != nil {
 		return fmt.Errorf("write the confirmation of %s: %w", confirmed.Request, err)
 	}
-	request := &certmanagerv1.CertificateRequest{ObjectMeta: metav1.ObjectMeta{Namespace: confirmed.Request.Namespace, Name: confirmed.Request.Name}}
-	if err := t.Writer.Patch(ctx, request, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldManager)); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("annotate CertificateRequest %s: %w; grant patch on it", confirmed.Request, err)
+	named := metav1.ObjectMeta{Namespace: confirmed.Request.Namespace, Name: confirmed.Request.Name}
+	object, kind := client.Object(&certmanagerv1.CertificateRequest{ObjectMeta: named}), certmanagerv1.CertificateRequestKind
+	if confirmed.Certificate {
+		object, kind = &certmanagerv1.Certificate{ObjectMeta: named}, certmanagerv1.CertificateKind
+	}
+	if err := t.Writer.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldManager)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("annotate %s %s: %w; grant patch on it", kind, confirmed.Request, err)
 	}
 	return nil
 }

@@ -44,8 +44,8 @@ func roles(t *testing.T) map[string]rbacv1.ClusterRole {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(found) != 7 {
-		t.Fatalf("roles %v, want the controller's, the observer's, leader election's, the Git credentials', those of bundles in Secrets, of impersonation and of references", found)
+	if len(found) != 10 {
+		t.Fatalf("roles %v, want the controller's, the observer's, leader election's, the Git credentials', those of bundles in Secrets, of impersonation and of references, and the three of the registrar", found)
 	}
 	return found
 }
@@ -64,8 +64,9 @@ func TestNoRoleHasAWildcard(t *testing.T) {
 	}
 }
 
-// TestSecretsAreNotRead but by name: credentials in their own namespace; and, for whoever
-// adds the component, copies of bundles.
+// TestSecretsAreNotRead but by name: credentials in their own namespace, and the certificate
+// that the registrar serves; and, for whoever adds the components, copies of bundles and the
+// keys that cert-manager makes for devices.
 func TestSecretsAreNotRead(t *testing.T) {
 	for name, role := range roles(t) {
 		for _, rule := range role.Rules {
@@ -75,7 +76,9 @@ func TestSecretsAreNotRead(t *testing.T) {
 			deleted := role.Kind == "ClusterRole" && slices.Equal(rule.Verbs, []string{"delete"})
 			named := role.Kind == "Role" && slices.Equal(rule.Verbs, []string{"get"}) && len(rule.ResourceNames) > 0
 			copies := role.Name == "reanchor-bundle-secrets" && slices.Equal(rule.Verbs, []string{"list"}) && len(rule.ResourceNames) > 0
-			if !deleted && !named && !copies {
+			served := role.Kind == "Role" && role.Name == "reanchor-registrar" && slices.Equal(rule.Verbs, []string{"get", "list", "watch"}) && len(rule.ResourceNames) == 1
+			keys := role.Kind == "Role" && role.Name == "reanchor-registrar-keys" && slices.Equal(rule.Verbs, []string{"get"})
+			if !deleted && !named && !copies && !served && !keys {
 				t.Errorf("%s: %v", name, rule)
 			}
 		}
@@ -107,12 +110,16 @@ func isImpersonation(role rbacv1.ClusterRole, rule rbacv1.PolicyRule) bool {
 		slices.Equal(rule.Resources, []string{"serviceaccounts"}) && slices.Equal(rule.Verbs, []string{"impersonate"})
 }
 
-// TestTrustDomainsAreOnlyRead: what a TrustDomain says is its owner's.
+// TestTrustDomainsAreOnlyRead: what a TrustDomain says is its owner's. The registrar's patch is
+// taken back to one annotation by a policy.
 func TestTrustDomainsAreOnlyRead(t *testing.T) {
 	for name, role := range roles(t) {
 		for _, rule := range role.Rules {
 			for _, resource := range rule.Resources {
 				allowed := map[string][]string{"trustdomains": {"get", "list", "watch"}, "trustdomains/status": {"patch"}}[resource]
+				if role.Name == "reanchor-registrar" {
+					allowed = []string{"get", "patch"}
+				}
 				if strings.HasPrefix(resource, "trustdomains") && !slices.Equal(rule.Verbs, allowed) {
 					t.Errorf("%s: %v on %s", name, rule.Verbs, resource)
 				}
@@ -124,15 +131,16 @@ func TestTrustDomainsAreOnlyRead(t *testing.T) {
 // TestPoliciesTakeBackWhatRolesCannotSay: each of them is installed, bound, and refuses when
 // it cannot tell.
 func TestPoliciesTakeBackWhatRolesCannotSay(t *testing.T) {
-	installed, err := os.ReadFile("../config/rbac/kustomization.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for file, resources := range map[string][]string{
 		"config_map_policy.yaml": {"configmaps"},
 		"workload_policy.yaml":   {"deployments", "statefulsets", "daemonsets"},
 		"secret_policy.yaml":     {"secrets"},
+		"registrar/policy.yaml":  {"trustdomains"},
 	} {
+		installed, err := os.ReadFile(filepath.Join("../config/rbac", filepath.Dir(file), "kustomization.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
 		content, err := os.ReadFile(filepath.Join("../config/rbac", file))
 		if err != nil {
 			t.Fatal(err)
@@ -143,7 +151,7 @@ func TestPoliciesTakeBackWhatRolesCannotSay(t *testing.T) {
 		if err := errors.Join(documents.Decode(&policy), documents.Decode(&binding)); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
-		if !bytes.Contains(installed, []byte("\n- "+file+"\n")) || binding.Spec.PolicyName != policy.Name ||
+		if !bytes.Contains(installed, []byte("\n- "+filepath.Base(file)+"\n")) || binding.Spec.PolicyName != policy.Name ||
 			!slices.Equal(binding.Spec.ValidationActions, []admissionv1.ValidationAction{admissionv1.Deny}) || binding.Spec.MatchResources != nil {
 			t.Errorf("%s is not installed, or not for everything: %+v", file, binding.Spec)
 		}
@@ -156,7 +164,7 @@ func TestPoliciesTakeBackWhatRolesCannotSay(t *testing.T) {
 // TestWhatIsAddedIsNotInstalled: what reads Secrets or acts as others is a component that
 // somebody has to name.
 func TestWhatIsAddedIsNotInstalled(t *testing.T) {
-	for _, component := range []string{"bundle-secrets", "impersonation"} {
+	for _, component := range []string{"bundle-secrets", "impersonation", "registrar/keys"} {
 		var file struct{ Kind string }
 		content, err := os.ReadFile(filepath.Join("../config/rbac", component, "kustomization.yaml"))
 		if err != nil {

@@ -83,6 +83,7 @@ func TestRepositories(t *testing.T) {
 		"how-to/probe-before-retiring.md":         {1, 1, 1},
 		"how-to/import-a-cluster.md":              {1, 1, 1},
 		"how-to/devices.md":                       {1, 1, 1},
+		"how-to/register-devices.md":              {1, 1, 0},
 	} {
 		loaded, err := renderer.Load(repository(t, page), "", renderer.Options{})
 		if err != nil {

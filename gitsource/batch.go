@@ -20,6 +20,10 @@ type Edit struct {
 	// Subject tells in a line what it is for: "Register sensor-0042 of sensors". The
 	// commit's message lists it.
 	Subject string
+	// Vet is asked about each tree that the edit is about to be written on, as often as others
+	// are faster: an error keeps it out of the commit, and is what the caller gets. It is not
+	// asked where the edit stands already, or does not fit. Nil: nothing is asked.
+	Vet func(on *Snapshot) error
 }
 
 func (e Edit) blob() plumbing.Hash { return plumbing.ComputeHash(plumbing.BlobObject, e.Content) }
@@ -38,6 +42,8 @@ const (
 	deferred
 	// impossible: what stands there, or on the way, is no file that can be written.
 	impossible
+	// vetoed: Vet says no.
+	vetoed
 )
 
 // merged is what one commit makes of the edits that came together. It is a value: the same
@@ -45,15 +51,16 @@ const (
 type merged struct {
 	// files to write.
 	files map[string][]byte
-	// outcomes of the edits, in their order.
+	// outcomes of the edits, in their order, and what Vet said of those that are vetoed.
 	outcomes []outcome
+	vetoes   map[int]error
 }
 
 // merge looks at every edit on top of a tree, in the order in which they came. Of several for
 // one path, the first that fits is written, and the others wait until it is there: nobody hears
 // about what is not pushed yet.
-func merge(tree objects, root plumbing.Hash, edits []Edit) (merged, error) {
-	m := merged{files: map[string][]byte{}, outcomes: make([]outcome, len(edits))}
+func merge(on *Snapshot, edits []Edit) (merged, error) {
+	m := merged{files: map[string][]byte{}, outcomes: make([]outcome, len(edits)), vetoes: map[int]error{}}
 	claims := claims{folders: map[string]bool{}, files: map[string]plumbing.Hash{}}
 	for i, edit := range edits {
 		if blob, claimed := claims.files[edit.Path]; claimed && blob == edit.blob() {
@@ -64,8 +71,13 @@ func merge(tree objects, root plumbing.Hash, edits []Edit) (merged, error) {
 			continue
 		}
 		var err error
-		if m.outcomes[i], err = judge(tree, root, edit); err != nil {
+		if m.outcomes[i], err = judge(on.objects(), on.commit.TreeHash, edit); err != nil {
 			return merged{}, err
+		}
+		if m.outcomes[i] == written && edit.Vet != nil {
+			if m.vetoes[i] = edit.Vet(on); m.vetoes[i] != nil {
+				m.outcomes[i] = vetoed
+			}
 		}
 		if m.outcomes[i] == written {
 			m.files[edit.Path] = edit.Content

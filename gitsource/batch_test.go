@@ -45,7 +45,7 @@ func TestMerge(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := merge(snapshot.objects(), snapshot.commit.TreeHash, c.edits)
+			got, err := merge(snapshot, c.edits)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +87,7 @@ func TestBatchesMatchAModel(t *testing.T) {
 			}
 			return edit
 		}), 0, 8).Draw(rt, "edits")
-		m, err := merge(base.objects(), base.commit.TreeHash, edits)
+		m, err := merge(base, edits)
 		if err != nil {
 			rt.Fatal(err)
 		}

@@ -302,7 +302,7 @@ func (w *Writer) commit(batch []*waiting) (last decided, landed *Snapshot, err e
 	}
 	landed, err = w.inTurn(ctx, func() (*Snapshot, error) {
 		return w.push(ctx, func(now *Snapshot) (Commit, error) {
-			m, err := merge(now.objects(), now.commit.TreeHash, edits)
+			m, err := merge(now, edits)
 			if err != nil {
 				return Commit{}, err
 			}
@@ -378,6 +378,8 @@ func (w *Writer) tell(batch []*waiting, decided decided, landed *Snapshot, err e
 			one.answer(Landed{Revision: landed.Revision(), Made: true}, nil)
 		case decided.outcomes[i] == present:
 			one.answer(Landed{Revision: decided.on.Revision()}, nil)
+		case decided.outcomes[i] == vetoed:
+			one.answer(Landed{}, decided.vetoes[i])
 		case decided.outcomes[i] == conflicting:
 			one.answer(Landed{}, decided.on.conflict(one.edit.Path))
 		default:
@@ -406,6 +408,10 @@ func (w *Writer) Get(ctx context.Context, path string) (Document, error) {
 	}
 	return document, nil
 }
+
+// Newest is the newest tree of the branch that this Writer knows, as for Get; nil if it knows
+// none yet. Once Put has returned, what it wrote is in it.
+func (w *Writer) Newest() *Snapshot { return w.last.Load() }
 
 // Refresh asks the remote where the branch stands, and returns that; with a Base, what it
 // would be on the newest base. It waits for a push that is under way.

@@ -116,7 +116,7 @@ func decideRequests(device Device, seen standing, rule Rule, now time.Time) deci
 		}
 		d.apply = stampRequest(rule, device, last, seen.confirmed())
 	} else if known := seen.confirmed(); newest != nil && known.String() != ConfirmationIn(newest.Annotations).String() {
-		d.confirm = &Confirm{planner.Ref{Namespace: newest.Namespace, Name: newest.Name}, newest.UID, known.String()}
+		d.confirm = &Confirm{Request: planner.Ref{Namespace: newest.Namespace, Name: newest.Name}, UID: newest.UID, Text: known.String()}
 	}
 	if seen.certificate != nil { // of before the group's devices made their own keys
 		d.remove = append(d.remove, seen.certificate)

@@ -237,11 +237,13 @@ type Work struct {
 	Due time.Time
 }
 
-// Confirm is an annotation to write.
+// Confirm is an annotation to write: on a CertificateRequest, or on a Certificate where
+// cert-manager makes the device's key.
 type Confirm struct {
-	Request planner.Ref
-	UID     types.UID
-	Text    string
+	Request     planner.Ref
+	UID         types.UID
+	Text        string
+	Certificate bool
 }
 
 // Failure is a device that was refused a certificate, and why.

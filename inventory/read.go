@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
 )
 
 // maxFileBytes is how large the file of a device may be.
@@ -163,6 +164,8 @@ type shard struct {
 	group *v1alpha1.DeviceGroup
 	// entries by their file's name.
 	entries map[string]*entry
+	// holders are those of the keys that its devices have or had.
+	holders map[pki.Fingerprint]Holder
 	// problem says why the folder could not be listed.
 	problem v1alpha1.ErrorList
 	before  *shard
@@ -170,9 +173,10 @@ type shard struct {
 
 // entry is a file: a device, or what is wrong with it.
 type entry struct {
-	hash     string
-	device   *Device
-	problems v1alpha1.ErrorList
+	hash       string
+	device     *Device
+	registered *Registered
+	problems   v1alpha1.ErrorList
 }
 
 // isOf reports whether this was made of the content that Git names so. What is no regular
@@ -187,7 +191,7 @@ func (r *reader) read(s *shard) {
 	if err != nil {
 		s.problem = v1alpha1.ErrorList{problem(s.folder, "cannot be listed: %s", err)}
 		if before != nil {
-			s.entries = before.entries
+			s.entries, s.holders = before.entries, before.holders
 		}
 		return
 	}
@@ -199,6 +203,7 @@ func (r *reader) read(s *shard) {
 			s.entries[name] = r.entry(s, found, before.entries[name])
 		}
 	}
+	s.holders = holdersIn(s.entries)
 }
 
 // entry reads a file, unless it is as it was when it was read before.
@@ -231,7 +236,11 @@ func (r *reader) entry(s *shard, found fs.DirEntry, before *entry) *entry {
 	if before.isOf(made.hash) {
 		return before
 	}
-	made.device, made.problems = r.decode(s, at, data)
+	document, problems := r.decode(s, at, data)
+	if made.problems = problems; len(problems) == 0 {
+		made.registered = registeredOf(document, made.hash)
+		made.device = &made.registered.Device
+	}
 	return made
 }
 
@@ -254,25 +263,24 @@ func content(files fs.FS, at string, found fs.DirEntry) ([]byte, error) {
 }
 
 // decode takes in the one device that a file holds.
-func (r *reader) decode(s *shard, at string, data []byte) (*Device, v1alpha1.ErrorList) {
+func (r *reader) decode(s *shard, at string, data []byte) (v1alpha1.Document, v1alpha1.ErrorList) {
 	documents, err := v1alpha1.Decode(at, data)
 	var problems v1alpha1.ErrorList
 	if errors.As(err, &problems) {
-		return nil, problems
+		return v1alpha1.Document{}, problems
 	}
 	if len(documents) != 1 {
-		return nil, v1alpha1.ErrorList{problem(at, "holds %d documents of %s: a file of a device holds that one, and nothing else", len(documents), v1alpha1.GroupVersion.Group)}
+		return v1alpha1.Document{}, v1alpha1.ErrorList{problem(at, "holds %d documents of %s: a file of a device holds that one, and nothing else", len(documents), v1alpha1.GroupVersion.Group)}
 	}
 	if problems = v1alpha1.ValidateDevice(documents[0], map[string]*v1alpha1.DeviceGroup{s.group.Metadata.Name: s.group}); len(problems) > 0 {
 		if device, is := documents[0].Object.(*v1alpha1.Device); !is || device.Spec.Group == s.group.Metadata.Name {
-			return nil, problems
+			return v1alpha1.Document{}, problems
 		}
 	}
-	device := deviceOf(documents[0])
-	if problems := r.place(documents[0], device); len(problems) > 0 {
-		return nil, problems
+	if problems := r.place(documents[0], deviceOf(documents[0])); len(problems) > 0 {
+		return v1alpha1.Document{}, problems
 	}
-	return &device, nil
+	return documents[0], nil
 }
 
 // place refuses a device in the wrong file.

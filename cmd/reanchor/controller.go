@@ -100,13 +100,10 @@ func (f *controllerFlags) bind(command *cobra.Command) {
 
 // validate refuses flags that would be ignored otherwise.
 func (f *controllerFlags) validate() error {
-	levels, encodings := []string{"trace", "debug", "info", "error"}, []string{"json", "console"}
-	switch {
-	case !slices.Contains(levels, f.log.LogLevel):
-		return fmt.Errorf("--log-level %q: give one of %v", f.log.LogLevel, levels)
-	case !slices.Contains(encodings, f.log.LogEncoding):
-		return fmt.Errorf("--log-encoding %q: give one of %v", f.log.LogEncoding, encodings)
-	case f.options.Concurrent < 1:
+	if err := validateLog(f.log); err != nil {
+		return err
+	}
+	if f.options.Concurrent < 1 {
 		return fmt.Errorf("--concurrent %d: give 1 or more", f.options.Concurrent)
 	}
 	if account := f.options.DefaultServiceAccount; account != "" && len(kubevalidation.IsDNS1123Subdomain(account)) > 0 {
@@ -114,6 +111,18 @@ func (f *controllerFlags) validate() error {
 	}
 	if _, _, err := net.SplitHostPort(f.webhookAddress); f.webhookAddress != "" && err != nil {
 		return fmt.Errorf("--webhook-addr %q: give an address and a port, ':9292' say", f.webhookAddress)
+	}
+	return nil
+}
+
+// validateLog refuses what the logger would take for its defaults.
+func validateLog(options logger.Options) error {
+	levels, encodings := []string{"trace", "debug", "info", "error"}, []string{"json", "console"}
+	switch {
+	case !slices.Contains(levels, options.LogLevel):
+		return fmt.Errorf("--log-level %q: give one of %v", options.LogLevel, levels)
+	case !slices.Contains(encodings, options.LogEncoding):
+		return fmt.Errorf("--log-encoding %q: give one of %v", options.LogEncoding, encodings)
 	}
 	return nil
 }
@@ -185,7 +194,7 @@ func leaseName(selector string) string {
 }
 
 func addController(ctx context.Context, mgr ctrl.Manager, flags controllerFlags) error {
-	recorder, err := newRecorder(ctx, mgr, flags.eventsAddress)
+	recorder, err := newRecorder(ctx, mgr, controllerName, flags.eventsAddress)
 	if err != nil {
 		return err
 	}

@@ -19,15 +19,15 @@ var eventLimits = record.CorrelatorOptions{BurstSize: 300, QPS: 0.1, MaxEvents: 
 
 // newRecorder tells events to the API server and, if there is one, to
 // notification-controller, until ctx ends.
-func newRecorder(ctx context.Context, mgr ctrl.Manager, webhook string) (record.EventRecorder, error) {
+func newRecorder(ctx context.Context, mgr ctrl.Manager, reporter, webhook string) (record.EventRecorder, error) {
 	clients, err := kubernetes.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
 		return nil, fmt.Errorf("make a client for events: %w", err)
 	}
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx), record.WithCorrelatorOptions(eventLimits))
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: clients.CoreV1().Events("")})
-	cluster := broadcaster.NewRecorder(mgr.GetScheme(), corev1.EventSource{Component: controllerName})
-	recorder, err := events.NewRecorderForScheme(mgr.GetScheme(), cluster, ctrl.Log, webhook, controllerName)
+	cluster := broadcaster.NewRecorder(mgr.GetScheme(), corev1.EventSource{Component: reporter})
+	recorder, err := events.NewRecorderForScheme(mgr.GetScheme(), cluster, ctrl.Log, webhook, reporter)
 	if err != nil {
 		return nil, fmt.Errorf("--events-addr: %w: give a URL", err)
 	}

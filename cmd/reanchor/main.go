@@ -1,6 +1,7 @@
 // Command reanchor runs a fleet's PKI from Git.
 //
 //	reanchor controller    turn the loop of every TrustDomain in the cluster
+//	reanchor registrar     let devices register themselves
 //	reanchor init          write a domain's first folder
 //	reanchor import        describe a cluster that already runs
 //	reanchor validate      say what is wrong with a domain's folder, without a cluster
@@ -71,7 +72,7 @@ from what the cluster really holds, and takes it.`,
 	}
 	root.SetFlagErrorFunc(seeHelp)
 	root.AddCommand(
-		newController(), newVersion(),
+		newController(), newRegistrar(), newVersion(),
 		newInit(), newImport(), newValidate(), newRender(),
 		newPlan(time.Now), newComment(), newDiff(), newObserve(), newStatus(), newCheck(),
 		newReconcile(), newSuspend(), newResume(), newCompromise(), newDevice(),

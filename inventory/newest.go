@@ -1,0 +1,73 @@
+package inventory
+
+import (
+	"github.com/reanchor/reanchor/pki"
+	"github.com/reanchor/reanchor/planner"
+)
+
+// Answer is what the cluster answered a device, for one of its keys.
+type Answer struct {
+	// Chain of the newest certificate, the device's own first; empty: there is none.
+	Chain []pki.Certificate
+	// Refused says why the newest request was refused; empty: it was not.
+	Refused string
+}
+
+// Newest is what the cluster answered a device for a key; for the zero key, for whichever.
+func (l *Lane) Newest(group, id string, key pki.Fingerprint) Answer {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	var answer Answer
+	m := l.members[name{group, id}]
+	if m == nil {
+		return answer
+	}
+	for _, requests := range [][]*request{m.requests, m.issued} {
+		for _, r := range requests { // the oldest first
+			if !key.IsZero() && r.key != key {
+				continue
+			}
+			answer.Refused = ""
+			switch {
+			case r.isSigned():
+				answer.Chain = r.chain
+			case r.failed:
+				answer.Refused = r.why
+			}
+		}
+	}
+	return answer
+}
+
+// Known is what is known of a device from itself, and the object to write it on: its
+// Certificate where cert-manager makes its key, else its newest CertificateRequest. False:
+// there is none yet.
+func (l *Lane) Known(group, id string) (Confirmation, Confirm, bool) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	m := l.members[name{group, id}]
+	switch {
+	case m == nil:
+	case m.certificate != nil:
+		c := m.certificate
+		return m.confirmed(), Confirm{Request: planner.Ref{Namespace: c.Namespace, Name: c.Name}, UID: c.UID, Certificate: true}, true
+	case len(m.requests) > 0:
+		newest := m.requests[len(m.requests)-1]
+		return m.confirmed(), Confirm{Request: planner.Ref{Namespace: newest.Namespace, Name: newest.Name}, UID: newest.UID}, true
+	}
+	return Confirmation{}, Confirm{}, false
+}
+
+// Keys are those that the cluster's requests for a device are for: where cert-manager makes
+// them, Git knows none.
+func (l *Lane) Keys(group, id string) []pki.Fingerprint {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	var keys []pki.Fingerprint
+	if m := l.members[name{group, id}]; m != nil {
+		for _, r := range m.issued {
+			keys = append(keys, r.key)
+		}
+	}
+	return keys
+}
