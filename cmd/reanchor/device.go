@@ -29,8 +29,8 @@ func newDevice() *cobra.Command {
 		Short: "List devices, and change them in a clone of the repository",
 		Long: `List the devices of a domain's folder and say how far the cluster is with them; write the
 commits that add devices, shut one out, or take one out of service.`,
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	command.AddCommand(
 		newDeviceList(), newDeviceShow(), newDeviceImport(),
