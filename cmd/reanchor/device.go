@@ -27,10 +27,10 @@ func newDevice() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "device",
 		Short: "List devices, and change them in a clone of the repository",
-		Long: `List the devices of a domain's folder and say how far the cluster is with them; write the
-commits that add devices, shut one out, or take one out of service.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Long: `List devices, and change them in a clone of the repository. Each is a document of its own
+below devices/, which reanchor registrar writes too; what changes one is a commit, as you.`,
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	command.AddCommand(
 		newDeviceList(), newDeviceShow(), newDeviceImport(),
@@ -84,7 +84,7 @@ func runDeviceState(ctx context.Context, name string, state v1alpha1.DeviceState
 		return err
 	}
 	if err := stillValid(flags.folder, flags.clusterResourceNamespace, now); err != nil {
-		return errors.Join(fmt.Errorf("nothing is changed: %w", err), replaceFile(file, before))
+		return errors.Join(err, replaceFile(file, before))
 	}
 	if _, err := fmt.Fprintln(stdout, file); err != nil {
 		return fmt.Errorf("print the file: %w", err)

@@ -72,7 +72,7 @@ func runDeviceImport(ctx context.Context, list string, flags deviceFlags, now ti
 		err = stillValid(flags.folder, flags.clusterResourceNamespace, now)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("nothing is written: %w", err), undo(written))
+		return errors.Join(err, undo(written))
 	}
 	for _, device := range devices {
 		if _, err := fmt.Fprintln(stdout, filepath.Join(flags.folder, device.path)); err != nil {
