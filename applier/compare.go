@@ -34,10 +34,17 @@ type Difference struct {
 	Live, Desired map[string]any
 	// Taken says whose the object is, if an apply would leave it as it is; else empty.
 	Taken string
+	// Others are the fields that differ and that somebody else owns.
+	Others []OwnedField
 }
 
-// Compare says what an apply of the manifests with these options would change, by reading
-// alone. Whether somebody else owns a field of those that differ it does not say.
+// Conflict is what an apply of the object would conflict with; false if there is nothing.
+func (d Difference) Conflict() (Conflict, bool) {
+	return Conflict{Object: d.Object, Taken: d.Taken, Fields: d.Others}, d.Taken != "" || len(d.Others) > 0
+}
+
+// Compare says what an apply of the manifests with these options would change, and what it
+// would conflict with, by reading alone.
 func (a *Applier) Compare(ctx context.Context, domain planner.Ref, manifests []*unstructured.Unstructured, options Options) (Comparison, error) {
 	t := &turn{
 		Applier: a, domain: domain, owners: newOwners(a.Reader, domain), dryRun: true,
@@ -84,6 +91,7 @@ func (t *turn) compare(ctx context.Context, manifest *unstructured.Unstructured)
 	if equal(difference.Live, desired.Object) {
 		return nil, nil
 	}
+	difference.Others = othersFields(live, desired.Object)
 	if !belongs(live, t.domain) {
 		difference.Taken, err = t.taken(ctx, live, desired, asked)
 	}

@@ -98,6 +98,35 @@ func TestCompareWithWhatIsTaken(t *testing.T) {
 	}
 }
 
+// TestCompareNamesWhoOwnsWhatDiffers: an apply would conflict with them.
+func TestCompareNamesWhoOwnsWhatDiffers(t *testing.T) {
+	cluster, _ := newCluster(t, nil)
+	hand := &Applier{Reader: cluster, Writer: cluster}
+	ours := manifest(t, "ConfigMap", "a", `{edited: v, ours: v, same: v}`)
+	if _, err := hand.Apply(t.Context(), fleet, []*unstructured.Unstructured{ours}, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	live := &unstructured.Unstructured{}
+	live.SetGroupVersionKind(ours.GroupVersionKind())
+	if err := cluster.Get(t.Context(), client.ObjectKey{Namespace: "ns", Name: "a"}, live); err != nil {
+		t.Fatal(err)
+	}
+	if err := unstructured.SetNestedField(live.Object, "by hand", "data", "edited"); err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.Update(t.Context(), live, client.FieldOwner("kubectl-edit")); err != nil {
+		t.Fatal(err)
+	}
+	compared, err := hand.Compare(t.Context(), fleet, []*unstructured.Unstructured{manifest(t, "ConfigMap", "a", `{edited: v, ours: w, same: v}`)}, Options{})
+	if err != nil || len(compared.Differences) != 1 {
+		t.Fatalf("%+v, %v", compared, err)
+	}
+	conflict, is := compared.Differences[0].Conflict()
+	if want := `ConfigMap ns/a: .data.edited belongs to "kubectl-edit"; let that manager give it up, or declare the same value`; !is || conflict.String() != want {
+		t.Errorf("got %q (%t), want %q", conflict, is, want)
+	}
+}
+
 // TestCompareReadsNoSecret: nor does it when one is to be looked for among what went.
 func TestCompareReadsNoSecret(t *testing.T) {
 	cluster, _ := newCluster(t, func(list client.ObjectList) error {

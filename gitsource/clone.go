@@ -7,7 +7,9 @@ import (
 
 	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/storer"
+	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
 // Clone is a repository on this machine in which a person works. It is read as it is:
@@ -29,7 +31,24 @@ func OpenClone(folder string) (*Clone, error) {
 	if err != nil {
 		return nil, &failure{kind: ErrNotRepository, detail: folder + " has no worktree", hint: "give a folder of a clone that is not bare"}
 	}
-	return &Clone{folder: worktree.Filesystem.Root(), repository: repository, objects: &cloned{git: repository.Storer}}, nil
+	return &Clone{folder: worktree.Filesystem.Root(), repository: repository, objects: &cloned{git: opened(repository.Storer)}}, nil
+}
+
+// cloneCacheBytes are as many as a fleet's documents have: Git keeps most of them as the
+// difference from another, which is asked for again in no order.
+const cloneCacheBytes = 192 << 20
+
+// opened is the same storage, which opens each pack once, not for every object anew. The
+// runtime closes them once the clone is not in use any more.
+func opened(storage storer.EncodedObjectStorer) storer.EncodedObjectStorer {
+	onDisk, is := storage.(*filesystem.Storage)
+	if !is {
+		return storage
+	}
+	limits := Limits{}.orDefaults()
+	return filesystem.NewStorageWithOptions(onDisk.Filesystem(), cache.NewObjectLRU(cloneCacheBytes), filesystem.Options{
+		KeepDescriptors: true, LargeObjectThreshold: limits.File, // what is larger is told the size of, and not read
+	})
 }
 
 // Folder is the root of the worktree.
@@ -116,10 +135,16 @@ func (c *cloned) folderAt(hash plumbing.Hash) ([]entry, error) {
 	return entries, err
 }
 
+// size asks for the object itself, which is not read if it is large: whoever wants the size
+// reads the content next, and finds it in the cache.
 func (c *cloned) size(hash plumbing.Hash) (int64, error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	return c.git.EncodedObjectSize(hash)
+	object, err := c.git.EncodedObject(plumbing.AnyObject, hash)
+	if err != nil {
+		return 0, err
+	}
+	return object.Size(), nil
 }
 
 func (c *cloned) content(hash plumbing.Hash) ([]byte, error) {

@@ -160,21 +160,21 @@ func (l *local) read(ctx context.Context) (reading, error) {
 		fetch: func(ctx context.Context, into *store, want extent) error {
 			return l.fetchWith(ctx, tip, into, want.parent)
 		},
-		relate: func(ctx context.Context, _ *store, to plumbing.Hash) (relation, error) {
-			return l.relate(ctx, tip, to)
+		relate: func(ctx context.Context, _ *store, to plumbing.Hash, told func(commits) error) (relation, error) {
+			return l.relate(ctx, tip, to, told)
 		},
 		close: func() {},
 	}, nil
 }
 
 // relate follows the history that lies there.
-func (l *local) relate(ctx context.Context, tip, to plumbing.Hash) (relation, error) {
+func (l *local) relate(ctx context.Context, tip, to plumbing.Hash, told func(commits) error) (relation, error) {
 	git, err := l.open()
 	if err != nil {
 		return unknown, err
 	}
 	defer git.Close()
-	parents := func(hash plumbing.Hash) ([]plumbing.Hash, bool, error) {
+	known := func(hash plumbing.Hash) (*gitobject.Commit, bool, error) {
 		commit, err := gitobject.GetCommit(git, hash)
 		if errors.Is(err, plumbing.ErrObjectNotFound) {
 			return nil, false, nil
@@ -182,12 +182,16 @@ func (l *local) relate(ctx context.Context, tip, to plumbing.Hash) (relation, er
 		if err != nil {
 			return nil, false, err
 		}
-		return commit.ParentHashes, true, nil
+		return commit, true, nil
 	}
-	if found, err := trace(ctx, tip, to, parents); found == follows || err != nil {
+	found, err := trace(ctx, tip, to, known)
+	if err == nil && found == follows {
+		err = told(known)
+	}
+	if found == follows || err != nil {
 		return found, err
 	}
-	if back, err := trace(ctx, to, tip, parents); back == follows || err != nil {
+	if back, err := trace(ctx, to, tip, known); back == follows || err != nil {
 		return precedes, err
 	}
 	return departs, nil

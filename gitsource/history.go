@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	gitobject "github.com/go-git/go-git/v5/plumbing/object"
 )
 
 // After says what a pull has to follow: the commit that was accepted last. It
@@ -57,10 +58,13 @@ const (
 	departs
 )
 
-// trace goes from a commit to those before it and looks for another. What parents
+// commits finds a commit, and says whether it is known.
+type commits func(plumbing.Hash) (commit *gitobject.Commit, known bool, err error)
+
+// trace goes from a commit to those before it and looks for another. What find
 // does not know, it does not go beyond: then a search in vain is unknown, else it is
 // departs.
-func trace(ctx context.Context, from, to plumbing.Hash, parents func(plumbing.Hash) ([]plumbing.Hash, bool, error)) (relation, error) {
+func trace(ctx context.Context, from, to plumbing.Hash, find commits) (relation, error) {
 	otherwise := departs
 	seen := map[plumbing.Hash]bool{from: true}
 	for next := []plumbing.Hash{from}; len(next) > 0; next = next[1:] {
@@ -70,14 +74,15 @@ func trace(ctx context.Context, from, to plumbing.Hash, parents func(plumbing.Ha
 		if err := ctx.Err(); err != nil {
 			return unknown, stopped(err)
 		}
-		before, known, err := parents(next[0])
+		commit, known, err := find(next[0])
 		if err != nil {
 			return unknown, err
 		}
 		if !known {
 			otherwise = unknown
+			continue
 		}
-		for _, parent := range before {
+		for _, parent := range commit.ParentHashes {
 			if !seen[parent] {
 				seen[parent] = true
 				next = append(next, parent)
@@ -168,11 +173,11 @@ type comparedCommits struct {
 // relate tells how the tip stands to a commit that was there before: as the store
 // shows, or else the remote.
 func (r *Repository) relate(ctx context.Context, from reading, s *store, was plumbing.Hash) (relation, error) {
-	found, err := trace(ctx, from.tip, was, s.parents)
+	found, err := trace(ctx, from.tip, was, s.known)
 	if found == follows || err != nil {
 		return found, err
 	}
-	back, err := trace(ctx, was, from.tip, s.parents)
+	back, err := trace(ctx, was, from.tip, s.known)
 	if err != nil {
 		return unknown, err
 	}
@@ -182,13 +187,13 @@ func (r *Repository) relate(ctx context.Context, from reading, s *store, was plu
 	if found == departs && back == departs {
 		return departs, nil
 	}
-	return r.askForHistory(ctx, from, was)
+	return r.askForHistory(ctx, from, was, func(commits) error { return nil })
 }
 
 // scratchPrefix begins the name of a folder that holds history for a moment.
 const scratchPrefix = "history-"
 
-func (r *Repository) askForHistory(ctx context.Context, from reading, was plumbing.Hash) (relation, error) {
+func (r *Repository) askForHistory(ctx context.Context, from reading, was plumbing.Hash, told func(commits) error) (relation, error) {
 	folder, err := os.MkdirTemp(r.folder, scratchPrefix+"*")
 	if err != nil {
 		return unknown, err
@@ -198,65 +203,104 @@ func (r *Repository) askForHistory(ctx context.Context, from reading, was plumbi
 	if err != nil {
 		return unknown, err
 	}
-	return from.relate(ctx, scratch, was)
+	return from.relate(ctx, scratch, was, told)
 }
 
-// parents of a commit, and whether the store has the commit at all.
-func (s *store) parents(hash plumbing.Hash) ([]plumbing.Hash, bool, error) {
+// known finds a commit in the store.
+func (s *store) known(hash plumbing.Hash) (*gitobject.Commit, bool, error) {
 	if !s.has(hash) {
 		return nil, false, nil
 	}
 	commit, err := s.commit(hash)
-	if err != nil {
-		return nil, false, err
-	}
-	return commit.ParentHashes, true, nil
+	return commit, err == nil, err
 }
 
-// MessagesSince are the messages of the commits that are new since a revision: that of the
-// snapshot, then those that it merged, then those before it. What the copy on disk does not
-// hold, as after it was cloned anew or from file://, is not among them; the snapshot's own message always is,
-// unless it is the revision itself. The snapshot must be one that was pulled.
-func (s *Snapshot) MessagesSince(revision string) ([]string, error) {
-	old, err := commitOf(revision)
-	if err != nil || old == s.commit.Hash {
+// MessagesSince are the messages of the commits of a snapshot that are new since a revision:
+// the snapshot's own, then those of what it merged, then those before it. Where the copy on
+// disk does not show the way from one to the other, as after it was cloned anew, the remote is
+// asked for it. Of a snapshot that does not descend from the revision, or where there is none,
+// it is its own message alone.
+func (r *Repository) MessagesSince(ctx context.Context, s *Snapshot, revision string) ([]string, error) {
+	told, err := r.messagesSince(ctx, s, revision)
+	if err != nil {
+		return nil, fmt.Errorf("read the history from %s to %s: %w", revision, s.Revision(), err)
+	}
+	return told, nil
+}
+
+func (r *Repository) messagesSince(ctx context.Context, s *Snapshot, revision string) (told []string, err error) {
+	was, err := commitOf(revision)
+	if err != nil || was == s.commit.Hash {
 		return nil, err
 	}
-	walk := messages{store: s.store, seen: map[plumbing.Hash]bool{}}
-	if _, err := walk.from(old); err != nil {
-		return nil, fmt.Errorf("read the history of %s: %w", revision, err)
+	if was.IsZero() {
+		return []string{s.Message()}, nil
 	}
-	found, err := walk.from(s.commit.Hash)
+	read := func(find commits) error {
+		told, err = messagesBetween(was, s.commit.Hash, find)
+		return err
+	}
+	found, err := trace(ctx, s.commit.Hash, was, s.store.known)
+	if err == nil && found == follows {
+		return told, read(s.store.known)
+	}
+	if err == nil {
+		found, err = r.askWhatFollows(ctx, s, was, read)
+	}
+	if err == nil && found != follows {
+		told = []string{s.Message()}
+	}
+	return told, err
+}
+
+// askWhatFollows asks the remote for the history between two commits.
+func (r *Repository) askWhatFollows(ctx context.Context, s *Snapshot, was plumbing.Hash, told func(commits) error) (relation, error) {
+	if err := r.enter(ctx); err != nil {
+		return unknown, err
+	}
+	defer r.leave()
+	from, err := r.transport.read(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read the history of %s: %w", s.Revision(), err)
+		return unknown, err
 	}
-	return found, nil
+	defer from.close()
+	if from.tip != s.commit.Hash {
+		return unknown, fmt.Errorf("the branch moved on meanwhile, to %s: try again", from.tip)
+	}
+	return r.askForHistory(ctx, from, was, told)
 }
 
 // maxMessages bounds how far back a history is read.
 const maxMessages = 10_000
 
-// messages reads commits of a store, each of them once.
-type messages struct {
-	store *store
-	seen  map[plumbing.Hash]bool
+// messagesBetween are those of the commits from one back to another, without that and what
+// came before it.
+func messagesBetween(was, is plumbing.Hash, find commits) ([]string, error) {
+	seen := map[plumbing.Hash]bool{}
+	if _, err := messagesFrom(was, find, seen); err != nil {
+		return nil, err
+	}
+	return messagesFrom(is, find, seen)
 }
 
-// from a commit back, what a merge brought before what was there.
-func (m *messages) from(commit plumbing.Hash) ([]string, error) {
-	var found []string
-	for next := []plumbing.Hash{commit}; len(next) > 0 && len(found) < maxMessages; {
+// messagesFrom a commit back, each that was not seen before; what a merge brought before what
+// was there.
+func messagesFrom(commit plumbing.Hash, find commits, seen map[plumbing.Hash]bool) ([]string, error) {
+	var told []string
+	for next := []plumbing.Hash{commit}; len(next) > 0 && len(told) < maxMessages; {
 		at := next[len(next)-1]
 		next = next[:len(next)-1]
-		if m.seen[at] || !m.store.has(at) {
+		if seen[at] {
 			continue
 		}
-		m.seen[at] = true
-		read, err := m.store.commit(at)
+		seen[at] = true
+		found, known, err := find(at)
 		if err != nil {
 			return nil, err
 		}
-		found, next = append(found, read.Message), append(next, read.ParentHashes...)
+		if known {
+			told, next = append(told, found.Message), append(next, found.ParentHashes...)
+		}
 	}
-	return found, nil
+	return told, nil
 }

@@ -252,9 +252,9 @@ func TestMessagesSince(t *testing.T) {
 			origin, remote := fresh()
 			repository := open(t, remote)
 			before := pull(t, repository)
-			said := func(s *Snapshot, since string) string {
+			said := func(r *Repository, s *Snapshot, since string) string {
 				t.Helper()
-				messages, err := s.MessagesSince(since)
+				messages, err := r.MessagesSince(t.Context(), s, since)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -263,7 +263,7 @@ func TestMessagesSince(t *testing.T) {
 				}
 				return strings.Join(messages, ", ")
 			}
-			if got := said(before, before.Revision()); got != "" {
+			if got := said(repository, before, before.Revision()); got != "" {
 				t.Errorf("nothing is new, and it says %s", got)
 			}
 			committed := func(parents []string, message string) string {
@@ -279,18 +279,26 @@ func TestMessagesSince(t *testing.T) {
 			tip := committed([]string{merge}, "tip")
 			origin.git(t, "update-ref", "refs/heads/main", tip)
 			after := pull(t, repository)
-			want := "tip, merge, side 2, side 1, direct"
-			if scheme == "file" {
-				want = "tip" // no history is copied from a disk
-			}
-			if got := said(after, before.Revision()); got != want {
+			const want = "tip, merge, side 2, side 1, direct"
+			if got := said(repository, after, before.Revision()); got != want {
 				t.Errorf("it says %s, want %s", got, want)
 			}
-			if got, want := said(after, "main@sha1:"+merge), "tip"; got != want {
+			if got, want := said(repository, after, "main@sha1:"+merge), "tip"; got != want {
 				t.Errorf("since the merge it says %s, want %s", got, want)
 			}
-			if got, want := said(pull(t, open(t, remote)), before.Revision()), "tip"; got != want {
+			anew := open(t, remote)
+			if got := said(anew, pull(t, anew), before.Revision()); got != want {
 				t.Errorf("cloned anew it says %s, want %s", got, want)
+			}
+			if got := said(anew, pull(t, anew), ""); got != "tip" {
+				t.Errorf("since ever it says %s, want its own message alone", got)
+			}
+			origin.git(t, "update-ref", "refs/heads/main", committed([]string{before.Commit()}, "another"))
+			if got := said(anew, pull(t, anew), after.Revision()); got != "another" {
+				t.Errorf("of another history it says %s, want its own message alone", got)
+			}
+			if got, err := anew.MessagesSince(t.Context(), after, "main@sha1:"+strings.Repeat("ab", 20)); err == nil {
+				t.Errorf("of a snapshot that the branch has left it says %q", got)
 			}
 		})
 	}

@@ -189,7 +189,7 @@ func demultiplex(agreed *capability.List, response io.Reader, people io.Writer) 
 // the way from the tip down to the other is in the answer, so that the other is the
 // parent of one of them, or not before the tip. A server that has nothing to send
 // knows the tip as a part of the other's history.
-func (u *uploading) relate(ctx context.Context, scratch *store, to plumbing.Hash) (relation, error) {
+func (u *uploading) relate(ctx context.Context, scratch *store, to plumbing.Hash, told func(commits) error) (relation, error) {
 	err := u.ask(ctx, scratch, extent{have: to, commits: true})
 	if errors.Is(err, errNotThere) {
 		return departs, nil
@@ -203,9 +203,9 @@ func (u *uploading) relate(ctx context.Context, scratch *store, to plumbing.Hash
 	if err != nil {
 		return unknown, u.explainFetch(ctx, err)
 	}
-	found, err := trace(ctx, u.tip, to, scratch.parents)
+	found, err := trace(ctx, u.tip, to, scratch.known)
 	if found == follows {
-		return follows, err
+		return follows, errors.Join(err, told(scratch.known))
 	}
 	return departs, err
 }

@@ -25,7 +25,8 @@ type reading struct {
 	fetch func(ctx context.Context, into *store, want extent) error
 	// relate tells how the tip stands to another commit, as the remote's history
 	// shows. It may fill the scratch store, which is removed afterwards.
-	relate func(ctx context.Context, scratch *store, to plumbing.Hash) (relation, error)
+	// Where it follows, told gets the commits that tell so, as long as it runs.
+	relate func(ctx context.Context, scratch *store, to plumbing.Hash, told func(commits) error) (relation, error)
 	// close ends the conversation, if there is one.
 	close func()
 }

@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -130,6 +131,52 @@ func (d *description) describeConfigMaps() {
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		d.describeConfigMapsOf(name, byName[name])
 	}
+	d.leaveUnclear()
+}
+
+// leaveUnclear tells of the ConfigMaps by which somebody may verify what an authority signs,
+// and that are not taken over: in a plan they would be nobody.
+func (d *description) leaveUnclear() {
+	for _, configMap := range d.seen.ConfigMaps {
+		if _, isCopy := configMap.Labels[applier.LabelBundleCopy]; isCopy || configMap.Name == kubernetesRoots || len(d.keysIn(configMap)) > 0 {
+			continue
+		}
+		if why, do := d.unclear(configMap); why != "" {
+			d.leave(Left{Object: fmt.Sprintf("ConfigMap %s/%s", configMap.Namespace, configMap.Name), Why: why, Do: do})
+		}
+	}
+}
+
+// unclear says why it is not known that nobody verifies with a ConfigMap what an authority
+// signs, and what to do; empty if it is.
+func (d *description) unclear(configMap corev1.ConfigMap) (why, do string) {
+	for _, key := range slices.Sorted(maps.Keys(configMap.BinaryData)) {
+		if holdsCertificate(configMap.BinaryData[key]) {
+			return fmt.Sprintf("%s under binaryData holds certificates, which nobody distributes from there", key), "if clients verify with it, put the PEM under data, and import again"
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(configMap.Data)) {
+		text := []byte(configMap.Data[key])
+		certificates, err := pki.ParsePEM(text)
+		switch {
+		case err != nil && holdsCertificate(text):
+			return fmt.Sprintf("%s holds certificates that cannot be read: %v", key, err), "if clients verify with it, mend it, and import again"
+		case slices.ContainsFunc(certificates, d.isIntermediate):
+			return fmt.Sprintf("%s holds an intermediate's certificate without its root: whoever verifies with it alone refuses the intermediate's next key", key), "put the root beside it before the intermediate rolls over, and import again"
+		}
+	}
+	return "", ""
+}
+
+// isIntermediate reports whether a certificate is that of an authority below another.
+func (d *description) isIntermediate(certificate pki.Certificate) bool {
+	return slices.ContainsFunc(d.taken(), func(a *authority) bool { return a.parent != nil && a.certificate.Equal(certificate) })
+}
+
+// holdsCertificate reports whether a text has the beginning of a certificate in PEM (RFC 7468,
+// section 5).
+func holdsCertificate(text []byte) bool {
+	return bytes.Contains(text, []byte("-----BEGIN CERTIFICATE-----")) || bytes.Contains(text, []byte("-----BEGIN TRUSTED CERTIFICATE-----"))
 }
 
 // keysIn are the keys of a ConfigMap that hold an anchor of an authority, sorted.

@@ -45,6 +45,19 @@ var clusters = map[string]func(w *world){
 		w.issue("plant", "press", reference("issuing"), root, issuing.leaf(w, "press"), issuing.Certificate)
 		w.bundle("trust", "{sources: ["+inline(root.Certificate)+"], "+toFleet+"}")
 	},
+	"unclear-config-maps": func(w *world) {
+		root := newCA(w, "Fleet Root", nil)
+		issuing := newCA(w, "Fleet Issuing", root, func(c *x509.Certificate) { c.NotAfter = c.NotBefore.AddDate(5, 0, 0) })
+		w.ca("root", selfSigned, root)
+		w.clusterIssuer("root", "{ca: {secretName: root}}")
+		w.ca("issuing", reference("root"), issuing, renewed)
+		w.clusterIssuer("issuing", "{ca: {secretName: issuing}}")
+		w.configMap("plant", "torn", nil, map[string]string{"ca.crt": string(root.PEM()) + "-----BEGIN CERTIFICATE-----\nMIIB"})
+		w.configMap("plant", "halfway", nil, map[string]string{"ca.crt": string(issuing.PEM())})
+		w.configMap("plant", "settings", nil, map[string]string{"note": "no certificate at all"})
+		w.configMap("plant", "binary", nil, nil)
+		w.seen.ConfigMaps[len(w.seen.ConfigMaps)-1].BinaryData = map[string][]byte{"ca.crt": root.PEM()}
+	},
 	"secrets-from-elsewhere": func(w *world) {
 		told, read := newCA(w, "Told", nil), newCA(w, "Read", nil)
 		w.clusterIssuer("told", "{ca: {secretName: told.ca}}")

@@ -179,6 +179,10 @@ type entry struct {
 	problems   v1alpha1.ErrorList
 }
 
+// isOf reports whether this was made of the content that Git names so. What is no regular
+// file, and what could not be read, has no such name, or one of another kind.
+func (e *entry) isOf(hash string) bool { return e != nil && e.hash == hash }
+
 // read reads the files of a shard.
 func (r *reader) read(s *shard) {
 	before := s.before
@@ -191,24 +195,22 @@ func (r *reader) read(s *shard) {
 		}
 		return
 	}
+	if before == nil || !reflect.DeepEqual(before.group, s.group) {
+		before = &shard{} // what was made of a file beside another group says nothing
+	}
 	for _, found := range listed {
-		name, hash := found.Name(), hashOf(found)
-		if slices.Contains(besideDevices, name) {
-			continue
+		if name := found.Name(); !slices.Contains(besideDevices, name) {
+			s.entries[name] = r.entry(s, found, before.entries[name])
 		}
-		if before != nil && reflect.DeepEqual(before.group, s.group) {
-			if known := before.entries[name]; known != nil && hash != "" && known.hash == hash {
-				s.entries[name] = known
-				continue
-			}
-		}
-		s.entries[name] = r.entry(s, found)
 	}
 	s.holders = holdersIn(s.entries)
 }
 
-// entry reads a file.
-func (r *reader) entry(s *shard, found fs.DirEntry) *entry {
+// entry reads a file, unless it is as it was when it was read before.
+func (r *reader) entry(s *shard, found fs.DirEntry, before *entry) *entry {
+	if hash := hashOf(found); hash != "" && before.isOf(hash) {
+		return before
+	}
 	at := path.Join(s.folder, found.Name())
 	made := &entry{hash: hashOf(found)}
 	refuse := func(format string, args ...any) { made.problems = append(made.problems, problem(at, format, args...)) }
@@ -227,6 +229,12 @@ func (r *reader) entry(s *shard, found fs.DirEntry) *entry {
 	if err != nil {
 		refuse("%s", err)
 		return made
+	}
+	if made.hash == "" { // on a disk
+		made.hash = BlobHash(data)
+	}
+	if before.isOf(made.hash) {
+		return before
 	}
 	document, problems := r.decode(s, at, data)
 	if made.problems = problems; len(problems) == 0 {

@@ -213,3 +213,38 @@ func FuzzDevice(f *testing.F) {
 		}
 	})
 }
+
+// What git hash-object says.
+func TestBlobHash(t *testing.T) {
+	for content, want := range map[string]string{"": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", "hello\n": "ce013625030ba8dba906f756967f9e9ca394464a"} {
+		if got := BlobHash([]byte(content)); got != want {
+			t.Errorf("%q: %s, want %s", content, got, want)
+		}
+	}
+}
+
+// A file on a disk that was read from Git before is read, and not checked again.
+func TestWhatGitHadIsKnownOnADisk(t *testing.T) {
+	one, other := v1alpha1.DevicePath("sensors", "one"), v1alpha1.DevicePath("sensors", "other")
+	onDisk := tree(map[string]string{one: active(t, "sensors", "one"), other: active(t, "sensors", "other")})
+	reads := 0
+	inGit := hashed{onDisk, map[string]string{one: BlobHash(onDisk[one].Data), other: BlobHash(onDisk[other].Data)}, &reads}
+	before, err := Read(inGit, ".", groups, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	onDisk[other] = &fstest.MapFile{Data: []byte(document("sensors", "other", "  state: Blocked\n"))}
+	after, err := Read(onDisk, ".", groups, before)
+	if err != nil || !slices.Equal(ids(after), []string{"sensors/one Active", "sensors/other Blocked"}) {
+		t.Fatalf("devices are %q, %v", ids(after), err)
+	}
+	known := map[*Device]bool{}
+	for device := range before.All() {
+		known[device] = true
+	}
+	for device := range after.All() {
+		if known[device] != (device.ID == "one") {
+			t.Errorf("%s: made of what was read before: %v", device, known[device])
+		}
+	}
+}

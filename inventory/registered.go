@@ -19,7 +19,7 @@ type Registered struct {
 	Superseded []pki.Fingerprint
 	// Recoveries is how often it came back without having shown the key before.
 	Recoveries int
-	// Blob is the hash of its file; empty on a disk.
+	// Blob is the hash of its file as Git names it.
 	Blob string
 }
 

@@ -47,6 +47,9 @@ type Observation struct {
 	// Foreign are objects that the documents name and that belong to another TrustDomain,
 	// in words. While there is one, nothing is written.
 	Foreign []string `json:"foreign,omitempty"`
+	// Conflicts are objects whose end state, as the documents have it, is contested: somebody
+	// else owns fields that are to be different, in words.
+	Conflicts []string `json:"conflicts,omitempty"`
 	// Observed is what was seen.
 	Observed Observed `json:"observed"`
 }

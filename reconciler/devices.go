@@ -144,23 +144,7 @@ func (t *turn) workOn(loaded Loaded, plan planner.Plan) error {
 	if err != nil {
 		return failed(ReasonBuildFailed, err)
 	}
-	keys := inventory.KnownKeys(loaded.Desired(), t.observed)
-	var rules []inventory.Rule
-	for _, group := range groups {
-		rule := inventory.Rule{Group: group, Template: templates[group.Metadata.Name]}
-		for _, planned := range plan.Target.DeviceRules {
-			if planned.Group == group.Metadata.Name {
-				rule.Authority, rule.Key = planned.Authority, planned.Key
-			}
-		}
-		for _, key := range keys {
-			if key.Authority == rule.Authority && key.Name == rule.Key {
-				rule.Signer = key
-			}
-		}
-		rules = append(rules, rule)
-	}
-	lane.Obey(rules)
+	lane.Obey(inventory.Rules(groups, plan.Target.DeviceRules, templates, inventory.KnownKeys(loaded.Desired(), t.observed)))
 	t.work = lane.Work(t.now)
 	if !t.domain.Spec.Prune || t.keeping {
 		t.work.Remove, t.work.Leaving = nil, 0

@@ -54,7 +54,13 @@ type world struct {
 	// messages of the commits since the one that was asked for last.
 	messages      []string
 	messagesSince string
+	messagesErr   error
 	desired       planner.Desired
+	// asLoaded is what is loaded, if it is not the world itself.
+	asLoaded Loaded
+	// foreseen is what was last asked to be forecast, and blocked what blocks it.
+	foreseen forecast.Request
+	blocked  string
 	// live is the digest of what would be done now.
 	live string
 	// whenApplied is called before manifests are written.
@@ -202,7 +208,12 @@ func (w *world) Pull(_ context.Context, from Branch, after After) (Snapshot, err
 		return &snapshot{revision: w.anchors.revision, files: maps.Clone(w.anchors.files)}, w.anchors.pullErr
 	}
 	w.note("pull")
-	return &snapshot{world: w, revision: w.revision, signer: w.signer, files: maps.Clone(w.files), changed: w.changed}, w.pullErr
+	return &snapshot{revision: w.revision, signer: w.signer, files: maps.Clone(w.files), changed: w.changed}, w.pullErr
+}
+
+func (w *world) MessagesSince(_ context.Context, _ Branch, _ Snapshot, revision string) ([]string, error) {
+	w.messagesSince = revision
+	return w.messages, w.messagesErr
 }
 
 // as notes the account that is written as.
@@ -277,13 +288,17 @@ func (w *world) load(_ fs.FS, folder string, record planner.Record) (Loaded, err
 	if w.loadErr != nil {
 		return nil, w.loadErr
 	}
+	if w.asLoaded != nil {
+		return w.asLoaded, nil
+	}
 	return w, nil
 }
 
 func (w *world) Warnings() []string { return w.warnings }
 
-func (w *world) Documents() []v1alpha1.Object { return w.documents }
-func (w *world) Desired() planner.Desired     { return w.desired }
+func (w *world) Documents() []v1alpha1.Object      { return w.documents }
+func (w *world) Users() ([]planner.Leaf, []string) { return nil, nil }
+func (w *world) Desired() planner.Desired          { return w.desired }
 
 func (w *world) observe(_ context.Context, reader client.Reader, _ planner.Ref, _ planner.Desired, since []planner.Gate) (Observation, error) {
 	_, live := reader.(uncached)
@@ -300,7 +315,11 @@ func (w *world) next(_ planner.Desired, observed planner.Observed, _ time.Time) 
 
 func (w *world) forecast(request forecast.Request) forecast.Forecast {
 	w.note("forecast %s", request.Head.Revision.Name)
-	return forecast.Forecast{Digest: w.live, Summary: "Rolls root from 2025 to 2026."}
+	w.foreseen = request
+	if w.blocked != "" {
+		return forecast.Forecast{Digest: w.live, Verdict: forecast.Blocked, Summary: "It must not be merged: " + w.blocked + "."}
+	}
+	return forecast.Forecast{Digest: w.live, Verdict: forecast.Safe, Summary: "Rolls root from 2025 to 2026."}
 }
 
 func (w *world) probe(_ context.Context, probes []planner.Probe, now time.Time) []planner.ProbeResult {
@@ -384,7 +403,6 @@ func (w *world) Act(_ context.Context, _ planner.Ref, actions []planner.Action, 
 }
 
 type snapshot struct {
-	world    *world
 	revision string
 	signer   string
 	files    fstest.MapFS
@@ -394,10 +412,6 @@ type snapshot struct {
 func (s *snapshot) Revision() string { return s.revision }
 func (s *snapshot) Signer() string   { return s.signer }
 func (s *snapshot) FS() fs.FS        { return s.files }
-func (s *snapshot) MessagesSince(revision string) ([]string, error) {
-	s.world.messagesSince = revision
-	return s.world.messages, nil
-}
 
 func (s *snapshot) Changed(since Snapshot) ([]string, error) {
 	switch {

@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/inventory"
 )
 
 // Metrics are reanchor's own metrics, beside Flux's gotk_ ones. None has a label
@@ -15,12 +18,14 @@ import (
 //	reanchor_rollover_phase{namespace,name,authority,phase} 1 for the phase that the authority is in
 //	reanchor_holds{namespace,name,gate}                     how many holds shut the gate
 //	reanchor_pushes_total{result}                           succeeded, conflict or failed, of pushes of the record
+//	reanchor_devices{namespace,name,state}                  Issued, Pending, Waiting or Failed, of active devices; Blocked, Retired; Unusable, of files
 type Metrics struct {
 	turns    *prometheus.CounterVec
 	duration prometheus.Histogram
 	phase    *prometheus.GaugeVec
 	holds    *prometheus.GaugeVec
 	pushes   *prometheus.CounterVec
+	devices  *prometheus.GaugeVec
 }
 
 // NewMetrics makes the metrics and registers them.
@@ -42,8 +47,11 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 		pushes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reanchor_pushes_total", Help: "Pushes of the record to Git, by how they ended.",
 		}, []string{"result"}),
+		devices: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "reanchor_devices", Help: "How many devices of a trust domain are in a state, and how many of their files cannot be used.",
+		}, []string{"namespace", "name", "state"}),
 	}
-	for _, collector := range []prometheus.Collector{m.turns, m.duration, m.phase, m.holds, m.pushes} {
+	for _, collector := range []prometheus.Collector{m.turns, m.duration, m.phase, m.holds, m.pushes, m.devices} {
 		if err := registry.Register(collector); err != nil {
 			return nil, err
 		}
@@ -96,12 +104,33 @@ func (m *Metrics) stands(t *turn) {
 	for _, hold := range allHolds(*t.plan) {
 		m.holds.WithLabelValues(namespace, name, hold.Gate).Inc()
 	}
+	m.counts(namespace, name, t)
+}
+
+// counts records how far the devices are, once that was worked out.
+func (m *Metrics) counts(namespace, name string, t *turn) {
+	counts := t.devicesStatus()
+	if counts == nil {
+		m.devices.DeletePartialMatch(prometheus.Labels{"namespace": namespace, "name": name})
+		return
+	}
+	if t.work.States == nil {
+		return
+	}
+	for state, count := range map[string]int{
+		string(inventory.StateIssued): counts.Issued, string(inventory.StatePending): counts.Pending,
+		string(inventory.StateWaiting): counts.Waiting, string(inventory.StateFailed): counts.Failed,
+		string(v1alpha1.DeviceBlocked): counts.Blocked, string(v1alpha1.DeviceRetired): counts.Retired, "Unusable": counts.Unusable,
+	} {
+		m.devices.WithLabelValues(namespace, name, state).Set(float64(count))
+	}
 }
 
 // forget a domain that is gone.
 func (m *Metrics) forget(namespace, name string) {
 	if m != nil {
 		m.clear(namespace, name)
+		m.devices.DeletePartialMatch(prometheus.Labels{"namespace": namespace, "name": name})
 	}
 }
 

@@ -65,6 +65,9 @@ type Source interface {
 	// push, it costs one listing of refs. A head that does not come after what it must
 	// is a *RewrittenError; other failures that have a name are a *SourceError.
 	Pull(ctx context.Context, from Branch, after After) (Snapshot, error)
+	// MessagesSince are the messages of the commits of a snapshot of a branch that are new
+	// since a revision, the snapshot's own first; that alone if the revision is empty.
+	MessagesSince(ctx context.Context, from Branch, snapshot Snapshot, revision string) ([]string, error)
 	// Push adds a commit to a branch and returns its new head: the old one if the
 	// commit changes nothing. A file that was changed since base, the snapshot that
 	// the commit was decided on, is not overwritten: the error is then ErrConflict.
@@ -104,9 +107,6 @@ type Snapshot interface {
 	Revision() string
 	// Signer of the commit, where the branch was pulled with Credentials.Verify.
 	Signer() string
-	// MessagesSince are the messages of the commits that are new since a revision, the
-	// snapshot's own first, as far as they are known.
-	MessagesSince(revision string) ([]string, error)
 	// FS holds the repository's files.
 	FS() fs.FS
 	// Changed lists the files that were added, modified or deleted since an earlier
@@ -118,6 +118,9 @@ type Snapshot interface {
 type Loaded interface {
 	// Desired is what they declare.
 	Desired() planner.Desired
+	// Users are the Certificates that stand beside the documents, by their Ref, Issuer and
+	// SecretName, and the names of the namespaces that do.
+	Users() (leaves []planner.Leaf, namespaces []string)
 	// Documents are all of them, the policies too.
 	Documents() []v1alpha1.Object
 	// Warnings say what is allowed and yet unwise, each with file, line and field.

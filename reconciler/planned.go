@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/forecast"
+	"github.com/reanchor/reanchor/planner/simulation"
 )
 
 // letIn makes sure that documents are carried out only as they were planned, if their commit
@@ -28,7 +30,7 @@ func (t *turn) letIn(ctx context.Context, snapshot Snapshot, loaded Loaded) erro
 		t.memory.letIn = &v1alpha1.LetInPlan{Documents: documents} // it was in force before anybody asked
 		return nil
 	}
-	digest, err := t.planNamed(snapshot)
+	digest, err := t.planNamed(ctx, snapshot)
 	if err != nil {
 		return err
 	}
@@ -43,14 +45,14 @@ func (t *turn) letIn(ctx context.Context, snapshot Snapshot, loaded Loaded) erro
 
 // planNamed is the digest of the plan that the newest commit since the last that was applied
 // names; empty if none does, and none must.
-func (t *turn) planNamed(snapshot Snapshot) (string, error) {
+func (t *turn) planNamed(ctx context.Context, snapshot Snapshot) (string, error) {
 	asked := cmp.Or(t.domain.Spec.PlanTrailer, v1alpha1.PlanTrailerHonoured)
 	if asked == v1alpha1.PlanTrailerIgnored {
 		return "", nil
 	}
-	messages, err := snapshot.MessagesSince(t.lastAppliedHere())
+	messages, err := t.Parts.Source.MessagesSince(ctx, t.sourceBranch(*t.memory.credentials), snapshot, t.lastAppliedHere())
 	if err != nil {
-		return "", failed(ReasonBuildFailed, err)
+		return "", t.notPulled(err)
 	}
 	for _, message := range messages {
 		digest, err := forecast.Planned(message)
@@ -85,7 +87,10 @@ func (t *turn) isAsPlanned(ctx context.Context, snapshot Snapshot, loaded Loaded
 		return failed(ReasonObserveFailed, err)
 	}
 	live := t.Parts.Forecast(t.forecastOf(snapshot, loaded, seen.Observed))
-	if live.Digest == named {
+	switch {
+	case live.Verdict == forecast.Blocked:
+		return failed(ReasonPlanDiffers, fmt.Errorf("%s is not taken in: it was merged for the plan %s, and what would be done now is blocked: %s Look at it with reanchor plan --live", snapshot.Revision(), named, live.Summary))
+	case live.Digest == named:
 		return nil
 	}
 	return failed(ReasonPlanDiffers, fmt.Errorf("%s is not taken in: it was merged for the plan %s, and what would be done now is the plan %s: %s Look at it with reanchor plan --live, and add a commit with the trailer %s: %s if that is what is wanted", snapshot.Revision(), named, live.Digest, live.Summary, forecast.Trailer, live.Digest))
@@ -98,10 +103,24 @@ func (t *turn) forecastOf(snapshot Snapshot, loaded Loaded, observed planner.Obs
 		Folder: folderOf(t.domain.Spec), Head: forecast.Side{Revision: forecast.Revision{Name: snapshot.Revision()}, Desired: loaded.Desired()},
 		Observed: &observed, Seen: t.now, Now: t.now.UTC().Truncate(time.Second), Record: observed.Record,
 	}
+	request.Users, request.Namespaces = loaded.Users()
 	if t.memory.loaded != nil {
 		request.Base.Desired = t.memory.loaded.Desired()
+		request.Beside = goneSince(t.memory.loaded, request.Users)
 	}
 	request.Head.Fleets = t.fleets()
 	request.Base.Fleets = request.Head.Fleets
 	return request
+}
+
+// goneSince are the Certificates beside the documents that are there no more.
+func goneSince(before Loaded, users []planner.Leaf) []forecast.Change {
+	var gone []forecast.Change
+	were, _ := before.Users()
+	for _, leaf := range were {
+		if !slices.ContainsFunc(users, func(l planner.Leaf) bool { return l.Ref == leaf.Ref }) {
+			gone = append(gone, forecast.Change{Verb: simulation.Removed, Object: "Certificate " + leaf.Ref.String()})
+		}
+	}
+	return gone
 }

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -33,6 +34,7 @@ func TestACommitIsHeldToItsPlan(t *testing.T) {
 		mode     v1alpha1.PlanTrailer
 		messages []string
 		live     string
+		blocked  string
 		asks     bool   // for a forecast
 		refused  string // what it says
 		digest   string // in the status
@@ -45,6 +47,7 @@ func TestACommitIsHeldToItsPlan(t *testing.T) {
 		"ignored":                  {mode: v1alpha1.PlanTrailerIgnored, messages: []string{"Roll\n\nReanchor-Plan: " + planA}, live: planB},
 		"below another commit":     {messages: []string{"Register 3 devices", "Roll\n\nReanchor-Plan: " + planA}, live: planB, asks: true, refused: "merged for the plan " + planA},
 		"the newest counts":        {messages: []string{"Again\n\nReanchor-Plan: " + planB, "Roll\n\nReanchor-Plan: " + planA}, live: planB, asks: true, digest: planB},
+		"as planned, and blocked":  {messages: []string{"Roll\n\nReanchor-Plan: " + planA}, live: planA, blocked: "Plant Root 2026: it ends too soon", asks: true, refused: "what would be done now is blocked: It must not be merged: Plant Root 2026: it ends too soon."},
 		"no digest":                {messages: []string{"Roll\n\nReanchor-Plan: ok"}, refused: `is "ok": write it as sha256:`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -54,7 +57,7 @@ func TestACommitIsHeldToItsPlan(t *testing.T) {
 			w.turn()
 			w.edit(func(d *v1alpha1.TrustDomain) { d.Spec.PlanTrailer = test.mode })
 			w.commits("main@sha1:bbbb", "second", test.messages...)
-			w.live = test.live
+			w.live, w.blocked = test.live, test.blocked
 			w.turn()
 			if asked := slices.Contains(w.calls, "forecast main@sha1:bbbb"); asked != test.asks {
 				t.Errorf("the calls are %q, want a forecast: %t", w.calls, test.asks)
@@ -80,6 +83,33 @@ func TestACommitIsHeldToItsPlan(t *testing.T) {
 		})
 	}
 }
+
+// What stands beside the documents counts as in the plan that was approved: a Certificate that
+// comes with the commit, and one that goes.
+func TestAPlanKnowsWhatStandsBesideTheDocuments(t *testing.T) {
+	w := newWorld(t)
+	stays, goes, comes := planner.Leaf{Ref: planner.Ref{Namespace: "plant", Name: "broker"}}, planner.Leaf{Ref: planner.Ref{Namespace: "plant", Name: "press"}}, planner.Leaf{Ref: planner.Ref{Namespace: "plant", Name: "line"}}
+	before := &besides{w, []planner.Leaf{stays, goes}}
+	w.asLoaded = before
+	w.turn()
+	w.commits("main@sha1:bbbb", "second", "Roll\n\nReanchor-Plan: "+planA)
+	w.asLoaded, w.live = &besides{w, []planner.Leaf{stays, comes}}, planA
+	w.turn()
+	if got := w.foreseen.Users; len(got) != 2 || got[1].Ref != comes.Ref {
+		t.Errorf("the forecast knows of %+v", got)
+	}
+	if got := w.foreseen.Beside; len(got) != 1 || got[0].Object != "Certificate plant/press" {
+		t.Errorf("the forecast knows that %+v goes", got)
+	}
+}
+
+// besides are documents with Certificates beside them.
+type besides struct {
+	*world
+	leaves []planner.Leaf
+}
+
+func (b *besides) Users() ([]planner.Leaf, []string) { return b.leaves, nil }
 
 // What was let in is not asked about again, not after a restart either: in the middle of a
 // rollover another plan is left than the one that was approved.
@@ -133,5 +163,25 @@ func TestThePlanIsToldBeforeItIsCarriedOut(t *testing.T) {
 	w.turn()
 	if told == nil || told.Digest != planA {
 		t.Errorf("when it was applied, the status told of the plan %+v", told)
+	}
+}
+
+// A history that cannot be read may hold a trailer: the commit waits.
+func TestAHistoryThatCannotBeReadHolds(t *testing.T) {
+	w := newWorld(t)
+	w.desired = declaring("first")
+	w.turn()
+	w.commits("main@sha1:bbbb", "second")
+	w.messagesErr = &SourceError{Reason: ReasonRemoteUnreachable, Err: errors.New("no route to git.example")}
+	w.turn()
+	status := w.domain().Status
+	ready := apimeta.FindStatusCondition(status.Conditions, meta.ReadyCondition)
+	if ready.Reason != ReasonRemoteUnreachable || status.LastAppliedRevision != "main@sha1:aaaa" {
+		t.Errorf("Ready is %+v, and applied is %s", ready, status.LastAppliedRevision)
+	}
+	w.messagesErr = nil
+	w.turn()
+	if applied := w.domain().Status.LastAppliedRevision; applied != "main@sha1:bbbb" {
+		t.Errorf("applied is %s after the history could be read", applied)
 	}
 }

@@ -39,7 +39,21 @@ func (l *Loaded) EndState(record planner.Record) planner.Target {
 			target.Bundles = append(target.Bundles, l.endBundle(e, bundle))
 		}
 	}
+	for _, group := range l.Desired.Groups {
+		target.DeviceRules = append(target.DeviceRules, endRule(group, target.Issuers))
+	}
 	return target
+}
+
+// endRule says which key signs for a group's devices; none if its issuer is not ours.
+func endRule(group v1alpha1.DeviceGroup, issuers []planner.TargetIssuer) planner.DeviceRule {
+	rule := planner.DeviceRule{Group: group.Metadata.Name}
+	for _, issuer := range issuers {
+		if issuer.Ref == planner.GroupIssuer(group) {
+			rule.Authority, rule.Key = issuer.Authority, issuer.Key
+		}
+	}
+	return rule
 }
 
 func (l *Loaded) endBundle(e endState, bundle v1alpha1.TrustBundle) planner.TargetBundle {

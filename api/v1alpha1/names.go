@@ -34,7 +34,8 @@ const MaxDeviceID = 253
 // DeviceIDProblem says what keeps a text from being the id of a device; empty: nothing.
 // An id is what a factory wrote into a certificate: "sensor-0042", "SN 4711",
 // "urn:dev:mac:0024befffe804ff1". It is any printable text that leads nowhere when it is
-// taken for a path.
+// taken for a path, and that is a plain word in YAML. The endpoint registers no other, and Git
+// lists none.
 func DeviceIDProblem(id string) string {
 	switch {
 	case id == "":
@@ -49,8 +50,17 @@ func DeviceIDProblem(id string) string {
 		return "begins or ends with a space"
 	case slices.ContainsFunc(strings.FieldsFunc(id, isSeparator), func(part string) bool { return part == "." || part == ".." }):
 		return "leads elsewhere when it is taken for a path"
+	case isWrittenAsYAML(id):
+		return "has characters that YAML gives a meaning: a bracket, a quotation mark, a sign that begins a value or a comment"
 	}
 	return ""
+}
+
+// isWrittenAsYAML reports a text that might be taken for more than a plain word, wherever
+// somebody writes it down without quotes.
+func isWrittenAsYAML(id string) bool {
+	return strings.ContainsAny(id, "{}[]|>\"`\\") || strings.ContainsAny(id[:1], "-?:,#&*!%@'") ||
+		strings.Contains(id, ": ") || strings.Contains(id, " #") || strings.HasSuffix(id, ":")
 }
 
 func isSeparator(r rune) bool { return r == '/' || r == '\\' }

@@ -30,6 +30,7 @@ func TestNamesOfDevices(t *testing.T) {
 	for id, want := range map[string]string{
 		"sensor-0042": "", "SN 4711": "", "spiffe://plant/sensor": "", "Zähler 3": "",
 		"": "is empty", " x": "a space", "x\ny": "does not print", "\u202eabc": "does not print", "a/../b": "leads elsewhere", `..\x`: "leads elsewhere",
+		"a: b": "YAML", "{x}": "YAML", "-x": "YAML", "x #1": "YAML", "x:": "YAML", "urn:dev:mac:0024": "",
 		"\xff": "UTF-8", strings.Repeat("x", 254): "254 bytes",
 	} {
 		if got := DeviceIDProblem(id); want == "" && got != "" || !strings.Contains(got, want) {

@@ -157,16 +157,19 @@ func (v *validator) claim(document Document, field, object, role string) bool {
 	return false
 }
 
-// once refuses a document whose name another of its kind has.
+// once refuses a document whose name another of its kind has; of devices, another of its group.
 func (v *validator) once(document Document) {
-	name := document.Object.kind() + " " + document.Object.meta().Name
+	among, name := "its kind", document.Object.kind()+" "+document.Object.meta().Name
+	if device, is := document.Object.(*Device); is {
+		among, name = "the devices of its group", KindDevice+" "+device.Spec.Group+"/"+device.Metadata.Name
+	}
 	earlier, taken := v.claims[name]
 	if !taken {
 		v.claims[name] = claim{document: document}
 		return
 	}
-	v.refuse(document, "metadata.name", "%s is declared already (%s:%d): a name is used once among its kind, so rename one of them",
-		name, earlier.document.File, max(earlier.document.Line, 1))
+	v.refuse(document, "metadata.name", "%s is declared already (%s:%d): a name is used once among %s, so rename one of them",
+		name, earlier.document.File, max(earlier.document.Line, 1), among)
 }
 
 // nameHint says what a name may be. Names end up as object names (RFC 1123,

@@ -146,8 +146,7 @@ func ValidateDevice(document Document, groups map[string]*DeviceGroup) ErrorList
 	if !isDevice {
 		return ErrorList{document.problem("kind", "%s is declared where a Device is expected: list it in the kustomization", document.Object.kind())}
 	}
-	v := newValidator(Site{})
-	v.groups = groups
+	v := &validator{groups: groups} // a device claims nothing, so that the maps for that are not made for each of a fleet
 	v.metadata(document)
 	v.enforced(document)
 	v.device(document, device)

@@ -149,7 +149,9 @@ func TestValidateDevices(t *testing.T) {
 		})
 	}
 	mistakes(t, documents(group, deviceOf("one", "group: sensors, state: Retired"), deviceOf("one", "group: sensors, state: Retired")),
-		`f.yaml:17: metadata.name: Device one is declared already (f.yaml:10): a name is used once among its kind, so rename one of them`)
+		`f.yaml:17: metadata.name: Device sensors/one is declared already (f.yaml:10): a name is used once among the devices of its group, so rename one of them`)
+	// Groups number their devices by themselves.
+	mistakes(t, documents(group, clusters, deviceOf("one", "group: sensors, state: Retired"), deviceOf("one", "group: meters")))
 }
 
 // keyOfRequest is the key of a CSR as a document names it.

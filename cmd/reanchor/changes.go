@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,9 +21,37 @@ import (
 // diffs are the differences of the documents as they were composed, and of the manifests
 // that the end states are rendered to, object by object.
 func (c *comparison) diffs() []forecast.Diff {
-	documents := differences(c.base.documents(), c.head.documents())
-	return append(documents, differences(c.base.manifests(), c.head.manifests())...)
+	before, after := c.base.manifests(), c.head.manifests()
+	for _, bundle := range c.head.bundles() {
+		for name, text := range before {
+			if _, rendered := after[name]; !rendered && isOfBundle(name, bundle) {
+				after[name] = anchorsIn.ReplaceAll(text, []byte("(known after "+string(planner.Introduce)+")"))
+			}
+		}
+	}
+	return append(differences(c.base.documents(), c.head.documents()), differences(before, after)...)
 }
+
+// bundles that a side declares, by their names.
+func (r revision) bundles() []string {
+	var names []string
+	if r.err == nil {
+		for _, bundle := range r.Desired.Bundles {
+			names = append(names, bundle.Metadata.Name)
+		}
+	}
+	return names
+}
+
+// isOfBundle reports whether an object, as it is called in a difference, distributes a bundle.
+func isOfBundle(object, bundle string) bool {
+	kind, name, _ := strings.Cut(object, " ")
+	return kind == "Bundle" && name == bundle || kind == "ConfigMap" && strings.HasSuffix(name, "/"+bundle)
+}
+
+// anchorsIn is the text of a bundle's anchors. One whose anchors are all yet to be issued is
+// rendered to nothing.
+var anchorsIn = regexp.MustCompile(`(?s)\|-?\n *-----BEGIN CERTIFICATE-----.*-----END CERTIFICATE-----`)
 
 // documents of a side, as YAML, by their kinds and names.
 func (r revision) documents() map[string][]byte {

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/reanchor/reanchor/gitsource"
 	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/planner"
@@ -29,6 +27,7 @@ type comparison struct {
 	now                      time.Time
 	base, head               revision
 	worktree                 *os.Root
+	clean                    *cleanBlobs
 }
 
 // revision is a domain's folder at one of them.
@@ -62,6 +61,7 @@ func (c *comparison) read(base, head string) error {
 	if err != nil {
 		return fmt.Errorf("read --head %s: %w", head, err)
 	}
+	c.clean = newCleanBlobs()
 	c.load(&c.base, nil)
 	c.load(&c.head, c.base.Devices)
 	return nil
@@ -106,6 +106,7 @@ func (c *comparison) load(side *revision, before *inventory.Inventory) {
 	if _, err := fs.Stat(side.files, c.folder); errors.Is(err, fs.ErrNotExist) {
 		side.absent = true
 	}
+	side.files = screened{side.files, c.clean}
 	side.declared, side.err = readDeclared(side.files, c.folder, c.clusterResourceNamespace, before)
 	var desired planner.Desired
 	if side.err == nil {
@@ -133,7 +134,7 @@ func (c *comparison) request() forecast.Request {
 	blocks, warnings := c.devices()
 	request.Blocks, request.Warnings = append(request.Blocks, blocks...), append(request.Warnings, warnings...)
 	request.Record = c.head.Record
-	request.Users, request.Namespaces = usersIn(c.head.Native)
+	request.Users, request.Namespaces = c.head.Users()
 	request.Diffs = c.diffs()
 	request.Warnings = append(request.Warnings, c.ruleChanges()...)
 	request.Beside = c.beside()
@@ -143,7 +144,7 @@ func (c *comparison) request() forecast.Request {
 
 // problems are what reanchor validate finds in the head, and that the base cannot be used.
 func (c *comparison) problems() (blocks, warnings []forecast.Finding) {
-	v := validation{files: c.head.files, folder: c.folder, leaking: map[string]bool{}, listed: c.head.Devices}
+	v := validation{files: c.head.files, folder: c.folder, leaking: map[string]bool{}, listed: c.head.Devices, clean: c.clean}
 	v.all(c.clusterResourceNamespace, c.now)
 	slices.SortFunc(v.found, problem.compare)
 	for _, p := range slices.Compact(v.found) {
@@ -205,36 +206,6 @@ func (c *comparison) check(plan planner.Plan) (blocks, warnings []forecast.Findi
 	return blocks, warnings
 }
 
-// usersIn are the Certificates among the manifests, as the planner takes them, and the
-// namespaces that stand beside them.
-func usersIn(manifests []*unstructured.Unstructured) (leaves []planner.Leaf, namespaces []string) {
-	for _, manifest := range manifests {
-		switch gvk := manifest.GroupVersionKind(); {
-		case gvk.Group == "" && gvk.Kind == "Namespace":
-			namespaces = append(namespaces, manifest.GetName())
-		case gvk.Group == "cert-manager.io" && gvk.Kind == "Certificate":
-			leaves = append(leaves, leafOf(manifest))
-		}
-	}
-	return leaves, namespaces
-}
-
-func leafOf(manifest *unstructured.Unstructured) planner.Leaf {
-	of := func(path ...string) string {
-		value, _, _ := unstructured.NestedString(manifest.Object, append([]string{"spec"}, path...)...)
-		return value
-	}
-	leaf := planner.Leaf{
-		Ref:        planner.Ref{Namespace: manifest.GetNamespace(), Name: manifest.GetName()},
-		Issuer:     planner.Ref{Namespace: manifest.GetNamespace(), Name: of("issuerRef", "name")},
-		SecretName: of("secretName"),
-	}
-	if of("issuerRef", "kind") == "ClusterIssuer" {
-		leaf.Issuer.Namespace = ""
-	}
-	return leaf
-}
-
 // fromFile begins the forecast at what a file of reanchor observe holds.
 func (c *comparison) fromFile(request *forecast.Request, name string) error {
 	text, err := os.ReadFile(name)
@@ -278,6 +249,10 @@ func (c *comparison) beginAt(request *forecast.Request, observation planner.Obse
 			Rule: "observed", Subject: observation.Domain.String(), Message: "the cluster was looked at for other documents than these: what only these name was not looked for",
 			Mend: "make the observation anew with reanchor observe --folder " + c.folder,
 		})
+	}
+	for _, conflict := range observation.Conflicts {
+		object, what, _ := strings.Cut(conflict, ": ")
+		request.Conflicts = append(request.Conflicts, forecast.Finding{Rule: "conflict", Subject: object, Message: what})
 	}
 	for _, foreign := range observation.Foreign {
 		request.Blocks = append(request.Blocks, forecast.Finding{Rule: "foreign", Subject: observation.Domain.String(), Message: foreign, Mend: "let one TrustDomain alone declare it"})

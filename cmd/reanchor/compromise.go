@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,22 +50,17 @@ What follows, and who is cut off by it, is what "reanchor plan --head HEAD --bas
 	return command
 }
 
-// runCompromise changes the file, sees that the folder is valid with it, and commits it. What
-// is refused leaves the file as it was.
+// runCompromise changes the file, sees that the folder says with it what was asked for, and
+// commits it. What is refused leaves the file as it was.
 func runCompromise(ctx context.Context, stolen string, flags compromiseFlags, now time.Time, stdout, stderr io.Writer) error {
 	authority, key, both := strings.Cut(stolen, "/")
 	if !both || authority == "" || key == "" {
 		return fmt.Errorf("compromise %q: write AUTHORITY/KEY, fleet-root/2025 say", stolen)
 	}
-	file, before, after, err := compromisedFile(flags.folder, authority, key, flags.successor)
+	e := emergency{authority: authority, key: key, successor: flags.successor, flags: flags, now: now}
+	file, err := e.declare()
 	if err != nil {
 		return fmt.Errorf("compromise %s: %w", stolen, err)
-	}
-	if err := replaceFile(file, after); err != nil {
-		return fmt.Errorf("compromise %s: %w", stolen, err)
-	}
-	if err := stillValid(flags, now); err != nil {
-		return errors.Join(fmt.Errorf("compromise %s: %w", stolen, err), replaceFile(file, before))
 	}
 	if _, err := fmt.Fprintln(stdout, file); err != nil {
 		return fmt.Errorf("print the file: %w", err)
@@ -82,37 +76,112 @@ func runCompromise(ctx context.Context, stolen string, flags compromiseFlags, no
 	return err
 }
 
-var errNotDeclared = errors.New("no YAML file of the folder declares that Authority: give the folder that does with --folder")
+// emergency is a key that is stolen, and who takes over.
+type emergency struct {
+	authority, key, successor string
+	flags                     compromiseFlags
+	now                       time.Time
+}
 
-// compromisedFile finds the file that declares the authority, and what it shall say.
-func compromisedFile(folder, authority, key, successor string) (file string, before, after []byte, err error) {
-	err = filepath.WalkDir(folder, func(name string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case entry.IsDir() && entry.Name() == ".git":
-			return fs.SkipDir
-		case !entry.Type().IsRegular() || !isYAML(name):
-			return nil
-		}
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		edited, found, err := v1alpha1.Compromise(name, data, authority, key, successor)
-		if found && err == nil {
-			file, before, after = name, data, edited
-			return fs.SkipAll
-		}
-		if found {
-			return err
-		}
-		return nil // whatever is wrong with another file is none of this
-	})
-	if err == nil && file == "" {
-		err = errNotDeclared
+// declare changes the file that the composed authority comes from, and looks at what the
+// folder is composed to then. It returns the file.
+func (e emergency) declare() (string, error) {
+	loaded, err := loadFolder(e.flags.folder, e.flags.clusterResourceNamespace)
+	if err != nil {
+		return "", err
 	}
-	return file, before, after, err
+	composed, err := e.authorityIn(loaded)
+	if err != nil {
+		return "", err
+	}
+	file, err := onDisk(e.flags.folder, loaded, composed)
+	if err != nil {
+		return "", err
+	}
+	before, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	after, found, err := v1alpha1.Compromise(file, before, e.authority, e.key, e.successor)
+	switch {
+	case err != nil:
+		return "", err
+	case !found || stateIn(composed, e.key) == v1alpha1.KeySigning && e.successor == "":
+		return "", fmt.Errorf("%s is left as it was: %w", file, errPatched)
+	}
+	if err := replaceFile(file, after); err != nil {
+		return "", err
+	}
+	if err := e.isDeclared(); err != nil {
+		return "", errors.Join(fmt.Errorf("%s is left as it was: %w", file, err), replaceFile(file, before))
+	}
+	return file, nil
+}
+
+var (
+	errNotDeclared = errors.New("the folder declares no such Authority: give the folder that does with --folder")
+	errPatched     = errors.New("the kustomization changes spec.keys of the authority after that: write it where that does, with the key as Compromised and its successor as Signing, and see that `reanchor plan` says Emergency")
+)
+
+func (e emergency) authorityIn(loaded declared) (*v1alpha1.Authority, error) {
+	for _, document := range loaded.Documents {
+		if authority, is := document.(*v1alpha1.Authority); is && authority.Metadata.Name == e.authority {
+			return authority, nil
+		}
+	}
+	return nil, errNotDeclared
+}
+
+// isDeclared reports with an error that the folder is not valid, or is not composed to what
+// was asked for.
+func (e emergency) isDeclared() error {
+	if err := stillValid(e.flags.folder, e.flags.clusterResourceNamespace, e.now); err != nil {
+		return err
+	}
+	loaded, err := loadFolder(e.flags.folder, e.flags.clusterResourceNamespace)
+	if err != nil {
+		return err
+	}
+	composed, err := e.authorityIn(loaded)
+	if err != nil {
+		return err
+	}
+	if stateIn(composed, e.key) != v1alpha1.KeyCompromised || e.successor != "" && stateIn(composed, e.successor) != v1alpha1.KeySigning {
+		return errPatched
+	}
+	return nil
+}
+
+// stateIn is the state of a key that an authority lists; empty if it does not.
+func stateIn(authority *v1alpha1.Authority, name string) v1alpha1.KeyState {
+	for _, key := range authority.Spec.Keys {
+		if key.Name == name {
+			return key.State
+		}
+	}
+	return ""
+}
+
+// onDisk is the file that a composed document comes from, as seen from where the command
+// runs.
+func onDisk(folder string, loaded declared, document v1alpha1.Object) (string, error) {
+	repository, _, err := locate(folder)
+	if err != nil {
+		return "", err
+	}
+	name, _ := loaded.OriginOf(document)
+	file := filepath.Join(repository, filepath.FromSlash(name))
+	here, err := filepath.Abs(".")
+	if err == nil {
+		here, err = filepath.EvalSymlinks(here)
+	}
+	if err != nil {
+		return "", err
+	}
+	if shown, err := filepath.Rel(here, file); err == nil {
+		return shown, nil
+	}
+	return file, nil
 }
 
 func isYAML(name string) bool {
@@ -138,14 +207,14 @@ func replaceFile(name string, data []byte) error {
 }
 
 // stillValid refuses a change after which the folder has an error.
-func stillValid(flags compromiseFlags, now time.Time) error {
-	found, err := validateOnDisk(flags.folder, flags.clusterResourceNamespace, now)
+func stillValid(folder, clusterResourceNamespace string, now time.Time) error {
+	found, err := validateOnDisk(folder, clusterResourceNamespace, now)
 	if err != nil {
 		return err
 	}
 	for _, problem := range found {
 		if problem.Severity == severityError {
-			return fmt.Errorf("the folder would not be valid, and is left as it was: %s", problem)
+			return fmt.Errorf("the folder would not be valid: %s", problem)
 		}
 	}
 	return nil

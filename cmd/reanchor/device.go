@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,18 +18,20 @@ import (
 
 // deviceFlags are the flags of reanchor device's verbs.
 type deviceFlags struct {
-	folder, group string
-	noCommit      bool
+	folder, group            string
+	noCommit                 bool
+	clusterResourceNamespace string
 }
 
 func newDevice() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "device",
-		Short: "Change devices in a clone of the repository",
+		Short: "List devices, and change them in a clone of the repository",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	command.AddCommand(
+		newDeviceList(), newDeviceShow(), newDeviceImport(),
 		newDeviceVerb("block", v1alpha1.DeviceBlocked, "Write the commit that shuts a device out, until it is Active again"),
 		newDeviceVerb("retire", v1alpha1.DeviceRetired, "Write the commit that takes a device out of service for good"),
 	)
@@ -43,11 +46,11 @@ func newDeviceVerb(verb string, state v1alpha1.DeviceState, short string) *cobra
 		Short: short,
 		Long: short + `. Its document becomes
 ` + string(state) + `, in one line, and the file is committed with git, as you: your name, your signature, your
-hooks. Nothing is pushed.`,
+hooks. Nothing is pushed. A folder that would not be valid is left as it was.`,
 		Example: "  reanchor device " + verb + " sensor-0042 --group sensors --folder clusters/plant\n  git push",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			err := runDeviceState(cmd.Context(), args[0], state, flags, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			err := runDeviceState(cmd.Context(), args[0], state, flags, time.Now(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 			if err != nil {
 				return fmt.Errorf("device %s %s: %w", verb, args[0], err)
 			}
@@ -59,12 +62,14 @@ hooks. Nothing is pushed.`,
 	set.StringVar(&flags.folder, "folder", ".", "folder of the domain in a clone of its repository")
 	set.StringVar(&flags.group, "group", "", "group of the device")
 	set.BoolVar(&flags.noCommit, "no-commit", false, "change the file and leave the commit to you")
+	bindClusterResourceNamespace(command, &flags.clusterResourceNamespace)
 	_ = command.MarkFlagRequired("group")
 	return command
 }
 
-// runDeviceState changes the file of the device, and commits it.
-func runDeviceState(ctx context.Context, name string, state v1alpha1.DeviceState, flags deviceFlags, stdout, stderr io.Writer) error {
+// runDeviceState changes the file of the device, sees that the folder is valid with it, and
+// commits it. What is refused leaves the file as it was.
+func runDeviceState(ctx context.Context, name string, state v1alpha1.DeviceState, flags deviceFlags, now time.Time, stdout, stderr io.Writer) error {
 	file, before, after, err := deviceFile(flags.folder, flags.group, name, state)
 	if err != nil {
 		return err
@@ -75,6 +80,9 @@ func runDeviceState(ctx context.Context, name string, state v1alpha1.DeviceState
 	}
 	if err := replaceFile(file, after); err != nil {
 		return err
+	}
+	if err := stillValid(flags.folder, flags.clusterResourceNamespace, now); err != nil {
+		return errors.Join(err, replaceFile(file, before))
 	}
 	if _, err := fmt.Fprintln(stdout, file); err != nil {
 		return fmt.Errorf("print the file: %w", err)

@@ -7,12 +7,15 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
@@ -44,9 +47,10 @@ Nothing is sent to the cluster, no dry run either. Keys that the record does not
 taken from the cluster.
 
 It tells of the fields that the manifests have, and of those that reanchor owns and that
-they have no more; and of the domain's objects that no manifest is left of. While a
-rollover is under way the difference is what is left of it: how it gets there says
-reanchor plan. Secrets are never read; that they were left out is said on stderr.
+they have no more; of the domain's objects that no manifest is left of; and of what devices
+get and lose. While a rollover is under way the difference is what is left of it: how it
+gets there says reanchor plan. Secrets are never read; that they were left out is said on
+stderr.
 
 The exit status is 0 if there is no difference, 1 if there is one, and greater if they
 could not be compared.`,
@@ -75,7 +79,7 @@ func runDiff(cmd *cobra.Command, folder string, flags diffFlags) error {
 	if err != nil {
 		return err
 	}
-	compared, err := c.compare(cmd.Context(), domain, read, flags.clusterResourceNamespace)
+	compared, err := c.compare(cmd.Context(), domain, read, flags.clusterResourceNamespace, time.Now())
 	if err != nil {
 		return fmt.Errorf("compare %s with the cluster: %w", folder, err)
 	}
@@ -92,7 +96,7 @@ func runDiff(cmd *cobra.Command, folder string, flags diffFlags) error {
 }
 
 // compare the end state with the cluster.
-func (c *cluster) compare(ctx context.Context, domain *v1alpha1.TrustDomain, read declared, clusterResourceNamespace string) (applier.Comparison, error) {
+func (c *cluster) compare(ctx context.Context, domain *v1alpha1.TrustDomain, read declared, clusterResourceNamespace string, now time.Time) (applier.Comparison, error) {
 	ref := planner.Ref{Namespace: domain.Namespace, Name: domain.Name}
 	observer := applier.Observer{Reader: c, ClusterResourceNamespace: clusterResourceNamespace}
 	observed, err := observer.Observe(ctx, ref, read.Desired, nil)
@@ -108,7 +112,49 @@ func (c *cluster) compare(ctx context.Context, domain *v1alpha1.TrustDomain, rea
 		return applier.Comparison{}, err
 	}
 	reads := applier.Applier{Reader: c, ClusterResourceNamespace: clusterResourceNamespace}
-	return reads.Compare(ctx, ref, manifests, applier.Options{Prune: domain.Spec.Prune, Kinds: domain.Status.Kinds})
+	compared, err := reads.Compare(ctx, ref, manifests, applier.Options{Prune: domain.Spec.Prune, Kinds: domain.Status.Kinds})
+	if err != nil {
+		return applier.Comparison{}, err
+	}
+	observed.Record = read.Record
+	devices, err := c.compareDevices(ctx, reads, domain, read, target, observed, now)
+	compared.Differences = append(compared.Differences, devices...)
+	return compared, err
+}
+
+// compareDevices are the differences of what stands of devices: what is to be made, changed or
+// removed now, if the target stood.
+func (c *cluster) compareDevices(ctx context.Context, reads applier.Applier, domain *v1alpha1.TrustDomain, read declared, target planner.Target, observed planner.Observed, now time.Time) ([]applier.Difference, error) {
+	ref := planner.Ref{Namespace: domain.Namespace, Name: domain.Name}
+	lane, _, err := c.liveLane(ctx, read, target, observed, ref)
+	if err != nil {
+		return nil, err
+	}
+	work := lane.Work(now)
+	compared, err := reads.Compare(ctx, ref, work.Apply, applier.Options{})
+	if err != nil || !domain.Spec.Prune {
+		return compared.Differences, err
+	}
+	for _, gone := range work.Remove {
+		compared.Differences = append(compared.Differences, removed(gone))
+	}
+	return compared.Differences, nil
+}
+
+// removed is the difference of an object that goes, by what it is known by.
+func removed(gone client.Object) applier.Difference {
+	kind := certmanagerv1.CertificateRequestKind
+	if _, is := gone.(*certmanagerv1.Certificate); is {
+		kind = certmanagerv1.CertificateKind
+	}
+	gvk := certmanagerv1.SchemeGroupVersion.WithKind(kind)
+	return applier.Difference{
+		Object: applier.Object{GroupVersionKind: gvk, Ref: planner.Ref{Namespace: gone.GetNamespace(), Name: gone.GetName()}},
+		Live: map[string]any{
+			"apiVersion": gvk.GroupVersion().String(), "kind": kind,
+			"metadata": map[string]any{"namespace": gone.GetNamespace(), "name": gone.GetName()},
+		},
+	}
 }
 
 // knowing is the record and, of keys that it does not hold, what the cluster has: where no
@@ -165,6 +211,11 @@ func writeDifferences(out io.Writer, paint palette, differences []applier.Differ
 	for _, difference := range differences {
 		if difference.Taken != "" {
 			if _, err := fmt.Fprintf(out, "# %s %s\n", difference.Object, difference.Taken); err != nil {
+				return err
+			}
+		}
+		for _, field := range difference.Others {
+			if _, err := fmt.Fprintf(out, "# %s: %s belongs to %q\n", difference.Object, field.Path, field.Manager); err != nil {
 				return err
 			}
 		}

@@ -99,7 +99,7 @@ func siteCluster(t *testing.T, functions interceptor.Funcs) *cluster {
 func TestDiffAgainstACluster(t *testing.T) {
 	_, read := folderWith(t, siteFiles)
 	c := siteCluster(t, interceptor.Funcs{})
-	compared, err := c.compare(t.Context(), fleetDomain(), read, v1alpha1.DefaultClusterResourceNamespace)
+	compared, err := c.compare(t.Context(), fleetDomain(), read, v1alpha1.DefaultClusterResourceNamespace, noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestRenderPrintsNoPrivateKey(t *testing.T) {
 	files := map[string]string{"kustomization.yaml": "resources: [pki.yaml, key.yaml]\n", "pki.yaml": siteFiles["pki.yaml"]}
 	files["key.yaml"] = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: k, namespace: plant}\ndata:\n  key: |\n    -----BEGIN " + "PRIVATE KEY-----\n    MC4CAQAwBQYDK2VwBCIEIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n    -----END " + "PRIVATE KEY-----\n"
 	folder, _ := folderWith(t, files)
-	_, err := renderFolder(folder, renderFlags{namespace: "plant", name: "fleet", clusterResourceNamespace: v1alpha1.DefaultClusterResourceNamespace})
+	_, _, err := renderFolder(folder, renderFlags{namespace: "plant", name: "fleet", clusterResourceNamespace: v1alpha1.DefaultClusterResourceNamespace})
 	if err == nil || !strings.HasPrefix(err.Error(), "nothing is printed: ") || strings.Contains(err.Error(), "MC4C") {
 		t.Errorf("got %v", err)
 	}

@@ -20,6 +20,8 @@ type declared struct {
 	Record planner.Record
 	// Devices that the folder lists, those too that are wrong.
 	Devices *inventory.Inventory
+	// folder as seen from the root of the repository.
+	folder string
 }
 
 // readDeclared reads all that a domain's folder declares. What is wrong with a device is
@@ -29,7 +31,7 @@ func readDeclared(files fs.FS, folder, clusterResourceNamespace string, before *
 	if err != nil {
 		return declared{Record: record}, err
 	}
-	read := declared{Record: record}
+	read := declared{Record: record, folder: folder}
 	if read.Loaded, err = renderer.Load(files, folder, loadOptions(clusterResourceNamespace, record)); err != nil {
 		return read, err
 	}

@@ -320,7 +320,7 @@ func (h *history) observe(name string) string {
 		h.t.Fatal(err)
 	}
 	observed := h.world.Observe()
-	users, _ := usersIn(declared.Native)
+	users, _ := declared.Users()
 	observed.Leaves = slices.DeleteFunc(observed.Leaves, func(l planner.Leaf) bool {
 		return !l.Foreign && !slices.ContainsFunc(users, func(u planner.Leaf) bool { return u.Ref == l.Ref })
 	})

@@ -121,8 +121,28 @@ func (c *cluster) observe(ctx context.Context, domain *v1alpha1.TrustDomain, rea
 		observed.Record = read.Record
 	}
 	observation, err := planner.NewObservation(now(), ref, read.Desired, observed)
+	if err != nil {
+		return planner.Observation{}, err
+	}
 	observation.Foreign = words(seen.Foreign)
-	return observation, err
+	observation.Conflicts = c.conflicts(ctx, domain, read, clusterResourceNamespace, now())
+	return observation, nil
+}
+
+// conflicts say of the objects that somebody else owns fields of which those are. What may not
+// be read is told, and keeps nobody from planning.
+func (c *cluster) conflicts(ctx context.Context, domain *v1alpha1.TrustDomain, read declared, clusterResourceNamespace string, now time.Time) []string {
+	compared, err := c.compare(ctx, domain, read, clusterResourceNamespace, now)
+	if err != nil {
+		return []string{fmt.Sprintf("the objects as they are in the end: who owns their fields was not looked at: %v", err)}
+	}
+	var found []string
+	for _, difference := range compared.Differences {
+		if conflict, is := difference.Conflict(); is && conflict.Taken == "" {
+			found = append(found, conflict.String())
+		}
+	}
+	return found
 }
 
 // domainToObserve is the TrustDomain of that name, and one that says nothing if there is

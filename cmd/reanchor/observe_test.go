@@ -16,6 +16,7 @@ import (
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
+	"github.com/reanchor/reanchor/planner/forecast"
 )
 
 func clock() time.Time { return noon }
@@ -108,5 +109,16 @@ func TestWhereTheRecordLies(t *testing.T) {
 	spec.WriteBack.Branch = "record"
 	if branch := recordBranch(spec); branch != "record" {
 		t.Errorf("elsewhere: %q", branch)
+	}
+}
+
+// What an observation tells of fields that somebody else owns stands in the plan.
+func TestAPlanTellsOfConflicts(t *testing.T) {
+	observation := planner.Observation{Conflicts: []string{`ClusterIssuer fleet: .spec.ca.secretName belongs to "kubectl-edit"; let that manager give it up, or declare the same value`}}
+	var request forecast.Request
+	(&comparison{}).beginAt(&request, observation)
+	want := []forecast.Finding{{Rule: "conflict", Subject: "ClusterIssuer fleet", Message: `.spec.ca.secretName belongs to "kubectl-edit"; let that manager give it up, or declare the same value`}}
+	if !reflect.DeepEqual(request.Conflicts, want) {
+		t.Errorf("got %+v, want %+v", request.Conflicts, want)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ func BenchmarkPlan(b *testing.B) {
 			clone := cloneOf(b, devices)
 			flags := planFlags{base: "main~1", head: "main", clusterResourceNamespace: v1alpha1.DefaultClusterResourceNamespace}
 			b.ReportAllocs()
+			began := processorTime(b)
 			for b.Loop() {
 				made, err := forecastOf(b.Context(), clone, flags, time.Now)
 				if err != nil {
@@ -39,9 +41,20 @@ func BenchmarkPlan(b *testing.B) {
 					b.Fatal(made.Summary, err, made.Blocks)
 				}
 			}
+			b.ReportMetric((processorTime(b)-began).Seconds()/float64(b.N), "cpu-s/op") // of all cores, whoever else is busy
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(devices), "ns/device")
 		})
 	}
+}
+
+// processorTime is what this process has used so far.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // cloneOf is a clone whose first commit lists the devices, and whose second rolls the root.

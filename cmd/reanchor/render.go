@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/policies"
 )
@@ -25,7 +27,8 @@ func newRender() *cobra.Command {
 		Short: "Print the manifests of the end state, without a cluster",
 		Long: `Print the manifests that a domain's folder comes to when every rollover is over, overlay
 included, without a cluster. FOLDER is the present one when left out. Equal folders give
-equal bytes: what others need comes first, then kind, namespace and name.
+equal bytes: what others need comes first, then kind, namespace and name. The objects of
+devices come last: the first that each would get.
 
 It is for reading, and must not be applied: nothing says that the cluster may go there in
 one step. A bundle holds the keys that the record, anchors/, knows. Copies with via:
@@ -43,22 +46,35 @@ stands for those that the cluster has.`,
 		if err := output.validate(); err != nil {
 			return err
 		}
-		manifests, err := renderFolder(folderOf(args), flags)
+		manifests, waiting, err := renderFolder(folderOf(args), flags)
 		if err != nil {
 			return err
+		}
+		if waiting > 0 {
+			fmt.Fprintf(cmd.ErrOrStderr(), "reanchor: %s not rendered: no certificate of the key that shall sign is recorded in anchors/\n", counted(waiting, "device"))
 		}
 		return writeManifests(cmd.OutOrStdout(), output.chosen, manifests)
 	}
 	return command
 }
 
-// renderFolder renders the end state of a folder.
-func renderFolder(folder string, flags renderFlags) ([]*unstructured.Unstructured, error) {
+// renderFolder renders the end state of a folder, and what its devices get in a cluster that
+// holds nothing of them; waiting are the devices for which no key is known to sign.
+func renderFolder(folder string, flags renderFlags) (manifests []*unstructured.Unstructured, waiting int, err error) {
 	read, err := loadFolder(folder, flags.clusterResourceNamespace)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return rendered(read, read.EndState(read.Record), planner.Ref{Namespace: flags.namespace, Name: flags.name})
+	target, domain := read.EndState(read.Record), planner.Ref{Namespace: flags.namespace, Name: flags.name}
+	if manifests, err = rendered(read, target, domain); err != nil {
+		return nil, 0, err
+	}
+	lane, _, err := laneOf(read, target, planner.Observed{Record: read.Record}, domain)
+	if err != nil {
+		return nil, 0, err
+	}
+	work := lane.Work(time.Time{}) // nothing stands that time could end
+	return append(manifests, work.Apply...), work.States[inventory.StateWaiting], nil
 }
 
 // rendered are the manifests of a target. They are for printing: one that holds a private

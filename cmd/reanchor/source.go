@@ -72,6 +72,16 @@ func named(err error) error {
 	return err
 }
 
+// MessagesSince are the messages of a snapshot's commits since a revision.
+func (s *source) MessagesSince(ctx context.Context, from reconciler.Branch, of reconciler.Snapshot, revision string) ([]string, error) {
+	opened, err := s.open(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := opened.MessagesSince(ctx, of.(snapshot).Snapshot, revision)
+	return messages, named(err)
+}
+
 // Push adds a commit to a branch.
 func (s *source) Push(ctx context.Context, to reconciler.Branch, base reconciler.Snapshot, commit reconciler.Commit) (reconciler.Snapshot, error) {
 	opened, err := s.open(ctx, to)

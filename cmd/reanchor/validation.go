@@ -27,8 +27,10 @@ type validation struct {
 	found  []problem
 	// leaking are the files that hold a private key.
 	leaking map[string]bool
-	// listed are its devices, where they were read already.
+	// listed are its devices, where they were read already, and clean the contents that were
+	// searched for private keys already.
 	listed *inventory.Inventory
+	clean  *cleanBlobs
 }
 
 // all looks at everything. What fails does not keep the rest from being looked at.
@@ -120,6 +122,9 @@ func (v *validation) privateKeys() {
 }
 
 func (v *validation) privateKeysIn(name string, entry fs.DirEntry) error {
+	if v.clean.has(entry) {
+		return nil
+	}
 	info, err := entry.Info()
 	if err != nil {
 		return err

@@ -90,7 +90,7 @@ func (f *Forecast) conclude(request Request, end ending) {
 	}
 	f.Verdict = f.verdict(request)
 	f.Summary = f.summary(request, end)
-	f.Digest = f.digest(request.Beside)
+	f.Digest = f.digest(request)
 }
 
 func (f *Forecast) verdict(request Request) Verdict {
@@ -268,11 +268,12 @@ func signingKey(authority v1alpha1.Authority) string {
 	return ""
 }
 
-// digest is over what is done to whom, without times, fingerprints and words. Who uses what
-// Git declares is not part of it, for without a cluster nobody knows them: restarts, leaves
-// that Git does not declare, canaries, and the namespaces of copies. Nor are the manifests
-// beside the documents, of which the planner knows nothing.
-func (f *Forecast) digest(beside []Change) string {
+// digest is over the documents of the head, and over what is done to whom by them, without
+// times, fingerprints and words. Who uses what Git declares is not part of it, for without a
+// cluster nobody knows them: restarts, leaves that Git does not declare, canaries, and the
+// namespaces of copies. Nor are the manifests beside the documents, of which the planner knows
+// nothing.
+func (f *Forecast) digest(request Request) string {
 	type done struct {
 		Authority planner.Ref
 		Phase     planner.Phase
@@ -280,10 +281,13 @@ func (f *Forecast) digest(beside []Change) string {
 		Changes   []Change
 	}
 	var canonical struct {
+		Documents string
 		Stages    []done
 		Drops     []string
 		Deletions []string
 	}
+	canonical.Documents, _ = request.Head.Desired.Digest() // of plain data
+	beside := request.Beside
 	for _, stage := range f.Stages {
 		lasting := f.lasting(stage, beside)
 		if stage.Phase != planner.Settled || len(lasting) > 0 {
@@ -294,8 +298,8 @@ func (f *Forecast) digest(beside []Change) string {
 		canonical.Drops = append(canonical.Drops, drop.Who)
 	}
 	for _, deletion := range f.Deletions {
-		if slices.Contains(beside, Change{Verb: simulation.Removed, Object: deletion.Object}) {
-			continue
+		if strings.HasPrefix(deletion.Object, v1alpha1.KindAuthority+" ") || slices.Contains(beside, Change{Verb: simulation.Removed, Object: deletion.Object}) {
+			continue // of an authority that goes, its objects tell
 		}
 		canonical.Deletions = append(canonical.Deletions, withoutNamespaceOfCopy(deletion.Object))
 	}

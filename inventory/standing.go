@@ -1,0 +1,78 @@
+package inventory
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/reanchor/reanchor/api/v1alpha1"
+)
+
+// Standing is how far one device is, for people to read.
+type Standing struct {
+	Device
+	// Certificate is where its certificate stands; empty of a device that is not Active. Why
+	// says it of one that failed.
+	Certificate State
+	Why         string
+	// Signer is the known key that signed the newest certificate that the device may show,
+	// "fleet-root/2025", and Ends when that ends; empty and zero: it has none.
+	Signer string
+	Ends   time.Time
+	// Wanted is the key that shall sign, "fleet-root/2026"; empty: none yet.
+	Wanted string
+	// Trusts are the known keys that it was seen to trust, and Seen when it was last heard
+	// of; zero: never.
+	Trusts []string
+	Seen   time.Time
+}
+
+// Behind reports that an active device has no certificate of the key that shall sign.
+func (s Standing) Behind() bool {
+	return s.State == v1alpha1.DeviceActive && (s.Wanted == "" || s.Signer != s.Wanted)
+}
+
+// String names a key without its namespace: "fleet-root/2025".
+func (k Key) String() string { return k.Authority.Name + "/" + k.Name }
+
+// Standings are the devices that Git lists, in order of their groups and ids, as they stand
+// beside the rules that [Lane.Obey] took in last.
+func (l *Lane) Standings(keys []Key, now time.Time) []Standing {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	var all []Standing
+	for of, m := range l.members {
+		if m.device != nil {
+			all = append(all, l.standing(m, l.rules[of.group], keys, now))
+		}
+	}
+	slices.SortFunc(all, func(a, b Standing) int { return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.ID, b.ID)) })
+	return all
+}
+
+func (l *Lane) standing(m *member, rule Rule, keys []Key, now time.Time) Standing {
+	known := m.confirmed()
+	s := Standing{Device: *m.device, Seen: known.Last()}
+	if s.State == v1alpha1.DeviceActive {
+		d := decide(s.Device, m.standing, rule, now)
+		s.Certificate, s.Why = d.state, d.why
+	}
+	if !rule.Signer.Certificate.IsZero() {
+		s.Wanted = rule.Signer.String()
+	}
+	for _, key := range keys {
+		if slices.Contains(known.Anchors, key.Certificate.Fingerprint()) {
+			s.Trusts = append(s.Trusts, key.String())
+		}
+	}
+	if shown := m.mayShow(known.Presented, now); len(shown) > 0 {
+		leaf := shown[len(shown)-1].chain[0]
+		s.Ends = leaf.NotAfter()
+		for _, key := range keys {
+			if leaf.SignedBy(key.Certificate) {
+				s.Signer = key.String()
+			}
+		}
+	}
+	return s
+}
