@@ -27,6 +27,8 @@ func newDevice() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "device",
 		Short: "List devices, and change them in a clone of the repository",
+		Long: `List devices, and change them in a clone of the repository. Each is a document of its own
+below devices/, which reanchor registrar writes too; what changes one is a commit, as you.`,
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
