@@ -53,3 +53,29 @@ func TestRegistered(t *testing.T) {
 		t.Error("who had a key comes before who has it")
 	}
 }
+
+// A key that comes to be shared is found where it comes, and let go of when it is not any more:
+// what has not changed is not looked at, and misses nothing.
+func TestSharedKeysAreFoundAsTheyCome(t *testing.T) {
+	at := func(id string) string { return v1alpha1.DevicePath("sensors", id) }
+	files := map[string]string{at("a"): active(t, "sensors", "a"), at("b"): active(t, "sensors", "b")}
+	groups := []v1alpha1.DeviceGroup{groupNamed("sensors", v1alpha1.KeysDevice)}
+	var read *Inventory
+	for step, want := range []int{2, 3, 3, 4} {
+		switch step {
+		case 1:
+			files[at("c")] = active(t, "sensors", "c")
+		case 2: // with the key of a
+			files[at("d")] = document("sensors", "d", withRequest(csr(t, "sensors/a")))
+		case 3:
+			files[at("d")] = active(t, "sensors", "d")
+		}
+		var err error
+		if read, err = Read(tree(files), ".", groups, read); err != nil {
+			t.Fatal(err)
+		}
+		if got := ids(read); len(got) != want || (len(read.Problems()) > 0) != (step == 2) {
+			t.Errorf("step %d: %v, with %v", step, got, read.Problems())
+		}
+	}
+}
