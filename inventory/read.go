@@ -39,7 +39,9 @@ func Read(files fs.FS, folder string, groups []v1alpha1.DeviceGroup, before *Inv
 	if err := r.all(); err != nil {
 		return nil, fmt.Errorf("read the devices of %s: %w", folder, err)
 	}
-	r.made.shareNoKey()
+	if r.mayShare() {
+		r.made.shareNoKey()
+	}
 	return r.made, nil
 }
 
