@@ -27,7 +27,7 @@ func boxRequest(id, csr string, status certmanagerv1.CertificateRequestStatus) *
 			Namespace: "plant", Name: v1alpha1.DeviceObjectName("boxes", id) + "-1",
 			Labels:          map[string]string{v1alpha1.LabelDomainName: domain.Name, v1alpha1.LabelDomainNamespace: domain.Namespace, v1alpha1.LabelDeviceGroup: "boxes"},
 			Annotations:     map[string]string{v1alpha1.AnnotationDevice: id, certmanagerv1.CertificateRequestRevisionAnnotationKey: "1"},
-			OwnerReferences: []metav1.OwnerReference{{Kind: "Certificate", Name: "box", Controller: &controls}},
+			OwnerReferences: []metav1.OwnerReference{{Kind: "Certificate", Name: v1alpha1.DeviceObjectName("boxes", id), Controller: &controls}},
 		},
 		Spec: certmanagerv1.CertificateRequestSpec{Request: []byte(csr)}, Status: status,
 	}
@@ -83,7 +83,9 @@ func TestKeysOfTheCluster(t *testing.T) {
 
 // A request that was refused ends the wait; one of another domain is none of ours.
 func TestRefused(t *testing.T) {
-	c := service.NewCluster(domain)
+	b := open(t, registrartest.Root("Fleet Root 2025", time.Now()))
+	b.must(b.git.Refresh(t.Context()))
+	c := b.cluster
 	stranger := boxRequest("box-1", "", certmanagerv1.CertificateRequestStatus{})
 	stranger.Labels[v1alpha1.LabelDomainName] = "another"
 	c.Handler().OnAdd(stranger, true)
