@@ -173,6 +173,17 @@ func (v *validator) device(document Document, device *Device) {
 		v.refuse(document, "spec.recoveries", "%d is negative: write 0 to let the device come back as often as its group's quota says", spec.Recoveries)
 	}
 	v.superseded(document, spec.Superseded)
+	if found {
+		v.deviceCase(document, device.Metadata.Name, group.Spec.Certificate.DNSNames)
+	}
+}
+
+// deviceCase refuses an id that is not its own lower case where a DNS name is made of it:
+// such names are alike whatever their case (RFC 4343), and so two devices would have one.
+func (v *validator) deviceCase(document Document, id string, names []string) {
+	if lower := strings.ToLower(id); lower != id && slices.ContainsFunc(names, deviceID.MatchString) {
+		v.refuse(document, "metadata.name", "%s has upper-case letters, and its group makes a DNS name of it, which has no case (RFC 4343): write %s, or declare the device in a group whose dnsNames do without {{ .ID }}", quote(id), quote(lower))
+	}
 }
 
 var supersededKey = regexp.MustCompile(`^` + SupersededPrefix + `[0-9a-f]{64}$`)

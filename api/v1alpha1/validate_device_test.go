@@ -111,6 +111,27 @@ func TestValidateBootstrap(t *testing.T) {
 	}
 }
 
+// DNS names have no case, and so neither have the ids that they are made of.
+func TestCapitalsInTheIDsOfDevices(t *testing.T) {
+	for name, test := range map[string]struct{ id, names, want string }{
+		"lower case":             {"sn-1", "'{{ .ID }}.a.example'", ""},
+		"capitals, and no name":  {"SN-1", "", ""},
+		"capitals, a fixed name": {"SN-1", "fixed.example", ""},
+		"capitals in a DNS name": {"SN-1", "fixed.example, '{{.ID}}.a.example'", `metadata.name: "SN-1" has upper-case letters, and its group makes a DNS name of it, which has no case (RFC 4343): write "sn-1", or declare the device in a group whose dnsNames do without {{ .ID }}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			decoded, err := Decode("f.yaml", []byte(documents(deviceOf(test.id, "group: meters"), groupOf(t, "meters", "  keys: Cluster\n  certificate: {dnsNames: ["+test.names+"]}\n"))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			invalid, _ := Validate(decoded, Site{})
+			if got := invalid.Error(); test.want == "" && len(invalid) > 0 || test.want != "" && (len(invalid) != 1 || !strings.HasSuffix(got, test.want)) {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
 func TestValidateDevices(t *testing.T) {
 	group, clusters := groupOf(t, "sensors", "  keys: Device\n"), groupOf(t, "meters", "  keys: Cluster\n")
 	csr := request(t, "one")
