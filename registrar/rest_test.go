@@ -3,6 +3,7 @@ package registrar_test
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -326,7 +327,9 @@ func TestForwardedCertificates(t *testing.T) {
 		}
 		return url.PathEscape(string(leaf.PEM()))
 	}
-	element := `Hash=ab;Cert="` + encoded(sensor) + `";Subject="CN=\"x\",O=y"`
+	hash := func(c *tls.Certificate) string { return fmt.Sprintf("%x", sha256.Sum256(c.Certificate[0])) }
+	element := `By=spiffe://x;Hash=` + hash(sensor) + `;Cert="` + encoded(sensor) + `";Subject="CN=\"x\",O=y"`
+	mine := `Cert="` + encoded(other) + `";`
 	for name, test := range map[string]struct {
 		client *tls.Certificate
 		header string
@@ -335,7 +338,17 @@ func TestForwardedCertificates(t *testing.T) {
 		"the proxy's word":      {&proxy, element, 200},
 		"the chain":             {&proxy, `Chain="` + encoded(sensor) + `"`, 200},
 		"another device":        {&proxy, `Cert="` + encoded(other) + `"`, 403},
-		"nobody":                {&proxy, `Hash=ab`, 400},
+		"cert and chain":        {&proxy, `Cert="` + encoded(sensor) + `";Chain="` + encoded(sensor) + `";URI=urn:x`, 200},
+		"names of all kinds":    {&proxy, element + `;URI=urn:a;URI=urn:b;DNS=a.example;DNS=b.example;By=spiffe://y`, 200},
+		"another's chain":       {&proxy, mine + `Chain="` + encoded(sensor) + `"`, 400},
+		"a chain in a URI":      {&proxy, mine + `Subject="CN=y";URI=x;Chain=` + encoded(sensor), 400},
+		"a chain in a DNS name": {&proxy, mine + `DNS=x;Chain="` + encoded(sensor) + `"`, 400},
+		"a cert in a URI":       {&proxy, `URI=x;Cert="` + encoded(sensor) + `"`, 400},
+		"a second cert":         {&proxy, mine + `Cert="` + encoded(sensor) + `"`, 400},
+		"a second chain":        {&proxy, `Chain="` + encoded(sensor) + `";CHAIN="` + encoded(sensor) + `"`, 400},
+		"another's hash":        {&proxy, `Hash=` + hash(other) + `;Cert="` + encoded(sensor) + `"`, 400},
+		"a second hash":         {&proxy, element + `;URI=x;Hash=` + hash(sensor), 400},
+		"nobody":                {&proxy, `Hash=` + hash(sensor), 400},
 		"no header":             {&proxy, ``, 401},
 		"two hops":              {&proxy, element + "," + element, 400},
 		"a certificate twice":   {&proxy, element + ";" + element, 400},
