@@ -358,6 +358,52 @@ func TestGroupsThatShareAFactory(t *testing.T) {
 	}
 }
 
+// A device that a group refuses finds no way in by another that takes the same factory's
+// certificates, whatever the id is that it has there.
+func TestNoGroupIsAWayRoundAnother(t *testing.T) {
+	leaf := bootstrap("sensor-1", func(c *x509.Certificate) { c.Subject.SerialNumber = "SN-1" })
+	inMeters := func(state v1alpha1.DeviceState) admission.Device {
+		return admission.Device{Group: "meters", ID: "SN-1", State: state}
+	}
+	inSensors := func(state v1alpha1.DeviceState) admission.Device {
+		return with(active("sensor-1", registrartest.Key()), func(d *admission.Device) { d.State = state })
+	}
+	for title, test := range map[string]struct {
+		label   string
+		devices []admission.Device
+		status  int
+		problem admission.Problem
+	}{
+		"blocked elsewhere":         {"sensors", []admission.Device{inMeters(v1alpha1.DeviceBlocked)}, 403, admission.ProblemBlocked},
+		"retired elsewhere":         {"meters", []admission.Device{inSensors(v1alpha1.DeviceRetired)}, 403, admission.ProblemBlocked},
+		"registered elsewhere":      {"meters", []admission.Device{inSensors(v1alpha1.DeviceActive)}, 409, admission.ProblemRegisteredElsewhere},
+		"in both, blocked in one":   {"meters", []admission.Device{inSensors(v1alpha1.DeviceBlocked), inMeters(v1alpha1.DeviceActive)}, 403, admission.ProblemBlocked},
+		"in both":                   {"meters", []admission.Device{inSensors(v1alpha1.DeviceActive), inMeters(v1alpha1.DeviceActive)}, 0, ""},
+		"in neither":                {"meters", nil, 0, ""},
+		"another in the same group": {"meters", []admission.Device{active("sensor-2", registrartest.Key())}, 0, ""},
+		"a strange factory's":       {"meters", []admission.Device{{Group: "valves", ID: "sensor-1", State: v1alpha1.DeviceBlocked}}, 0, ""},
+	} {
+		t.Run(title, func(t *testing.T) {
+			w := newWorld(nil)
+			w.Group("meters", factoryCA, func(s *v1alpha1.DeviceGroupSpec) {
+				s.Bootstrap.Identity = v1alpha1.IdentitySubjectSerialNumber
+			})
+			w.Group("valves", strangeCA, nil)
+			for _, device := range test.devices {
+				w.Put(device)
+			}
+			fleet, _ := w.Fleet()
+			caller, refusal := admission.Identify(fleet, leaf, test.label, now)
+			switch {
+			case refusal == nil && (test.status != 0 || caller.Group.Name != test.label):
+				t.Errorf("is let in as %s/%s", caller.Group.Name, caller.ID)
+			case refusal != nil && (refusal.Status != test.status || refusal.Problem != test.problem):
+				t.Errorf("got %d %s: %s", refusal.Status, refusal.Problem, refusal)
+			}
+		})
+	}
+}
+
 func FuzzParseRequest(f *testing.F) {
 	f.Add(registrartest.CSR(registrartest.Key(), "sensor-1", []string{name}))
 	f.Add(sha1Request)

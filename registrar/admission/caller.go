@@ -123,7 +123,8 @@ func inForce(device Device) *Refusal {
 
 // factory tells which group's bootstrap CAs a chain belongs to, and which device it is for.
 func factory(fleet Fleet, chain []pki.Certificate, label string, now time.Time) (Caller, *Refusal) {
-	group, refusal := groupOf(fleet, chain, label, now)
+	known := knowing(fleet, chain, now)
+	group, refusal := groupOf(fleet, chain[0], known, label)
 	if refusal != nil {
 		return Caller{}, refusal
 	}
@@ -132,20 +133,62 @@ func factory(fleet Fleet, chain []pki.Certificate, label string, now time.Time) 
 		return caller, refusal
 	}
 	caller.Device, caller.Registered = fleet.Device(group.Name, caller.ID)
-	return caller, inForce(caller.Device)
+	if refusal := inForce(caller.Device); refusal != nil {
+		return caller, refusal
+	}
+	return caller, elsewhere(fleet, caller, known)
+}
+
+// acquaintance is a group among whose factory certificates a chain is, or was.
+type acquaintance struct {
+	Group
+	standing standing
+}
+
+// knowing are the groups that know a chain.
+func knowing(fleet Fleet, chain []pki.Certificate, now time.Time) []acquaintance {
+	var known []acquaintance
+	for _, group := range fleet.Groups() {
+		s := judge(chain, len(chain), group.Bootstrap, now)
+		if s == stranger || s == accepted && !isClient(chain[0]) {
+			continue
+		}
+		known = append(known, acquaintance{group, s})
+	}
+	return known
+}
+
+// elsewhere refuses a device that stands in another group which knows its chain, by the id
+// that it has there: one that is not in force there gets in nowhere, and one that is gets no
+// second certificate, and no second recovery quota, unless Git lists it in both.
+func elsewhere(fleet Fleet, caller Caller, known []acquaintance) *Refusal {
+	for _, other := range known {
+		id, refusal := idOf(caller.Certificate, other.Spec.Bootstrap.Identity)
+		if refusal != nil || other.Name == caller.Group.Name {
+			continue
+		}
+		device, registered := fleet.Device(other.Name, id)
+		if refusal := inForce(device); refusal != nil {
+			return refusal
+		}
+		if registered && !caller.Registered {
+			return refuse(statusConflict, ProblemRegisteredElsewhere, "the device of this certificate is registered in group %s: ask there, or ask whoever runs the fleet to list it in %s too, or to take it out there", other.Name, caller.Group.Name)
+		}
+	}
+	return nil
 }
 
 // groupOf is the group among whose factory certificates one is: the one that the label names,
 // the only one that takes it, or the only one of those in which the device is registered.
-func groupOf(fleet Fleet, chain []pki.Certificate, label string, now time.Time) (Group, *Refusal) {
+func groupOf(fleet Fleet, leaf pki.Certificate, known []acquaintance, label string) (Group, *Refusal) {
 	var takes []Group
 	late := stranger
-	for _, group := range fleet.Groups() {
-		switch s := judge(chain, len(chain), group.Bootstrap, now); {
-		case s == accepted && isClient(chain[0]):
-			takes = append(takes, group)
-		case s != stranger && s != accepted && (label == "" || label == group.Name):
-			late = s
+	for _, group := range known {
+		switch {
+		case group.standing == accepted:
+			takes = append(takes, group.Group)
+		case label == "" || label == group.Name:
+			late = group.standing
 		}
 	}
 	named := slices.IndexFunc(takes, func(g Group) bool { return g.Name == label })
@@ -153,13 +196,13 @@ func groupOf(fleet Fleet, chain []pki.Certificate, label string, now time.Time) 
 	case named >= 0:
 		return takes[named], nil
 	case late != stranger:
-		return Group{}, untimely(late, chain[0])
+		return Group{}, untimely(late, leaf)
 	case len(takes) == 0:
 		return Group{}, forbid(ProblemUnknownCA, "the client certificate chains to no CA that a device group here takes, or is not for clients: show the device's factory certificate with its intermediates")
 	case label != "":
 		return Group{}, noGroup(label)
 	}
-	return onlyOne(fleet, chain[0], takes)
+	return onlyOne(fleet, leaf, takes)
 }
 
 func onlyOne(fleet Fleet, leaf pki.Certificate, takes []Group) (Group, *Refusal) {

@@ -38,4 +38,8 @@
 //	Active              one that it had        either               403, event
 //	any                 another device's       either               409, event
 //	Blocked, Retired    any                    either               403
+//
+// Several groups may take one factory's certificates. A device that is blocked or retired in
+// one of them is refused in all, and one that is registered in one is refused in the others
+// (409) unless Git lists it there as well.
 package admission
