@@ -81,7 +81,7 @@ const maxDecisions = 4
 
 // register decides and commits, one request at a time for each device and each key.
 func (d *desk) register(ctx context.Context, v *visit, asked enrolment) (outcome, *admission.Refusal) {
-	caller, _, refusal := d.identify(v, asked.label)
+	caller, _, refusal := d.identify(v, asked.label, asked.request.Key)
 	if refusal != nil {
 		return outcome{}, refusal
 	}
@@ -99,20 +99,20 @@ func (d *desk) register(ctx context.Context, v *visit, asked enrolment) (outcome
 	return outcome{}, unavailable(retryQueue, "the device changes in Git faster than it can be registered: try again later")
 }
 
-// identify who comes, by what is known now.
-func (d *desk) identify(v *visit, label string) (admission.Caller, admission.Fleet, *admission.Refusal) {
+// identify who comes, by what is known now, and asks for a certificate for a key, or none.
+func (d *desk) identify(v *visit, label string, key pki.Fingerprint) (admission.Caller, admission.Fleet, *admission.Refusal) {
 	fleet, err := d.Fleet()
 	if err != nil {
 		v.entry.Error = err.Error()
 		return admission.Caller{}, nil, unavailable(retryStart, "the repository has not been read yet: try again later")
 	}
-	caller, refusal := v.identify(fleet, label)
+	caller, refusal := v.identify(fleet, label, key)
 	return caller, fleet, refusal
 }
 
 // decide once, and commit; again if Git has changed meanwhile.
 func (d *desk) decide(ctx context.Context, v *visit, asked enrolment) (done outcome, again bool, refusal *admission.Refusal) {
-	caller, fleet, refusal := d.identify(v, asked.label)
+	caller, fleet, refusal := d.identify(v, asked.label, asked.request.Key)
 	if refusal != nil {
 		return outcome{}, false, refusal
 	}
@@ -194,7 +194,7 @@ func (d *desk) await(ctx context.Context, v *visit, done outcome) (outcome, *adm
 		v.entry.Error = err.Error()
 	}
 	v.result("pending")
-	done.pending, done.retryAfter = "the device is registered, and its certificate is not issued yet: come again later", retryCertificate
+	done.pending, done.retryAfter = "the device is registered, and its certificate is not issued yet: send the same request again later", retryCertificate
 	return done, nil
 }
 
@@ -225,7 +225,7 @@ func (d *desk) newest(v *visit, caller admission.Caller) (Issued, Holder, *admis
 // self is the device that comes, if it is registered and the one that is asked about. Of any
 // other nothing is told, not even whether it exists.
 func (d *desk) self(v *visit, id string) (admission.Caller, admission.Fleet, *admission.Refusal) {
-	caller, fleet, refusal := d.identify(v, "")
+	caller, fleet, refusal := d.identify(v, "", pki.Fingerprint{})
 	switch {
 	case refusal != nil:
 		return caller, fleet, refusal
@@ -247,7 +247,7 @@ func (d *desk) observe(v *visit, trusts, fetched pki.Anchors) error {
 	if err != nil {
 		return nil // nobody can be identified, so that there is nothing to pass on
 	}
-	caller, refusal := admission.Identify(fleet, v.chain, "", v.at)
+	caller, refusal := admission.Identify(fleet, v.chain, "", pki.Fingerprint{}, v.at)
 	if refusal != nil || !caller.Registered {
 		return nil
 	}

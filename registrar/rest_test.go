@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -173,6 +174,38 @@ func TestRekey(t *testing.T) {
 	}
 	if new := e.ask(e.client(own("sensor-1", next, time.Now().AddDate(0, 1, 0))), "GET", "/v1/devices/sensor-1", ""); new.StatusCode != 200 || !strings.Contains(string(new.body), registrartest.KeyID(&next.PublicKey).String()) {
 		t.Errorf("the new certificate is answered %d %s", new.StatusCode, new.body)
+	}
+}
+
+// A rekey whose answer was lost, or told to come again: the old certificate fetches it with the
+// same request, and nobody is alarmed. What else it asks for is refused.
+func TestRekeyIsAnsweredAgain(t *testing.T) {
+	e := open(t)
+	_, credential := e.sensor("sensor-1", v1alpha1.DeviceActive)
+	e.HoldIssuance(true)
+	client, next := e.client(credential), registrartest.Key()
+	request := csr(next, "sensor-1")
+	rekey := func() reply {
+		return e.ask(client, "POST", "/.well-known/est/simplereenroll", base64.StdEncoding.EncodeToString(request), "Content-Type: application/pkcs10")
+	}
+	for range 2 {
+		if got := rekey(); got.StatusCode != 202 {
+			t.Fatalf("while it is not issued: %d %s", got.StatusCode, got.body)
+		}
+	}
+	e.Release(e.Commits()[0])
+	if got := rekey(); got.StatusCode != 200 || !next.PublicKey.Equal(certificates(t, got)[0].PublicKey) {
+		t.Errorf("once it is issued: %d %s", got.StatusCode, got.body)
+	}
+	if got := e.ask(client, "POST", "/v1/devices", registration("", request), jsonType); got.StatusCode != 201 {
+		t.Errorf("by REST: %d %s", got.StatusCode, got.body)
+	}
+	if _, alarms := e.entries(); len(alarms) != 0 || len(e.Commits()) != 1 {
+		t.Errorf("%d alarms, %d commits", len(alarms), len(e.Commits()))
+	}
+	got := e.ask(client, "POST", "/v1/devices", registration("", csr(registrartest.Key(), "sensor-1")), jsonType)
+	if _, alarms := e.entries(); got.StatusCode != 403 || len(alarms) != 1 {
+		t.Errorf("for another key: %d %s, %d alarms", got.StatusCode, got.body, len(alarms))
 	}
 }
 

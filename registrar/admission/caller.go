@@ -38,8 +38,9 @@ type Caller struct {
 const maxChain = 10
 
 // Identify tells who shows a chain, the leaf first. The label is the group that is asked for;
-// empty: the one that the certificate belongs to.
-func Identify(fleet Fleet, chain []pki.Certificate, label string, now time.Time) (Caller, *Refusal) {
+// empty: the one that the certificate belongs to. The key is the one that a certificate is
+// asked for; zero: none is.
+func Identify(fleet Fleet, chain []pki.Certificate, label string, key pki.Fingerprint, now time.Time) (Caller, *Refusal) {
 	if _, known := groupNamed(fleet, label); label != "" && !known {
 		return Caller{}, noGroup(label)
 	}
@@ -49,7 +50,7 @@ func Identify(fleet Fleet, chain []pki.Certificate, label string, now time.Time)
 	case len(chain) > maxChain:
 		return Caller{}, malformed(ProblemRequest, "the client certificate comes with %d others, and %d are looked at: send those between it and its root", len(chain)-1, maxChain-1)
 	}
-	if caller, is, refusal := operational(fleet, chain, label, now); is {
+	if caller, is, refusal := operational(fleet, chain, label, key, now); is {
 		return caller, refusal
 	}
 	return factory(fleet, chain, label, now)
@@ -61,7 +62,7 @@ func noGroup(label string) *Refusal {
 
 // operational tells whose key it is that a chain to the fleet's anchors is for. It is no
 // operational certificate if it is nobody's, or does not chain to an anchor.
-func operational(fleet Fleet, chain []pki.Certificate, label string, now time.Time) (Caller, bool, *Refusal) {
+func operational(fleet Fleet, chain []pki.Certificate, label string, key pki.Fingerprint, now time.Time) (Caller, bool, *Refusal) {
 	leaf := chain[0]
 	holder, held := fleet.Holder(leaf.SPKI())
 	if !held {
@@ -76,7 +77,7 @@ func operational(fleet Fleet, chain []pki.Certificate, label string, now time.Ti
 	device, registered := fleet.Device(holder.Group, holder.ID)
 	caller := Caller{Group: group, ID: holder.ID, Credential: Operational, Certificate: leaf, Device: device, Registered: registered}
 	switch {
-	case holder.Superseded:
+	case holder.Superseded && !caller.repeats(key):
 		return caller, true, alarm(statusForbidden, ProblemSuperseded, "this certificate is of a key that the device has given up: show the one of its present key; if the device has no other, somebody has registered in its place")
 	case !known || !registered:
 		return caller, true, forbid(ProblemNotADevice, "the device of this certificate is not registered any more: register it with its factory certificate")
@@ -87,6 +88,14 @@ func operational(fleet Fleet, chain []pki.Certificate, label string, now time.Ti
 		return caller, true, refusal
 	}
 	return caller, true, timely(standing, leaf, group.Spec.Recovery, now)
+}
+
+// repeats reports whether a device asks once more for the key that it was granted when it
+// showed its present certificate: the answer was lost, or told it to come again. It has no
+// other certificate to show. The request is signed by the new key, or refused later.
+func (c Caller) repeats(key pki.Fingerprint) bool {
+	own := c.Registered && c.Group.Spec.Keys == v1alpha1.KeysDevice
+	return own && !key.IsZero() && key == c.Device.Key && c.Certificate.SPKI() == c.Device.Rekeyed
 }
 
 // timely refuses an operational certificate that has ended, but for a while if the group says

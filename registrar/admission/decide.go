@@ -178,7 +178,7 @@ func decide(ask Ask, key pki.Fingerprint) (Decision, *Refusal) {
 		decision.Verdict = Register
 	case caller.Registered && caller.Credential == Operational:
 		decision.Verdict = Rekey
-		decision.Device.Superseded = superseding(was)
+		decision.Device.Superseded, decision.Device.Rekeyed = superseding(was), was.Key
 	case caller.Registered:
 		return recovered(decision, ask)
 	default:

@@ -34,6 +34,8 @@
 //	Active, no key yet  nobody's               factory              Register, it was listed by hand
 //	Active              the device's           either               Existing: no commit
 //	Active              nobody's               its own certificate  Rekey
+//	Active              the device's           the key before,      Existing: the answer to its Rekey
+//	                                           given up by a Rekey  was lost, or told to come again
 //	Active              nobody's               factory              Recover, while the quota lasts
 //	Active              one that it had        either               403, event
 //	any                 another device's       either               409, event

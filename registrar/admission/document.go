@@ -17,5 +17,8 @@ func (d Decision) Document() v1alpha1.Device {
 	for _, key := range d.Device.Superseded {
 		document.Spec.Superseded = append(document.Spec.Superseded, v1alpha1.SupersededPrefix+key.String())
 	}
+	if !d.Device.Rekeyed.IsZero() {
+		document.Spec.Rekeyed = v1alpha1.SupersededPrefix + d.Device.Rekeyed.String()
+	}
 	return document
 }

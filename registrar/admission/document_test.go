@@ -34,3 +34,16 @@ func TestDocument(t *testing.T) {
 		t.Errorf("the request is read as %s: %v", request.Key, refusal)
 	}
 }
+
+// What is read back of a rekey names the key that was shown.
+func TestDocumentOfARekey(t *testing.T) {
+	key, other := registrartest.Key(), registrartest.Key()
+	decision, refusal := scene{csr: registrartest.CSR(other, "sensor-1", []string{name}), chain: own("sensor-1", key, now.AddDate(1, 0, 0)), devices: []admission.Device{active("sensor-1", key)}}.run()
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	want := "sha256:" + registrartest.KeyID(&key.PublicKey).String()
+	if spec := decision.Document().Spec; spec.Rekeyed != want || len(spec.Superseded) != 1 || spec.Superseded[0] != want || spec.Recoveries != 0 {
+		t.Errorf("it is to stand as %+v", spec)
+	}
+}
