@@ -10,8 +10,7 @@ import (
 	"strconv"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
+	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/registrar/admission"
 )
@@ -173,12 +172,17 @@ func (d *desk) commit(ctx context.Context, v *visit, done outcome, decision admi
 
 // await the certificate for as long as requests are held: any that is valid for a device that
 // is new, and for one that comes within the time in which its certificate is renewed, the
-// renewed one.
+// renewed one. Where that does not come, the one that is valid still is better than none.
 func (d *desk) await(ctx context.Context, v *visit, done outcome) (outcome, *admission.Refusal) {
 	held, cancel := context.WithTimeout(ctx, d.Limits.Hold)
 	defer cancel()
-	renewBefore := done.caller.Group.Spec.Certificate.RenewBefore
-	issued, err := d.Certificates.Await(held, done.holder, func(issued Issued) bool { return d.isFresh(issued, renewBefore) })
+	rule := done.caller.Group.Spec.Certificate
+	issued, err := d.Certificates.Await(held, done.holder, func(issued Issued) bool {
+		return d.Clock().Before(inventory.RenewalOf(rule, issued.Certificate))
+	})
+	if newest, found := d.Certificates.Newest(done.holder); found && errors.Is(err, context.DeadlineExceeded) && d.Clock().Before(newest.Certificate.NotAfter()) {
+		issued, err = newest, nil
+	}
 	switch {
 	case err == nil:
 		v.entry.Issued = issued.Certificate.Fingerprint().String()
@@ -196,16 +200,6 @@ func (d *desk) await(ctx context.Context, v *visit, done outcome) (outcome, *adm
 	v.result("pending")
 	done.pending, done.retryAfter = "the device is registered, and its certificate is not issued yet: send the same request again later", retryCertificate
 	return done, nil
-}
-
-// isFresh reports whether a certificate is valid and not about to be renewed.
-func (d *desk) isFresh(issued Issued, renewBefore *metav1.Duration) bool {
-	now := d.Clock()
-	var before time.Duration
-	if renewBefore != nil {
-		before = renewBefore.Duration
-	}
-	return now.Before(issued.Certificate.NotAfter().Add(-before))
 }
 
 // newest certificate of a device that asks for its own.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/smallstep/pkcs7"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
@@ -157,6 +158,36 @@ func TestRenew(t *testing.T) {
 	e.Issue(registrar.Holder{Group: "sensors", ID: "sensor-1", Key: leaf.SPKI()}, leaf)
 	if got := <-waits; got.StatusCode != 201 || read(t, got).Certificate != string(leaf.PEM()) {
 		t.Errorf("answered %d %s", got.StatusCode, got.body)
+	}
+}
+
+// An issuer may make certificates shorter than they were asked for: they are handed out all the
+// same, before and within the time in which they are renewed.
+func TestShortCertificates(t *testing.T) {
+	e := open(t)
+	e.Group("short", strangeCA, func(s *v1alpha1.DeviceGroupSpec) {
+		s.Certificate.Duration = &metav1.Duration{Duration: 365 * 24 * time.Hour}
+		s.Certificate.RenewBefore = &metav1.Duration{Duration: 100 * 24 * time.Hour} // of 90 days
+	})
+	client := e.client(factory(strangeCA, "s-1"))
+	body := registration("short", registrartest.CSR(registrartest.Key(), "s-1", nil))
+	var first string
+	for _, on := range []struct{ day, status int }{{0, 201}, {59, 201}, {61, 201}, {89, 201}, {91, 202}} {
+		day, status := on.day, on.status
+		e.ahead.Store(int64(day) * int64(24*time.Hour))
+		began := time.Now()
+		got := e.ask(client, "POST", "/v1/devices", body, jsonType)
+		if got.StatusCode != status {
+			t.Errorf("on day %d: answered %d %s", day, got.StatusCode, got.body)
+		}
+		if waited := time.Since(began) >= 200*time.Millisecond; waited != (day > 60) {
+			t.Errorf("on day %d: waited %t for a fresher one", day, waited)
+		}
+		if certificate := read(t, got).Certificate; status == 201 && first != "" && certificate != first {
+			t.Errorf("on day %d: another certificate", day)
+		} else if status == 201 {
+			first = certificate
+		}
 	}
 }
 
