@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/registrar/admission"
@@ -84,9 +85,11 @@ func (d *desk) register(ctx context.Context, v *visit, asked enrolment) (outcome
 	if refusal != nil {
 		return outcome{}, refusal
 	}
-	release, err := d.turns.take(ctx, slices.Compact([]string{"device " + caller.Group.Name + "/" + caller.ID, "key " + asked.request.Key.String()})...)
+	turn, cancel := context.WithTimeout(ctx, d.Limits.Hold)
+	defer cancel()
+	release, err := d.turns.take(turn, turnOf(caller, asked.request)...)
 	if err != nil {
-		return outcome{}, gone()
+		return outcome{}, unavailable(retryQueue, "another request of the same device, or for the same key, is still being answered: come again later")
 	}
 	defer release()
 	for range maxDecisions {
@@ -96,6 +99,15 @@ func (d *desk) register(ctx context.Context, v *visit, asked enrolment) (outcome
 		}
 	}
 	return outcome{}, unavailable(retryQueue, "the device changes in Git faster than it can be registered: try again later")
+}
+
+// turnOf names what a request has to itself: its device, and the key that the device has made.
+func turnOf(caller admission.Caller, request admission.Request) []string {
+	names := []string{"device " + caller.Group.Name + "/" + caller.ID}
+	if !request.IsZero() && caller.Group.Spec.Keys == v1alpha1.KeysDevice {
+		names = append(names, "key "+request.Key.String())
+	}
+	return names
 }
 
 // identify who comes, by what is known now, and asks for a certificate for a key, or none.
@@ -264,11 +276,6 @@ func fingerprints(anchors pki.Anchors) []pki.Fingerprint {
 		all = append(all, anchor.Fingerprint())
 	}
 	return all
-}
-
-// gone answers a device that went away: nobody reads it.
-func gone() *admission.Refusal {
-	return unavailable(retryQueue, "the request was given up while it waited for another of the same device")
 }
 
 func unavailable(after time.Duration, detail string) *admission.Refusal {

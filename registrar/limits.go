@@ -12,7 +12,8 @@ import (
 
 // Limits of what the endpoint takes of time and memory.
 type Limits struct {
-	// Hold is how long a request waits for its certificate before it is answered 202.
+	// Hold is how long a request waits for its certificate before it is answered 202, and how
+	// long it waits before that for another of the same device.
 	Hold time.Duration
 	// Headers is how long a handshake, and then the header of a request, may take; Body the
 	// same with the body; Idle is how long a connection may wait for its next request.

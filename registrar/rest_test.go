@@ -96,6 +96,57 @@ func TestRegisterAtOnce(t *testing.T) {
 	}
 }
 
+// Devices whose keys cert-manager makes are registered at once: they have no key to wait for.
+func TestDevicesWithoutKeysDoNotWaitForEachOther(t *testing.T) {
+	e := open(t, func(o *registrar.Options) { o.Limits.Hold = 10 * time.Second })
+	const fleet = 8
+	var inside sync.WaitGroup
+	inside.Add(fleet)
+	e.OnCommit(func() {
+		inside.Done()
+		inside.Wait() // for all of them: were there turns, nobody would come to this
+	})
+	var all sync.WaitGroup
+	for i := range fleet {
+		path, body, header := "/v1/devices", `{"keys":"Cluster"}`, jsonType
+		id := fmt.Sprintf("box-%d", i)
+		if i%2 == 0 { // the key of its CSR does not count
+			request := registrartest.CSR(boxKey, id, []string{id + ".boxes.example"})
+			path, body, header = "/.well-known/est/serverkeygen", base64.StdEncoding.EncodeToString(request), "Content-Type: application/pkcs10"
+		}
+		all.Go(func() {
+			if got := e.ask(e.client(factory(boxesCA, id)), "POST", path, body, header); got.StatusCode/100 != 2 {
+				t.Errorf("%s: answered %d %s", id, got.StatusCode, got.body)
+			}
+		})
+	}
+	all.Wait()
+}
+
+var boxKey = registrartest.Key()
+
+// Who waits for another request of the same device is told to come again, if that takes long.
+func TestTurnsEnd(t *testing.T) {
+	e := open(t)
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	e.OnCommit(func() {
+		once.Do(func() { close(entered) })
+		<-leave
+	})
+	client, body := e.client(factory(factoryCA, "sensor-1")), registration("sensors", csr(registrartest.Key(), "sensor-1"))
+	first := make(chan reply, 1)
+	go func() { first <- e.ask(client, "POST", "/v1/devices", body, jsonType) }()
+	<-entered
+	if got := e.ask(client, "POST", "/v1/devices", body, jsonType); got.StatusCode != 503 || got.Header.Get("Retry-After") == "" {
+		t.Errorf("while another is written: %d %s", got.StatusCode, got.body)
+	}
+	close(leave)
+	if got := <-first; got.StatusCode != 201 {
+		t.Errorf("the first: %d %s", got.StatusCode, got.body)
+	}
+}
+
 // What Git and the cluster answer, and what a device is told.
 func TestRegisterWhenThingsFail(t *testing.T) {
 	for name, test := range map[string]struct {
