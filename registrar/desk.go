@@ -19,8 +19,8 @@ import (
 // desk is what all protocols have in common: it identifies, decides, commits and waits.
 type desk struct {
 	Options
-	turns                         turns
-	perDevice, perAddress, groups limiters
+	turns                                 turns
+	perDevice, perAddress, groups, rekeys limiters
 }
 
 func newDesk(options Options) *desk {
@@ -29,6 +29,7 @@ func newDesk(options Options) *desk {
 		Options:   options,
 		perDevice: limiters{perSecond: options.Limits.PerDevice}, perAddress: limiters{perSecond: options.Limits.PerAddress},
 		groups: limiters{perSecond: options.Limits.PerGroup},
+		rekeys: limiters{perSecond: options.Limits.RekeysPerHour / time.Hour.Seconds(), atOnce: int(options.Limits.RekeysPerHour)},
 	}
 }
 
@@ -136,22 +137,31 @@ func (d *desk) decide(ctx context.Context, v *visit, asked enrolment) (done outc
 	if decision.Verdict == admission.Existing {
 		return done, false, nil
 	}
-	if refusal := d.quota(decision, caller, v.at); refusal != nil {
+	giveBack, refusal := d.quota(decision, caller, v.at)
+	if refusal != nil {
 		return outcome{}, false, refusal
 	}
-	return d.commit(ctx, v, done, decision)
+	done, again, refusal = d.commit(ctx, v, done, decision)
+	if (again || refusal != nil) && ctx.Err() == nil { // of who went away the commit may land
+		giveBack()
+	}
+	return done, again, refusal
 }
 
-// quota holds registrations against their group's rate. A device that has shown the key which
-// it has renews, and is exempt.
-func (d *desk) quota(decision admission.Decision, caller admission.Caller, now time.Time) *admission.Refusal {
+// quota holds registrations against their group's rate. A device that shows the key which it
+// has is exempt from that, and held against its own: what came to nothing is given back.
+func (d *desk) quota(decision admission.Decision, caller admission.Caller, now time.Time) (giveBack func(), refusal *admission.Refusal) {
 	if decision.Verdict == admission.Rekey {
-		return nil
+		wait, giveBack := d.rekeys.take(caller.Group.Name+"/"+caller.ID, now)
+		if wait > 0 {
+			return nil, tooMany(wait, "the device has had too many new keys: keep the one that it has, and come again later")
+		}
+		return giveBack, nil
 	}
 	if wait := d.groups.wait(caller.Group.Name, now); wait > 0 {
-		return tooMany(wait, "the group takes no more registrations just now: come again later")
+		return nil, tooMany(wait, "the group takes no more registrations just now: come again later")
 	}
-	return nil
+	return func() {}, nil
 }
 
 // commit a decision, and tell what came of it.

@@ -291,6 +291,46 @@ func TestRekeyIsAnsweredAgain(t *testing.T) {
 	}
 }
 
+// A device may have a few new keys an hour: each is a commit. What came to nothing does not
+// count, and neither does the same key again.
+func TestRekeysAreLimited(t *testing.T) {
+	e := open(t, func(o *registrar.Options) { o.Limits.RekeysPerHour = 2 })
+	key, credential := e.sensor("sensor-1", v1alpha1.DeviceActive)
+	rekey := func(next *ecdsa.PrivateKey) reply {
+		got := e.ask(e.client(credential), "POST", "/v1/devices", registration("", csr(next, "sensor-1")), jsonType)
+		if got.StatusCode == 201 {
+			key, credential = next, own("sensor-1", next, time.Now().AddDate(0, 3, 0))
+		}
+		return got
+	}
+	e.FailCommits(registrar.ErrUnreachable)
+	for range 3 {
+		if got := rekey(registrartest.Key()); got.StatusCode != 503 {
+			t.Fatalf("while Git is away: %d %s", got.StatusCode, got.body)
+		}
+	}
+	e.FailCommits(nil)
+	for range 2 {
+		if got := rekey(registrartest.Key()); got.StatusCode != 201 {
+			t.Fatalf("within the limit: %d %s", got.StatusCode, got.body)
+		}
+	}
+	got := rekey(registrartest.Key())
+	if wait, err := strconv.Atoi(got.Header.Get("Retry-After")); got.StatusCode != 429 || err != nil || wait < 1790 || wait > 1800 {
+		t.Errorf("beyond the limit: %d, Retry-After %q", got.StatusCode, got.Header.Get("Retry-After"))
+	}
+	if got := rekey(key); got.StatusCode != 201 {
+		t.Errorf("the same key: %d %s", got.StatusCode, got.body)
+	}
+	if _, other := e.sensor("sensor-2", v1alpha1.DeviceActive); e.ask(e.client(other), "POST", "/v1/devices", registration("", csr(registrartest.Key(), "sensor-2")), jsonType).StatusCode != 201 {
+		t.Error("another device pays for it")
+	}
+	e.ahead.Store(int64(31 * time.Minute))
+	if got := rekey(registrartest.Key()); got.StatusCode != 201 || len(e.Commits()) != 4 {
+		t.Errorf("half an hour later: %d %s, %d commits", got.StatusCode, got.body, len(e.Commits()))
+	}
+}
+
 // An id is whatever a factory called a device; in a path it is escaped.
 func TestIDsInPaths(t *testing.T) {
 	e := open(t)

@@ -175,6 +175,9 @@ type DeviceSpec struct {
 	Recoveries int `json:"recoveries,omitempty"`
 }
 
+// MaxDeviceDocument is how large the file of a device may be, in bytes.
+const MaxDeviceDocument = 64 << 10
+
 // SupersededPrefix begins each entry of [DeviceSpec.Superseded].
 const SupersededPrefix = "sha256:"
 

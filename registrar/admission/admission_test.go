@@ -166,6 +166,10 @@ func TestAbuse(t *testing.T) {
 		d.Rekeyed = rekeyed.Key
 		d.Superseded = append(slices.Clone(rekeyed.Superseded), rekeyed.Key)
 	})
+	full := active("sensor-1", other)
+	for i := range 900 { // of some 80 bytes each
+		full.Superseded = append(full.Superseded, pki.Fingerprint{1, byte(i), byte(i >> 8)})
+	}
 	signedByAnother := slices.Clone(csr)
 	signedByAnother[len(signedByAnother)-1] ^= 1
 	both := func(spec *v1alpha1.DeviceGroupSpec) {
@@ -244,6 +248,8 @@ func TestAbuse(t *testing.T) {
 		"rekeyed and blocked":        {scene{csr: csr, chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{with(rekeyed, func(d *admission.Device) { d.State = v1alpha1.DeviceBlocked })}}, 403, admission.ProblemBlocked, false},
 		"rekeyed, the cluster's key": {scene{csr: csr, chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{rekeyed}, asks: admission.Generate, group: func(s *v1alpha1.DeviceGroupSpec) { s.Keys = v1alpha1.KeysCluster }}, 403, admission.ProblemSuperseded, true},
 
+		"a full document": {scene{csr: csr, chain: own("sensor-1", other, now.AddDate(1, 0, 0)), devices: []admission.Device{full}}, 403, admission.ProblemTooLarge, false},
+
 		"no such label":         {scene{csr: csr, chain: fresh, label: "meters"}, 404, admission.ProblemGroup, false},
 		"no such label, nobody": {scene{csr: csr, label: "meters"}, 404, admission.ProblemGroup, false},
 
@@ -290,6 +296,11 @@ func TestGranted(t *testing.T) {
 		d.Superseded, d.Rekeyed = []pki.Fingerprint{registered.Key}, registered.Key
 	})
 	recovered := with(rekeyed, func(d *admission.Device) { d.Recoveries, d.Rekeyed = 1, pki.Fingerprint{} })
+	full := with(registered, func(d *admission.Device) {
+		for i := range 900 {
+			d.Superseded = append(d.Superseded, pki.Fingerprint{1, byte(i), byte(i >> 8)})
+		}
+	})
 	recoveredLater := with(recovered, func(d *admission.Device) {
 		d.Key, d.Superseded = registrartest.KeyID(&third.PublicKey), append(slices.Clone(rekeyed.Superseded), rekeyed.Key)
 	})
@@ -319,6 +330,7 @@ func TestGranted(t *testing.T) {
 		"came back after a rekey":     {scene{csr: registrartest.CSR(third, "sensor-1", names), chain: bootstrap("sensor-1"), devices: []admission.Device{rekeyed}, group: quota(1)}, admission.Recover, recoveredLater, v1alpha1.ApprovalAutomatic},
 		"came back":                   {scene{csr: anew, chain: bootstrap("sensor-1"), devices: []admission.Device{registered}, group: quota(1)}, admission.Recover, recovered, v1alpha1.ApprovalAutomatic},
 		"reenrol is let in":           {scene{csr: csr, chain: bootstrap("sensor-1"), asks: admission.Reenrol, group: func(s *v1alpha1.DeviceGroupSpec) { s.Bootstrap.Reenroll = true }}, admission.Register, registered, v1alpha1.ApprovalAutomatic},
+		"again, its document is full": {scene{csr: csr, chain: bootstrap("sensor-1"), devices: []admission.Device{full}}, admission.Existing, full, v1alpha1.ApprovalAutomatic},
 		"the cluster's key":           {scene{chain: bootstrap("sensor-1"), group: cluster}, admission.Register, with(registered, func(d *admission.Device) { d.Key = pki.Fingerprint{} }), v1alpha1.ApprovalAutomatic},
 		"serverkeygen":                {scene{csr: registrartest.CSR(rsaKey(1024), "sensor-1", names), chain: bootstrap("sensor-1"), asks: admission.Generate, group: cluster, devices: []admission.Device{registered}}, admission.Existing, registered, v1alpha1.ApprovalAutomatic},
 	} {

@@ -76,7 +76,11 @@ func Decide(fleet Fleet, ask Ask) (Decision, *Refusal) {
 	if refusal := freeKey(fleet, ask.Caller, key); refusal != nil {
 		return Decision{}, refusal
 	}
-	return decide(ask, key)
+	decision, refusal := decide(ask, key)
+	if refusal != nil || decision.Verdict == Existing {
+		return decision, refusal
+	}
+	return decision, decision.fits()
 }
 
 func (a Ask) clusterMakesKey() bool { return a.Caller.Group.Spec.Keys == v1alpha1.KeysCluster }

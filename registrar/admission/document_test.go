@@ -3,8 +3,6 @@ package admission_test
 import (
 	"testing"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/registrar/admission"
 	"github.com/reanchor/reanchor/registrar/registrartest"
@@ -17,7 +15,7 @@ func TestDocument(t *testing.T) {
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
-	text, err := yaml.Marshal(decision.Document())
+	text, err := decision.YAML()
 	if err != nil {
 		t.Fatal(err)
 	}
