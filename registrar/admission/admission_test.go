@@ -261,6 +261,7 @@ func TestAbuse(t *testing.T) {
 		"an id with bidi":      {scene{csr: csr, chain: bootstrap("sensor-\u202e1")}, 400, admission.ProblemID, false},
 		"an id of 254":         {scene{csr: csr, chain: bootstrap(strings.Repeat("a", 254))}, 400, admission.ProblemID, false},
 		"an id for no name":    {scene{csr: csr, chain: bootstrap("SN 4711")}, 400, admission.ProblemID, false},
+		"an id with capitals":  {scene{csr: registrartest.CSR(key, "Sensor-1", []string{"Sensor-1.sensors.example"}), chain: bootstrap("Sensor-1")}, 400, admission.ProblemID, false},
 		"no id":                {scene{csr: csr, chain: bootstrap("")}, 403, admission.ProblemIdentity, false},
 		"two ids": {scene{csr: csr, chain: bootstrap("a", func(c *x509.Certificate) {
 			c.Subject.ExtraNames = []pkix.AttributeTypeAndValue{{Type: []int{2, 5, 4, 3}, Value: "a"}, {Type: []int{2, 5, 4, 3}, Value: "b"}}
@@ -311,9 +312,10 @@ func TestGranted(t *testing.T) {
 		device   admission.Device
 		approval v1alpha1.Approval
 	}{
-		"new":                    {scene{csr: csr, chain: bootstrap("sensor-1")}, admission.Register, registered, v1alpha1.ApprovalAutomatic},
-		"new, by label":          {scene{csr: csr, chain: bootstrap("sensor-1"), label: "sensors"}, admission.Register, registered, v1alpha1.ApprovalAutomatic},
-		"new, by a pull request": {scene{csr: csr, chain: bootstrap("sensor-1"), group: func(s *v1alpha1.DeviceGroupSpec) { s.Approval = v1alpha1.ApprovalPullRequest }}, admission.Register, registered, v1alpha1.ApprovalPullRequest},
+		"new":                                 {scene{csr: csr, chain: bootstrap("sensor-1")}, admission.Register, registered, v1alpha1.ApprovalAutomatic},
+		"an id with capitals, in no DNS name": {scene{csr: registrartest.CSR(key, "Sensor-1", nil), chain: bootstrap("Sensor-1"), group: func(s *v1alpha1.DeviceGroupSpec) { s.Certificate.DNSNames = nil }}, admission.Register, with(registered, func(d *admission.Device) { d.ID = "Sensor-1" }), v1alpha1.ApprovalAutomatic},
+		"new, by label":                       {scene{csr: csr, chain: bootstrap("sensor-1"), label: "sensors"}, admission.Register, registered, v1alpha1.ApprovalAutomatic},
+		"new, by a pull request":              {scene{csr: csr, chain: bootstrap("sensor-1"), group: func(s *v1alpha1.DeviceGroupSpec) { s.Approval = v1alpha1.ApprovalPullRequest }}, admission.Register, registered, v1alpha1.ApprovalPullRequest},
 		"new, on the list": {scene{csr: csr, chain: bootstrap("sensor-1"), group: func(s *v1alpha1.DeviceGroupSpec) {
 			s.Approval, s.Allow = v1alpha1.ApprovalAllowList, []string{"sensor-?"}
 		}}, admission.Register, registered, v1alpha1.ApprovalAllowList},
