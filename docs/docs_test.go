@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/policies"
 	"github.com/reanchor/reanchor/renderer"
 )
@@ -81,6 +82,7 @@ func TestRepositories(t *testing.T) {
 		"how-to/roll-in-waves-and-windows.md":     {1, 1, 1},
 		"how-to/probe-before-retiring.md":         {1, 1, 1},
 		"how-to/import-a-cluster.md":              {1, 1, 1},
+		"how-to/devices.md":                       {1, 1, 1},
 		"how-to/register-devices.md":              {1, 1, 0},
 	} {
 		loaded, err := renderer.Load(repository(t, page), "", renderer.Options{})
@@ -92,6 +94,19 @@ func TestRepositories(t *testing.T) {
 		if len(d.Authorities) != want.authorities || len(d.Bindings) != want.bindings || len(d.Bundles) != want.bundles || len(loaded.Warnings) != 0 {
 			t.Errorf("%s declares %+v, with warnings %v", page, d, loaded.Warnings)
 		}
+	}
+}
+
+// TestDevices reads the devices that a page lists, each where it says that it lies.
+func TestDevices(t *testing.T) {
+	files := repository(t, "how-to/devices.md")
+	loaded, err := renderer.Load(files, "", renderer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := inventory.Read(files, ".", loaded.Desired.Groups, nil)
+	if err != nil || len(read.Problems()) > 0 || read.Count()["sensors"].Active != 1 {
+		t.Errorf("%+v, %v, %v", read.Count(), read.Problems(), err)
 	}
 }
 

@@ -64,9 +64,24 @@ func (d *description) adoptBundle(object *unstructured.Unstructured, bundle plan
 	d.addBundle(v1alpha1.TrustBundle{Metadata: toAdopt(bundle.Name, ""), Spec: spec})
 	note := ""
 	if n := len(spec.Certificates); n > 0 {
-		note = counted(n, "anchor of it is no Authority's, and stands under certificates", "anchors of it are no Authority's, and stand under certificates")
+		note = counted(n, "anchor of it is no Authority's, and stands under certificates", "anchors of it are no Authority's, and stand under certificates") + intermediatesIn(rest)
 	}
 	d.take("Bundle "+object.GetName(), "TrustBundle "+bundle.Name, note)
+}
+
+// intermediatesIn says of a set that it pins intermediates: no rollover of one of those goes on
+// while somebody verifies by it alone.
+func intermediatesIn(anchors pki.Anchors) string {
+	var names []string
+	for _, anchor := range anchors {
+		if !anchor.SelfSigned() {
+			names = append(names, anchor.CommonName())
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %s: an intermediate is pinned there, and cannot be rolled over before the root is in it as well: name that under authorities", strings.Join(names, ", "))
 }
 
 // observeBundle describes a Bundle that somebody else writes, if its copies hold an anchor

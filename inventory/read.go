@@ -36,7 +36,9 @@ func Read(files fs.FS, folder string, groups []v1alpha1.DeviceGroup, before *Inv
 	if err := r.all(); err != nil {
 		return nil, fmt.Errorf("read the devices of %s: %w", folder, err)
 	}
-	r.made.shareNoKey()
+	if r.mayShare() {
+		r.made.shareNoKey()
+	}
 	return r.made, nil
 }
 
@@ -274,22 +276,23 @@ func (r *reader) decode(s *shard, at string, data []byte) (v1alpha1.Document, v1
 			return v1alpha1.Document{}, problems
 		}
 	}
-	if problems := r.place(documents[0], deviceOf(documents[0])); len(problems) > 0 {
+	if problems := r.place(documents[0], *documents[0].Object.(*v1alpha1.Device)); len(problems) > 0 {
 		return v1alpha1.Document{}, problems
 	}
 	return documents[0], nil
 }
 
 // place refuses a device in the wrong file.
-func (r *reader) place(document v1alpha1.Document, device Device) v1alpha1.ErrorList {
-	right := path.Join(r.root, v1alpha1.DevicePath(device.Group, device.ID))
+func (r *reader) place(document v1alpha1.Document, device v1alpha1.Device) v1alpha1.ErrorList {
+	group, id := device.Spec.Group, device.Metadata.Name
+	right := path.Join(r.root, v1alpha1.DevicePath(group, id))
 	if document.File == right {
 		return nil
 	}
 	wrong := v1alpha1.Error{File: document.File, Line: document.Line, Field: "metadata.name"}
-	wrong.Message = fmt.Sprintf("device %q of group %s lies in %s and nowhere else: move it there, or correct the name or the group", device.ID, device.Group, right)
+	wrong.Message = fmt.Sprintf("device %q of group %s lies in %s and nowhere else: move it there, or correct the name or the group", id, group, right)
 	if _, err := fs.Lstat(r.files, right); err == nil {
-		wrong.Message = fmt.Sprintf("device %q of group %s is declared already (%s): delete this file", device.ID, device.Group, right)
+		wrong.Message = fmt.Sprintf("device %q of group %s is declared already (%s): delete this file", id, group, right)
 	}
 	return v1alpha1.ErrorList{wrong}
 }

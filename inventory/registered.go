@@ -89,6 +89,43 @@ func (h Holder) before(other Holder) bool {
 	return cmp.Less(h.file, other.file)
 }
 
+// manyChanged is how many changed files are looked at one by one before all are.
+const manyChanged = 1000
+
+// mayShare reports whether two devices may have one key: not if none had before, and what has
+// changed since brings no key that another holds. That costs what has changed.
+func (r *reader) mayShare() bool {
+	if len(r.before.shards) == 0 || len(r.before.shared) > 0 {
+		return true
+	}
+	looked := 0
+	for folder, s := range r.made.shards {
+		before := r.before.shards[folder]
+		if before == s {
+			continue
+		}
+		for name, e := range s.entries {
+			if e.device == nil || before != nil && before.entries[name] == e {
+				continue
+			}
+			if looked++; looked > manyChanged || r.made.isHeldElsewhere(*e.device) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isHeldElsewhere reports whether another device has or had the key of one.
+func (i *Inventory) isHeldElsewhere(device Device) bool {
+	for _, s := range i.shards {
+		if holder, held := s.holders[device.Key]; held && holder.file != device.File {
+			return true
+		}
+	}
+	return false
+}
+
 // holdersIn are those of the keys in the files of a folder.
 func holdersIn(entries map[string]*entry) map[pki.Fingerprint]Holder {
 	holders := map[pki.Fingerprint]Holder{}

@@ -179,7 +179,8 @@ func (t *turn) leaving(standing Bundle) pki.Anchors {
 	}
 	return slices.DeleteFunc(standing.Certificates.Minus(t.further(standing.Name)), func(anchor pki.Certificate) bool {
 		_, needed := t.needing(standing, anchor)
-		return needed || t.accountsFor(standing.Name, anchor)
+		_, unaware := t.unawareWithout(standing, anchor)
+		return needed || unaware || t.accountsFor(standing.Name, anchor)
 	})
 }
 
@@ -226,6 +227,7 @@ func (t *turn) planBundle(bundle v1alpha1.TrustBundle) {
 	if stands {
 		t.holdStrangers(standing)
 		t.holdTarget(standing, &target)
+		t.keepPublicCAs(standing, &target)
 		target.Certificates = target.Certificates.Union(target.Anchors.Common(standing.Certificates))
 	}
 	if target.Via == v1alpha1.ViaObserved {
@@ -270,7 +272,7 @@ func (t *turn) holdTarget(standing Bundle, target *TargetBundle) {
 		t.holdBundle(target.Name, fmt.Sprintf("its copies were written via %s, and Git says via %s; the old ones would go before the new ones are there%s", via(standing.Via), via(target.Via), remedy))
 		target.Via, target.Target, target.UseDefaultCAs = standing.Via, standing.Target, standing.UseDefaultCAs
 	case target.Via == v1alpha1.ViaObserved:
-	case !grows(standing, target.Target):
+	case !standing.GrowsTo(target.Target):
 		t.holdBundle(target.Name, "its target was changed in Git; the old copies would be removed before the new ones are there"+remedy)
 		target.Target = standing.Target
 	}
@@ -330,7 +332,7 @@ func (t *turn) planUndeclared(name string) {
 		return
 	}
 	target := TargetBundle{
-		Name: name, Via: standing.Via, Anchors: standing.Anchors, Certificates: standing.Certificates,
+		Name: name, Via: standing.Via, Anchors: t.anchors[name], Certificates: standing.Certificates.Common(t.anchors[name]),
 		UseDefaultCAs: standing.UseDefaultCAs, Target: standing.Target,
 	}
 	if standing.Via == v1alpha1.ViaConfigMap {
@@ -356,8 +358,7 @@ func (t *turn) holdStrangers(standing Bundle) {
 		switch {
 		case further.Has(anchor) || leaving.Has(anchor) || t.accountsFor(standing.Name, anchor):
 		case standing.Certificates.Has(anchor):
-			leaf, _ := t.needing(standing, anchor)
-			t.holdBundle(standing.Name, fmt.Sprintf("Git no longer lists %s with fingerprint %s, but the Certificate %s does not verify without it: it stays until that has moved", anchor.CommonName(), anchor.Fingerprint(), leaf.Ref))
+			t.holdBundle(standing.Name, fmt.Sprintf("Git no longer lists %s with fingerprint %s, but %s", anchor.CommonName(), anchor.Fingerprint(), t.whyItStays(standing, anchor)))
 		default:
 			t.holdBundle(standing.Name, fmt.Sprintf("it holds %s with fingerprint %s, which is no key of its authorities; it stays until it is taken out by hand", anchor.CommonName(), anchor.Fingerprint()))
 		}
@@ -374,14 +375,15 @@ func (t *turn) holdBundle(name, why string) {
 	t.plan.Holds = append(t.plan.Holds, Hold{Gate: "bundle", Subject: "TrustBundle " + name, Why: why})
 }
 
-// grows reports whether a target is what stands, or more: no copy of it goes or changes its
-// place. Whose copies reanchor writes itself may change its selector: they are seen one by one.
-func grows(standing Bundle, now v1alpha1.BundleTarget) bool {
-	was := standing.Target
+// GrowsTo reports whether a target is what the bundle has, or more: no copy of it goes or
+// changes its place. Whose copies reanchor writes itself may change its selector: they are seen
+// one by one.
+func (b Bundle) GrowsTo(now v1alpha1.BundleTarget) bool {
+	was := b.Target
 	return (was.ConfigMap == now.ConfigMap || was.ConfigMap.Key == "") &&
 		(was.Secret == now.Secret || was.Secret.Key == "") &&
 		keepsJKS(was.AdditionalFormats.JKS, now.AdditionalFormats.JKS) && keepsPKCS12(was.AdditionalFormats.PKCS12, now.AdditionalFormats.PKCS12) &&
-		(standing.Via == v1alpha1.ViaConfigMap || sameSelector(was.NamespaceSelector.MatchLabels, now.NamespaceSelector.MatchLabels) &&
+		(b.Via == v1alpha1.ViaConfigMap || sameSelector(was.NamespaceSelector.MatchLabels, now.NamespaceSelector.MatchLabels) &&
 			sameSelector(was.NamespaceSelector.MatchExpressions, now.NamespaceSelector.MatchExpressions))
 }
 

@@ -36,6 +36,10 @@ type course struct {
 	bundles []v1alpha1.TrustBundle
 	// strangerAsked reports that a leaf that a stranger signed is asked for in this turn.
 	strangerAsked bool
+	// times are those of its windows, and ahead is the way of a rollover that begins now; nil:
+	// not asked for yet.
+	times *timetable
+	ahead *itinerary
 	// emergency reports that a key of the authority, or of one above it, is compromised
 	// and not gone yet.
 	emergency bool
@@ -59,6 +63,8 @@ type key struct {
 	under []Key
 	// recorded is what Git remembers of it; zero if it does not.
 	recorded pki.Certificate
+	// strays are those of [course.strayBundles]; nil: not looked for yet.
+	strays []string
 	// spent reports that Git remembers that it was retired: its name is used up.
 	spent bool
 }

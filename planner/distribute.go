@@ -10,11 +10,14 @@ import (
 )
 
 // distribute: everyone who verifies with the authority's bundles trusts the key. An
-// intermediate is trusted through its root, whose turn came before.
+// intermediate is trusted through its root, whose turn came before, by all but bystanders.
 func (c *course) distribute(k *key) step {
 	s := step{phase: Distribute, key: k.name}
-	if c.isIntermediate() || c.emergency && k == c.to {
+	switch {
+	case c.emergency && k == c.to:
 		return s
+	case c.isIntermediate():
+		return c.distributeBelow(k, s)
 	}
 	holding, lacking := c.copiesOf(k)
 	s.progress = fmt.Sprintf("%d of %s %s", len(holding), counted(len(holding)+len(lacking), "copy holds", "copies hold"), k.name)
@@ -144,26 +147,6 @@ func (c *course) lackingHolds(k *key, lacking []Copy) []Hold {
 			why += "; issuers sign with that key already, so clients there refuse its leaves until it does"
 		}
 		holds = append(holds, Hold{Gate: "copies", Subject: bundleCopy.subject(), Why: why})
-	}
-	return holds
-}
-
-// leftBehind names the bundles that Git lets distribute the authority no longer, and that
-// hold another anchor of it: nobody asks whether who verifies with them trusts this one.
-func (c *course) leftBehind(k *key) []Hold {
-	var holds []Hold
-	for _, standing := range c.turn.observed.Bundles {
-		if c.distributes(standing.Name) || standing.Via == v1alpha1.ViaObserved {
-			continue
-		}
-		for _, other := range c.keys {
-			if held := standing.Anchors.Common(c.anchorsOf(other)); other != k && len(held) > 0 {
-				holds = append(holds, Hold{Gate: "bundle", Subject: "TrustBundle " + standing.Name, Why: fmt.Sprintf(
-					"it holds %s, and Git does not let it distribute %s any more: whoever verifies with it may refuse %s; let it name %s again, or move its users and take it away",
-					held[0], c.ref.Name, k.name, c.ref.Name)})
-				break
-			}
-		}
 	}
 	return holds
 }

@@ -39,6 +39,7 @@ func (c *course) castOut() {
 		if !k.compromised() || c.spec.Rollover.Paused {
 			continue
 		}
+		c.rememberStray(k)
 		if !c.isCastOut(k) {
 			c.turn.plan.Holds = append(c.turn.plan.Holds, c.waitsForSuccessor(k)...)
 			continue
@@ -93,7 +94,8 @@ func (c *course) waitsForSuccessor(k *key) []Hold {
 // it is asked again.
 func (c *course) mustBeCleared(k *key) bool {
 	everStood := !c.turn.observed.Record.Enabled || !k.recorded.IsZero()
-	return k.compromised() && k.known() && !k.spent && everStood && len(c.bundles) > 0 && !c.turn.memory.remembers(c.gate("cleared", k))
+	held := len(c.bundles) > 0 || len(c.strayBundles(k)) > 0
+	return k.compromised() && k.known() && !k.spent && everStood && held && !c.turn.memory.remembers(c.gate("cleared", k))
 }
 
 // rememberCleared keeps in memory that nobody has the anchor any more.
@@ -115,7 +117,7 @@ func (c *course) clear(k *key) (r reload) {
 	}
 	since := c.turn.memory.hold(c.gate("cast out", k))
 	for _, workload := range c.turn.observed.Workloads {
-		if !c.verifies(workload) {
+		if !c.mayTrust(workload, k) {
 			continue
 		}
 		if leaf, under := c.leafUnderWay(workload, k); under && c.turn.now.Before(since.Add(leafPatience)) {
@@ -153,8 +155,8 @@ func (c *course) leafUnderWay(w Workload, k *key) (Leaf, bool) {
 
 // stillTrust names who may trust the compromised key of a root at this moment.
 func (c *course) stillTrust(k *key) {
-	holding, _ := c.copiesWith(c.anchorsOf(k))
-	for _, bundleCopy := range holding {
+	holding, _ := c.copiesLeaving(k)
+	for _, bundleCopy := range append(holding, c.copiesOfOthers(k)...) {
 		c.trusts(k, bundleCopy.subject(), "holds its anchor: whoever starts with it trusts it")
 	}
 	for _, group := range c.groups(true) {
@@ -165,7 +167,7 @@ func (c *course) stillTrust(k *key) {
 		return
 	}
 	for _, workload := range c.turn.observed.Workloads {
-		if c.verifies(workload) && !c.isCleared(workload, k) {
+		if c.mayTrust(workload, k) && !c.isCleared(workload, k) {
 			c.trusts(k, workload.String(), "may have loaded its anchor, and has not reloaded since")
 		}
 	}
@@ -197,7 +199,7 @@ func (c *course) isCleared(w Workload, k *key) bool {
 func (c *course) refusals(k *key) []Drop {
 	var drops []Drop
 	if !c.mustBeCleared(k) || c.to == nil {
-		return nil
+		return c.bystanderDrops(k)
 	}
 	for _, workload := range c.turn.observed.Workloads {
 		if c.verifies(workload) && !c.isCleared(workload, k) {
@@ -205,7 +207,7 @@ func (c *course) refusals(k *key) []Drop {
 				"may not have loaded %s yet: it refuses what that signs until it has", c.to.name)})
 		}
 	}
-	return drops
+	return append(drops, c.bystanderDrops(k)...)
 }
 
 // warnOfThieves says of every intermediate's key that is compromised what takes its

@@ -385,8 +385,8 @@ func TestBundleTargets(t *testing.T) {
 			want:    []string{at, "hold bundle: TrustBundle fleet-trust: its copies were written via Bundle, and Git says via ConfigMap; the old ones would go before the new ones are there" + remedy, inAnHour},
 			targets: []string{"key fleet-root 2025 Certificate Issuer", "issuer fleet signs with 2025 of fleet-root", "bundle fleet-trust 2025"},
 		},
-		"the public CAs are taken out": {
-			site: settled(), change: func(s *site) { s.observed.Bundles[0].UseDefaultCAs = true }, want: []string{at, inAnHour},
+		"the public CAs are taken out, and nobody mounts it": {
+			site: settled(), change: func(s *site) { s.observed.Bundles[0].UseDefaultCAs, s.observed.Workloads = true, nil }, want: []string{at, inAnHour},
 			targets: []string{"key fleet-root 2025 Certificate Issuer", "issuer fleet signs with 2025 of fleet-root", "bundle fleet-trust 2025", "decisive"},
 		},
 		"a namespace is not selected any more, and a workload mounts the copy there": {

@@ -229,11 +229,11 @@ func (c *course) coversLeaves(k *key) *Hold {
 	if k != c.to || c.inUse(k) {
 		return nil
 	}
-	left := k.seen.Certificate.NotAfter().Sub(c.turn.now)
+	left := k.seen.Certificate.NotAfter().Sub(c.way().switches)
 	for _, leaf := range c.leaves {
-		if life := leaf.life(); life+c.need() > left {
-			return c.about(k, "lifetime", fmt.Sprintf("it ends at %s, before a leaf such as %s (%s) would that it signs in %s at the earliest: name a new key or shorten the leaves",
-				instant(k.seen.Certificate.NotAfter()), leaf.Ref, life, c.need()))
+		if life := leaf.life(); life > left {
+			return c.about(k, "lifetime", fmt.Sprintf("it ends at %s, before a leaf such as %s (%s) would that it signs %s at the earliest: name a new key or shorten the leaves",
+				instant(k.seen.Certificate.NotAfter()), leaf.Ref, life, c.signsWords()))
 		}
 	}
 	return nil

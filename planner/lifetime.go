@@ -3,6 +3,7 @@ package planner
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -23,19 +24,101 @@ func (c *course) closes(k *key) time.Time {
 	return k.seen.Certificate.NotAfter().Add(-max(closing, c.skew()))
 }
 
-// need is how long it takes at least until the authority signs with a new key, once
-// everything that is waited for has come: it is restarted for in one window, and moves in
-// another.
-func (c *course) need() time.Duration { return c.skew() + c.soak() + 2*c.windowWait() }
+// itinerary is the way of a rollover that begins at some time and of which everything that is
+// waited for comes at once:
+//
+//	begins ──skew──▶ a window, for the verifiers ──soak──▶ one, for the issuers ──▶ one, for the leaves
+//
+// It is walked window by window: how long the way is depends on when it begins.
+type itinerary struct {
+	begins time.Time
+	// switches is when issuers move, and leaves when what they sign is reissued.
+	switches, leaves time.Time
+	// windows are those that are waited for, in their order.
+	windows []time.Time
+}
 
-// needWhole is how long a rollover of the authority takes until the old key can go: after the
-// last window for the leaves, silent devices may hold it up.
-func (c *course) needWhole() time.Duration {
-	whole := c.need() + c.windowWait()
-	if c.waitsForDevices() {
-		whole += c.waitForOffline()
+// itineraryFrom is the way of a rollover that begins at that time.
+func (c *course) itineraryFrom(begins time.Time) itinerary {
+	way := itinerary{begins: begins}
+	wait := func(at time.Time) time.Time {
+		opens, waits := c.opening(at)
+		if waits {
+			way.windows = append(way.windows, opens)
+		}
+		return opens
 	}
-	return whole
+	restarts := wait(begins.Add(c.skew()))
+	way.switches = wait(restarts.Add(c.soak()))
+	way.leaves = wait(way.switches)
+	return way
+}
+
+// way is that of a rollover that begins now.
+func (c *course) way() itinerary {
+	if c.ahead == nil {
+		way := c.itineraryFrom(c.turn.now)
+		c.ahead = &way
+	}
+	return *c.ahead
+}
+
+// need is how long it takes at least until the authority signs with a new key, once
+// everything that is waited for has come.
+func (c *course) need() time.Duration { return c.way().switches.Sub(c.turn.now) }
+
+// waitsToSign reports whether a window is waited for until it signs. What is said of that
+// reads the same from turn to turn while the window is.
+func (c *course) waitsToSign() bool {
+	way := c.way()
+	return slices.ContainsFunc(way.windows, func(opens time.Time) bool { return !opens.After(way.switches) })
+}
+
+// needWords are that time: "15m0s", or "until 2026-03-07T02:10:00Z".
+func (c *course) needWords() string {
+	if c.waitsToSign() {
+		return "until " + instant(c.way().switches)
+	}
+	return c.need().String()
+}
+
+// signsWords are when it signs: "in 15m0s", or "at 2026-03-07T02:10:00Z".
+func (c *course) signsWords() string {
+	if c.waitsToSign() {
+		return "at " + instant(c.way().switches)
+	}
+	return "in " + c.need().String()
+}
+
+// latestStart is the last second in which a rollover may begin that is to sign by the time
+// given; now at the earliest. The later one begins, the later it ends.
+func (c *course) latestStart(signsBy time.Time) time.Time {
+	if len(c.spec.Rollover.Windows) == 0 {
+		return signsBy.Add(-c.need())
+	}
+	seconds := int(signsBy.Sub(c.turn.now) / time.Second)
+	late := sort.Search(max(seconds, 0), func(second int) bool {
+		return c.itineraryFrom(c.turn.now.Add(time.Duration(second) * time.Second)).switches.After(signsBy)
+	})
+	return c.turn.now.Add(time.Duration(late-1) * time.Second)
+}
+
+// endsWhole is when a rollover that begins now is at an end, and the old key can go: after the
+// window for the leaves, silent devices may hold it up.
+func (c *course) endsWhole() time.Time {
+	ends := c.way().leaves
+	if c.waitsForDevices() {
+		ends = ends.Add(c.waitForOffline())
+	}
+	return ends
+}
+
+// wholeWords says how long that is.
+func (c *course) wholeWords() string {
+	if len(c.way().windows) > 0 {
+		return "lasts until " + instant(c.endsWhole())
+	}
+	return "takes " + c.endsWhole().Sub(c.turn.now).String()
 }
 
 // waitsForDevices reports whether a device may hold up the end of a rollover.
@@ -46,8 +129,8 @@ func (c *course) waitsForDevices() bool {
 // spells are what a rollover's time is made of, in words.
 func (c *course) spells() string {
 	spells := []string{fmt.Sprintf("skew %s", c.skew()), fmt.Sprintf("soak %s", c.soak())}
-	if wait := c.windowWait(); wait > 0 {
-		spells = append(spells, fmt.Sprintf("three waits for a window of up to %s", wait))
+	for _, opens := range slices.Compact(c.way().windows) {
+		spells = append(spells, "the window of "+instant(opens))
 	}
 	if c.waitsForDevices() {
 		spells = append(spells, fmt.Sprintf("waitForOffline %s", c.waitForOffline()))
@@ -66,11 +149,11 @@ func (c *course) tooLate(k *key) *Hold {
 			continue
 		}
 		ends := old.seen.Certificate.NotAfter()
-		if left := ends.Sub(c.turn.now); left > 0 && left < c.needWhole() {
+		if left := ends.Sub(c.turn.now); left > 0 && ends.Before(c.endsWhole()) {
 			c.turn.lookAt(ends)
 			return &Hold{Gate: "lifetime", Subject: old.seen.Certificate.String(), Why: fmt.Sprintf(
-				"it ends at %s, in %s, and to roll over to %s takes %s at least (%s): shorten what spec.rollover asks for",
-				instant(ends), left.Round(time.Second), k.name, c.needWhole(), c.spells())}
+				"it ends at %s, in %s, and to roll over to %s %s at least (%s): shorten what spec.rollover asks for",
+				instant(ends), left.Round(time.Second), k.name, c.wholeWords(), c.spells())}
 		}
 	}
 	return nil
@@ -91,8 +174,7 @@ func (t *turn) watchLifetimes() {
 
 func (c *course) watchLifetime(k *key) {
 	ends, longest := k.seen.Certificate.NotAfter(), c.longestLife()
-	tooLate := ends.Add(-longest - c.need())
-	if c.turn.now.Before(tooLate) {
+	if tooLate := c.latestStart(ends.Add(-longest)); c.turn.now.Before(tooLate) {
 		c.turn.lookAt(tooLate)
 		return
 	}
@@ -106,7 +188,7 @@ func (c *course) watchLifetime(k *key) {
 		hold.Why = fmt.Sprintf("it ends at %s: its issuers are taken away, for cert-manager would sign with it past that; %s", instant(ends), remedy)
 	} else {
 		c.turn.lookAt(c.closes(k))
-		hold.Why = fmt.Sprintf("it ends at %s, a new key needs %s to take over, and what it signs lives up to %s: that would outlive it; %s", instant(ends), c.need(), longest, remedy)
+		hold.Why = fmt.Sprintf("it ends at %s, a new key needs %s to take over, and what it signs lives up to %s: that would outlive it; %s", instant(ends), c.needWords(), longest, remedy)
 	}
 	c.turn.plan.Holds = append(c.turn.plan.Holds, hold)
 }

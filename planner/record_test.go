@@ -342,11 +342,16 @@ func TestTooLateForARollover(t *testing.T) {
 		held bool
 		with func(*site)
 	}{
-		"windows of two hours a night":     {left: 3*22*time.Hour + 16*time.Minute, with: within(nightly)},
-		"too few windows of two hours":     {left: 3*22*time.Hour + 14*time.Minute, with: within(nightly), held: true},
-		"windows that never close":         {left: 16 * time.Minute, with: within(v1alpha1.Window{Cron: "* * * * *", Duration: metav1.Duration{Duration: time.Hour}})},
-		"a silent device may wait so long": {left: 49 * time.Hour, with: devicesWait(48 * time.Hour)},
-		"a silent device may wait longer":  {left: 47 * time.Hour, with: devicesWait(48 * time.Hour), held: true},
+		"a window of two hours is still to come": {left: 10*time.Hour + time.Minute, with: within(nightly)},
+		"the last is open for long enough":       {left: 8*time.Hour + 16*time.Minute, with: within(nightly)},
+		"it closes before the soak is over":      {left: 8*time.Hour + 14*time.Minute, with: within(nightly), held: true},
+		"it has closed":                          {left: 8*time.Hour - time.Minute, with: within(nightly), held: true},
+		"ten windows a month, and all to come":   {left: 27 * 24 * time.Hour, with: within(monthly)},
+		"ten windows a month, and one to come":   {left: 18 * 24 * time.Hour, with: within(monthly)},
+		"ten windows a month, and none to come":  {left: 16 * 24 * time.Hour, with: within(monthly), held: true},
+		"windows that never close":               {left: 16 * time.Minute, with: within(v1alpha1.Window{Cron: "* * * * *", Duration: metav1.Duration{Duration: time.Hour}})},
+		"a silent device may wait so long":       {left: 49 * time.Hour, with: devicesWait(48 * time.Hour)},
+		"a silent device may wait longer":        {left: 47 * time.Hour, with: devicesWait(48 * time.Hour), held: true},
 		"devices that are not waited for": {left: time.Hour, with: func(s *site) {
 			devicesWait(48 * time.Hour)(s)
 			s.desired.Authorities[0].Spec.Rollover.Confirm = v1alpha1.ConfirmWorkloads
@@ -372,6 +377,39 @@ func TestTooLateForARollover(t *testing.T) {
 
 // nightly is open from two to four.
 var nightly = v1alpha1.Window{Cron: "0 2 * * *", Duration: metav1.Duration{Duration: 2 * time.Hour}}
+
+// monthly is open on the first ten nights of a month; the root of the tests ends on the 27th
+// of February.
+var monthly = v1alpha1.Window{Cron: "0 2 1-10 * *", Duration: metav1.Duration{Duration: 4 * time.Hour}}
+
+// TestItIsTooLateWhenTheLastWindowHasClosed: a plan says when it will be too late for a key, to
+// the second, whichever windows come between; until then it says nothing of it.
+func TestItIsTooLateWhenTheLastWindowHasClosed(t *testing.T) {
+	s := settled()
+	within(monthly)(s)
+	s.leaf().Chain = nil
+	last := time.Date(2036, time.February, 10, 5, 44, 59, 0, time.UTC) // skew and soak fit in before six
+	for s.now = last.AddDate(0, -3, 0); s.now.Before(last); {
+		s.issuer().Canary.At = s.now
+		plan := s.next()
+		if hold, is := holdOf(plan, "lifetime"); is {
+			t.Fatalf("at %s: %s", s.now, hold)
+		}
+		if s.now = plan.LookAgain; s.now.After(last) {
+			t.Fatalf("the plan is looked at again at %s, want %s at the latest", s.now, last)
+		}
+	}
+	s.now = last.Add(time.Hour)
+	hold, is := holdOf(s.next(), "lifetime")
+	if want := "a new key needs until 2036-03-01T02:10:00Z to take over"; !is || !strings.Contains(hold.Why, want) {
+		t.Errorf("got %q, want %q", hold, want)
+	}
+	said := hold.Why
+	s.now = s.now.Add(24 * time.Hour)
+	if hold, _ := holdOf(s.next(), "lifetime"); hold.Why != said {
+		t.Errorf("a day later it reads otherwise: %s", hold.Why)
+	}
+}
 
 // devicesWait has a group of devices, whose silence may hold a rollover up.
 func devicesWait(offline time.Duration) func(*site) {

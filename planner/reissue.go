@@ -11,6 +11,9 @@ import (
 func (c *course) reissue(k *key) step {
 	issued := c.issued()
 	c.rememberStranger(k, issued)
+	if c.hasOthers(k) {
+		c.turn.memory.hold(c.gate("signs", k))
+	}
 	for _, w := range c.waves(issued) {
 		if s := c.reissueWave(k, w, issued); !s.done() {
 			return s
@@ -43,10 +46,22 @@ func (c *course) reissueWave(k *key, w wave, issued []Leaf) step {
 	if s.holds = behind(window, s.holds); w.isLast() {
 		s.holds = append(s.holds, c.elsewhereHolds(k)...)
 	}
-	if s.done() && c.hasOthers(k) {
+	switch {
+	case !s.done():
+		c.rememberPresented(k, w)
+	case c.hasOthers(k):
 		return c.presentStep(k, w, s)
 	}
 	return s
+}
+
+// rememberPresented keeps in memory that a wave is presented while nothing of it is known to
+// chain elsewhere: of a leaf that is being renewed it may not be known what it chains to.
+func (c *course) rememberPresented(k *key, w wave) {
+	presented := c.gate(w.gate("presented"), k)
+	if c.turn.memory.remembers(presented) && !slices.ContainsFunc(w.leaves, func(leaf Leaf) bool { return len(leaf.Chain) > 0 && !c.turn.signed(k, leaf) }) {
+		c.turn.memory.hold(presented)
+	}
 }
 
 // presentStep asks whether every leaf of a wave is loaded by whoever presents it. Once that

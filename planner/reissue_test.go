@@ -50,7 +50,7 @@ func TestReissue(t *testing.T) {
 		},
 		"the new one is being issued again": {
 			site: reissued(), change: func(s *site) { s.leaf().Issuing = true },
-			want: []string{unmoved, "- leaf: Certificate plant/broker: being reissued", inAnHour},
+			want: []string{unmoved, "- leaf: Certificate plant/broker: being reissued", "look again after 1m0s"},
 		},
 		"its chain is not known": {
 			site: switched(), change: func(s *site) { s.leaf().Chain, s.leaf().Unknown = nil, "its CertificateRequest is gone" },
@@ -224,5 +224,58 @@ func TestARestartIsNotAskedForAgainAtOnce(t *testing.T) {
 	s.client().BundleDigest = s.copiesDigest(*s.client())
 	if !asked() {
 		t.Errorf("another restart is not asked for:\n\t%s", strings.Join(tell(s.next(), s.now), "\n\t"))
+	}
+}
+
+// An ordinary renewal takes a rollover back to nothing: what asks an issuer that signs with
+// the key comes back under it, and whoever presents it is not restarted again.
+func TestARenewalIsNoReissue(t *testing.T) {
+	s := drained()
+	s.commit("2025 Trusted", "2026 Signing")
+	s.rest(2 * time.Minute)
+	for _, step := range []struct {
+		what   string
+		change func(leaf *planner.Leaf)
+		phase  planner.Phase
+	}{
+		{"it rests", func(*planner.Leaf) {}, planner.Settled},
+		{"a leaf is being renewed", func(l *planner.Leaf) { l.Issuing = true }, planner.Settled},
+		{"it is not known to what it chains meanwhile", func(l *planner.Leaf) { l.Chain, l.Unknown = nil, "its CertificateRequest is pending" }, planner.Reissue},
+		{"it is renewed", func(l *planner.Leaf) {
+			l.Chain, l.Unknown, l.Issuing = []pki.Certificate{newLeaf("broker renewed", key2026).Certificate}, "", false
+		}, planner.Settled},
+		{"it comes back under the old key", func(l *planner.Leaf) {
+			l.Chain = []pki.Certificate{newLeaf("broker astray", key2025).Certificate}
+		}, planner.Reissue},
+	} {
+		step.change(s.leaf())
+		plan := s.next()
+		restarts := slices.ContainsFunc(plan.Actions, func(a planner.Action) bool { return a.Kind == planner.ActionRestart })
+		if plan.Rollovers[0].Phase != step.phase || restarts {
+			t.Errorf("%s: the plan says %q", step.what, tell(plan, s.now))
+		}
+		s.rest(time.Second)
+	}
+	s.leaf().Chain = []pki.Certificate{newLeaf("broker back", key2026).Certificate}
+	if plan := s.next(); plan.Rollovers[0].Phase != planner.Reissue {
+		t.Errorf("whoever loaded what was astray is not asked: the plan says %q", tell(plan, s.now))
+	}
+}
+
+// Where there is always some leaf that is being renewed, the old key is retired all the same;
+// but not while what it signed a moment ago may still come.
+func TestRetireDoesNotWaitForRenewals(t *testing.T) {
+	s := drained()
+	s.leaf().Issuing = true
+	if plan := s.next(); plan.Rollovers[0].Phase != planner.Reissue {
+		t.Errorf("a moment after the issuer has moved, the plan says %q", tell(plan, s.now))
+	}
+	s.rest(time.Minute)
+	if plan := s.next(); plan.Rollovers[0].Phase != planner.Retire {
+		t.Errorf("a minute later the plan says %q", tell(plan, s.now))
+	}
+	s.leaf().Issuer = planner.Ref{Name: "somebody-elses"}
+	if plan := s.next(); plan.Rollovers[0].Phase != planner.Reissue {
+		t.Errorf("of one that asks somebody else's issuer the plan says %q", tell(plan, s.now))
 	}
 }

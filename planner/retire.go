@@ -44,7 +44,7 @@ func (c *course) retire(k *key) step {
 	object := c.keyObject(k).String()
 	switch {
 	case c.anchored(k):
-		holding, lacking := c.copiesWith(c.anchorsOf(k))
+		holding, lacking := c.copiesLeaving(k)
 		s.progress = fmt.Sprintf("%d of %s without %s", len(lacking), counted(len(holding)+len(lacking), "copy is", "copies are"), k.name)
 		s.holds = c.leavingHolds(k, holding)
 	case len(cleared.holds) > 0:
@@ -148,7 +148,7 @@ func (c *course) anchored(k *key) bool {
 			return true
 		}
 	}
-	holding, _ := c.copiesWith(anchors)
+	holding, _ := c.copiesLeaving(k)
 	return len(holding) > 0
 }
 
@@ -387,9 +387,12 @@ func (c *course) planRetiredKey(k *key, target *TargetKey) {
 // release takes the key's anchors out of the authority's bundles.
 func (c *course) release(k *key) {
 	gone := c.anchorsOf(k)
-	for _, bundle := range c.bundles {
-		name := bundle.Metadata.Name
+	for _, name := range append(c.bundleNames(), c.strayBundles(k)...) {
 		after := c.turn.anchors[name].Minus(gone.Minus(c.turn.further(name)))
+		if c.isLastOf(name, after) {
+			c.turn.plan.Holds = append(c.turn.plan.Holds, c.lastStolen(k, name))
+			continue
+		}
 		if !c.turn.isWrittenHere(name) || c.mayRelease(name, after) {
 			c.turn.anchors[name] = after
 		}

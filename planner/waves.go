@@ -112,7 +112,27 @@ func (c *course) moved(k *key, leaves []Leaf) int {
 	return moved
 }
 
-func (c *course) hasMoved(k *key, leaf Leaf) bool { return c.turn.signed(k, leaf) && !leaf.Issuing }
+// hasMoved reports whether a leaf chains to the key, and will when it is issued anew.
+func (c *course) hasMoved(k *key, leaf Leaf) bool {
+	return c.turn.signed(k, leaf) && (!leaf.Issuing || c.renewsUnder(k, leaf))
+}
+
+// renewsUnder reports whether what a leaf asks signs with the key, and has for longer than
+// the cache of cert-manager explains: what another key has signed by then is there by then.
+func (c *course) renewsUnder(k *key, leaf Leaf) bool {
+	asks := c.issuesAs(k, leaf.Issuer) || slices.ContainsFunc(slices.Concat(c.issuers, c.turn.observed.Issuers), func(i Issuer) bool {
+		return i.Ref == leaf.Issuer && c.keyOf(i) == k
+	})
+	if !asks || !c.hasOthers(k) {
+		return asks
+	}
+	over := c.turn.memory.hold(c.gate("signs", k)).Add(astray)
+	if c.turn.now.Before(over) {
+		c.turn.lookAt(over)
+		return false
+	}
+	return true
+}
 
 // troubles say what of a wave that has moved went wrong since: the next does not begin.
 func (c *course) troubles(w wave, k *key) []Hold {

@@ -27,10 +27,11 @@ func (c *course) closed() *Hold {
 	if len(windows) == 0 || c.emergency {
 		return nil
 	}
-	schedule, err := v1alpha1.NewSchedule(windows, c.turn.desired.Zones)
-	if err != nil {
-		return &Hold{Gate: "window", Why: fmt.Sprintf("it is not known when one opens: %s: correct spec.rollover.windows", err)}
+	times := c.timetable()
+	if times.problem != nil {
+		return &Hold{Gate: "window", Why: fmt.Sprintf("it is not known when one opens: %s: correct spec.rollover.windows", times.problem)}
 	}
+	schedule := times.schedule
 	if schedule.IsOpen(c.turn.now) {
 		c.turn.lookAt(schedule.Closes(c.turn.now))
 		return nil
@@ -43,31 +44,36 @@ func (c *course) closed() *Hold {
 	return &Hold{Gate: "window", Why: fmt.Sprintf("opens at %s (%s %s)", instant(opens), opens.Format("Monday 15:04"), opens.Location())}
 }
 
-// windowsAhead is how many windows are looked at, from the next that opens on.
-const windowsAhead = 8
+// timetable is when an authority opens its windows: its schedule, or why that cannot be read.
+type timetable struct {
+	schedule v1alpha1.Schedule
+	problem  error
+}
 
-// windowWait is the longest wait for a window, from one that closes to the next that opens.
-func (c *course) windowWait() time.Duration {
-	windows := c.spec.Rollover.Windows
-	schedule, err := v1alpha1.NewSchedule(windows, c.turn.desired.Zones)
-	if err != nil || len(windows) == 0 || c.emergency {
-		return 0
+// timetable is read once in a turn.
+func (c *course) timetable() timetable {
+	if c.times == nil {
+		schedule, err := v1alpha1.NewSchedule(c.spec.Rollover.Windows, c.turn.desired.Zones)
+		c.times = &timetable{schedule, err}
 	}
-	var longest time.Duration
-	at := schedule.Opens(c.turn.now)
-	for range windowsAhead {
-		if at.IsZero() {
-			break
-		}
-		closes := schedule.Closes(at)
-		if schedule.IsOpen(closes) { // another has opened meanwhile
-			at = closes
-			continue
-		}
-		opens := schedule.Opens(closes)
-		longest, at = max(longest, opens.Sub(closes)), opens
+	return *c.times
+}
+
+// never is how long is waited for a window that does not open: [v1alpha1.Schedule.Opens]
+// looks no further.
+const never = 5 * 365 * 24 * time.Hour
+
+// opening is when something may begin that waits for a window, at that time or after, and
+// whether it waits for one to open.
+func (c *course) opening(at time.Time) (opens time.Time, waits bool) {
+	times := c.timetable()
+	if times.problem != nil || len(c.spec.Rollover.Windows) == 0 || c.emergency || times.schedule.IsOpen(at) {
+		return at, false
 	}
-	return longest
+	if opens = times.schedule.Opens(at); opens.IsZero() {
+		return at.Add(never), true
+	}
+	return opens, true
 }
 
 // behind puts the window before what waits for it.

@@ -112,8 +112,8 @@ func (e emergency) declare() (string, error) {
 	if err := replaceFile(file, after); err != nil {
 		return "", err
 	}
-	if err := e.isDeclared(); err != nil {
-		return "", errors.Join(fmt.Errorf("%s is left as it was: %w", file, err), replaceFile(file, before))
+	if err := e.isDeclared(file); err != nil {
+		return "", errors.Join(err, replaceFile(file, before))
 	}
 	return file, nil
 }
@@ -134,7 +134,7 @@ func (e emergency) authorityIn(loaded declared) (*v1alpha1.Authority, error) {
 
 // isDeclared reports with an error that the folder is not valid, or is not composed to what
 // was asked for.
-func (e emergency) isDeclared() error {
+func (e emergency) isDeclared(file string) error {
 	if err := stillValid(e.flags.folder, e.flags.clusterResourceNamespace, e.now); err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (e emergency) isDeclared() error {
 		return err
 	}
 	if stateIn(composed, e.key) != v1alpha1.KeyCompromised || e.successor != "" && stateIn(composed, e.successor) != v1alpha1.KeySigning {
-		return errPatched
+		return fmt.Errorf("%s is left as it was: %w", file, errPatched)
 	}
 	return nil
 }
@@ -214,7 +214,7 @@ func stillValid(folder, clusterResourceNamespace string, now time.Time) error {
 	}
 	for _, problem := range found {
 		if problem.Severity == severityError {
-			return fmt.Errorf("the folder would not be valid: %s", problem)
+			return fmt.Errorf("the folder would not be valid, and is left as it was: %s", problem)
 		}
 	}
 	return nil

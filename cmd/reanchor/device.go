@@ -27,8 +27,10 @@ func newDevice() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "device",
 		Short: "List devices, and change them in a clone of the repository",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Long: `List devices, and change them in a clone of the repository. Each is a document of its own
+below devices/, which reanchor registrar writes too; what changes one is a commit, as you.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	command.AddCommand(
 		newDeviceList(), newDeviceShow(), newDeviceImport(),

@@ -175,7 +175,7 @@ func TestDiffOfDevices(t *testing.T) {
 	_, read := folderWith(t, site.files)
 	domain := fleetDomain(func(d *v1alpha1.TrustDomain) { d.Spec.Prune = true })
 	c := fakeCluster(t, interceptor.Funcs{}, append(site.requests, domain)...)
-	compared, err := c.compare(t.Context(), domain, read, v1alpha1.DefaultClusterResourceNamespace, noon)
+	compared, err := c.compareAll(t.Context(), domain, read, v1alpha1.DefaultClusterResourceNamespace, noon)
 	if err != nil {
 		t.Fatal(err)
 	}

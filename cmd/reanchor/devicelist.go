@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
-	"github.com/reanchor/reanchor/applier"
 	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/planner"
 )
@@ -172,14 +171,11 @@ func standingsOf(ctx context.Context, read declared, flags deviceListFlags, now 
 
 // standings of a folder's devices in the cluster.
 func (c *cluster) standings(ctx context.Context, domain *v1alpha1.TrustDomain, read declared, clusterResourceNamespace string, now time.Time) ([]inventory.Standing, error) {
-	ref := planner.Ref{Namespace: domain.Namespace, Name: domain.Name}
-	observer := applier.Observer{Reader: c, ClusterResourceNamespace: clusterResourceNamespace}
-	observed, err := observer.Observe(ctx, ref, read.Desired, nil)
+	e, err := c.endingOf(ctx, domain, read, clusterResourceNamespace)
 	if err != nil {
-		return nil, fmt.Errorf("observe the cluster for %s: %w", ref, err)
+		return nil, fmt.Errorf("look at the cluster for %s/%s: %w", domain.Namespace, domain.Name, err)
 	}
-	observed.Record = read.Record
-	lane, keys, err := c.liveLane(ctx, read, read.EndState(knowing(read.Record, observed.Keys)), observed, ref)
+	lane, keys, err := e.lane(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/applier"
+	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/planner"
 )
 
@@ -79,7 +80,7 @@ func runDiff(cmd *cobra.Command, folder string, flags diffFlags) error {
 	if err != nil {
 		return err
 	}
-	compared, err := c.compare(cmd.Context(), domain, read, flags.clusterResourceNamespace, time.Now())
+	compared, err := c.compareAll(cmd.Context(), domain, read, flags.clusterResourceNamespace, time.Now())
 	if err != nil {
 		return fmt.Errorf("compare %s with the cluster: %w", folder, err)
 	}
@@ -95,44 +96,85 @@ func runDiff(cmd *cobra.Command, folder string, flags diffFlags) error {
 	return nil
 }
 
-// compare the end state with the cluster.
-func (c *cluster) compare(ctx context.Context, domain *v1alpha1.TrustDomain, read declared, clusterResourceNamespace string, now time.Time) (applier.Comparison, error) {
-	ref := planner.Ref{Namespace: domain.Namespace, Name: domain.Name}
+// ending is a folder's end state beside what a cluster holds.
+type ending struct {
+	*cluster
+	domain   *v1alpha1.TrustDomain
+	read     declared
+	observed planner.Observed
+	target   planner.Target
+	reads    applier.Applier
+}
+
+// endingOf a folder in the cluster.
+func (c *cluster) endingOf(ctx context.Context, domain *v1alpha1.TrustDomain, read declared, clusterResourceNamespace string) (ending, error) {
+	e := ending{cluster: c, domain: domain, read: read, reads: applier.Applier{Reader: c, ClusterResourceNamespace: clusterResourceNamespace}}
 	observer := applier.Observer{Reader: c, ClusterResourceNamespace: clusterResourceNamespace}
-	observed, err := observer.Observe(ctx, ref, read.Desired, nil)
+	observed, err := observer.Observe(ctx, e.ref(), read.Desired, nil)
+	if err != nil {
+		return ending{}, err
+	}
+	e.observed, e.target = observed, read.EndState(knowing(read.Record, observed.Keys))
+	e.observed.Record = read.Record
+	return e, c.place(ctx, e.target.Bundles)
+}
+
+func (e ending) ref() planner.Ref {
+	return planner.Ref{Namespace: e.domain.Namespace, Name: e.domain.Name}
+}
+
+// compare the end state with the cluster, but for what is made for devices.
+func (c *cluster) compare(ctx context.Context, domain *v1alpha1.TrustDomain, read declared, clusterResourceNamespace string) (applier.Comparison, error) {
+	e, err := c.endingOf(ctx, domain, read, clusterResourceNamespace)
 	if err != nil {
 		return applier.Comparison{}, err
 	}
-	target := read.EndState(knowing(read.Record, observed.Keys))
-	if err := c.place(ctx, target.Bundles); err != nil {
-		return applier.Comparison{}, err
-	}
-	manifests, err := rendered(read, target, ref)
+	return e.compare(ctx)
+}
+
+// compareAll does so with that too.
+func (c *cluster) compareAll(ctx context.Context, domain *v1alpha1.TrustDomain, read declared, clusterResourceNamespace string, now time.Time) (applier.Comparison, error) {
+	e, err := c.endingOf(ctx, domain, read, clusterResourceNamespace)
 	if err != nil {
 		return applier.Comparison{}, err
 	}
-	reads := applier.Applier{Reader: c, ClusterResourceNamespace: clusterResourceNamespace}
-	compared, err := reads.Compare(ctx, ref, manifests, applier.Options{Prune: domain.Spec.Prune, Kinds: domain.Status.Kinds})
+	compared, err := e.compare(ctx)
 	if err != nil {
 		return applier.Comparison{}, err
 	}
-	observed.Record = read.Record
-	devices, err := c.compareDevices(ctx, reads, domain, read, target, observed, now)
+	devices, err := e.compareDevices(ctx, now)
 	compared.Differences = append(compared.Differences, devices...)
 	return compared, err
 }
 
+func (e ending) compare(ctx context.Context) (applier.Comparison, error) {
+	manifests, err := rendered(e.read, e.target, e.ref())
+	if err != nil {
+		return applier.Comparison{}, err
+	}
+	return e.reads.Compare(ctx, e.ref(), manifests, applier.Options{Prune: e.domain.Spec.Prune, Kinds: e.domain.Status.Kinds})
+}
+
+// lane are the folder's devices as the cluster has them, beside the end state; and the keys
+// that are known.
+func (e ending) lane(ctx context.Context) (*inventory.Lane, []inventory.Key, error) {
+	lane, keys, err := laneOf(e.read, e.target, e.observed, e.ref())
+	if err != nil {
+		return nil, nil, err
+	}
+	return lane, keys, e.seeDevices(ctx, e.ref(), lane)
+}
+
 // compareDevices are the differences of what stands of devices: what is to be made, changed or
-// removed now, if the target stood.
-func (c *cluster) compareDevices(ctx context.Context, reads applier.Applier, domain *v1alpha1.TrustDomain, read declared, target planner.Target, observed planner.Observed, now time.Time) ([]applier.Difference, error) {
-	ref := planner.Ref{Namespace: domain.Namespace, Name: domain.Name}
-	lane, _, err := c.liveLane(ctx, read, target, observed, ref)
+// removed now, if the end state stood.
+func (e ending) compareDevices(ctx context.Context, now time.Time) ([]applier.Difference, error) {
+	lane, _, err := e.lane(ctx)
 	if err != nil {
 		return nil, err
 	}
 	work := lane.Work(now)
-	compared, err := reads.Compare(ctx, ref, work.Apply, applier.Options{})
-	if err != nil || !domain.Spec.Prune {
+	compared, err := e.reads.Compare(ctx, e.ref(), work.Apply, applier.Options{})
+	if err != nil || !e.domain.Spec.Prune {
 		return compared.Differences, err
 	}
 	for _, gone := range work.Remove {

@@ -99,7 +99,7 @@ func siteCluster(t *testing.T, functions interceptor.Funcs) *cluster {
 func TestDiffAgainstACluster(t *testing.T) {
 	_, read := folderWith(t, siteFiles)
 	c := siteCluster(t, interceptor.Funcs{})
-	compared, err := c.compare(t.Context(), fleetDomain(), read, v1alpha1.DefaultClusterResourceNamespace, noon)
+	compared, err := c.compareAll(t.Context(), fleetDomain(), read, v1alpha1.DefaultClusterResourceNamespace, noon)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,12 +61,3 @@ func (c *cluster) seeEach(ctx context.Context, domain planner.Ref, list client.O
 		}
 	}
 }
-
-// liveLane is the lane of a folder's devices as the cluster has them.
-func (c *cluster) liveLane(ctx context.Context, read declared, target planner.Target, observed planner.Observed, domain planner.Ref) (*inventory.Lane, []inventory.Key, error) {
-	lane, keys, err := laneOf(read, target, observed, domain)
-	if err != nil {
-		return nil, nil, err
-	}
-	return lane, keys, c.seeDevices(ctx, domain, lane)
-}

@@ -125,14 +125,14 @@ func (c *cluster) observe(ctx context.Context, domain *v1alpha1.TrustDomain, rea
 		return planner.Observation{}, err
 	}
 	observation.Foreign = words(seen.Foreign)
-	observation.Conflicts = c.conflicts(ctx, domain, read, clusterResourceNamespace, now())
+	observation.Conflicts = c.conflicts(ctx, domain, read, clusterResourceNamespace)
 	return observation, nil
 }
 
 // conflicts say of the objects that somebody else owns fields of which those are. What may not
 // be read is told, and keeps nobody from planning.
-func (c *cluster) conflicts(ctx context.Context, domain *v1alpha1.TrustDomain, read declared, clusterResourceNamespace string, now time.Time) []string {
-	compared, err := c.compare(ctx, domain, read, clusterResourceNamespace, now)
+func (c *cluster) conflicts(ctx context.Context, domain *v1alpha1.TrustDomain, read declared, clusterResourceNamespace string) []string {
+	compared, err := c.compare(ctx, domain, read, clusterResourceNamespace)
 	if err != nil {
 		return []string{fmt.Sprintf("the objects as they are in the end: who owns their fields was not looked at: %v", err)}
 	}

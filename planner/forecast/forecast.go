@@ -160,6 +160,10 @@ type TrustChange struct {
 	// Before and After are equal where nothing changes, sorted by subject and date.
 	Before []Anchor `json:"before"`
 	After  []Anchor `json:"after"`
+	// PublicBefore and PublicAfter report whether the public CAs that trust-manager brings
+	// along are added to them (spec.useDefaultCAs).
+	PublicBefore bool `json:"publicBefore,omitempty"`
+	PublicAfter  bool `json:"publicAfter,omitempty"`
 }
 
 // Anchor is a certificate that a bundle holds, or will.

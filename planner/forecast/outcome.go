@@ -17,22 +17,31 @@ import (
 	"github.com/reanchor/reanchor/planner/simulation"
 )
 
+// holding is what a bundle holds: its anchors, and whether the public CAs are added to them.
+type holding struct {
+	anchors []Anchor
+	public  bool
+}
+
 // trust is what each bundle holds in the world as it is.
-func (r *run) trust() map[string][]Anchor {
+func (r *run) trust() map[string]holding {
 	observed := r.world.Observe()
 	holders := r.holders(observed)
-	held := map[string]pki.Anchors{}
+	held, public := map[string]pki.Anchors{}, map[string]bool{}
 	for _, standing := range observed.Bundles {
 		held[standing.Name] = held[standing.Name].Union(standing.Anchors)
+		public[standing.Name] = public[standing.Name] || standing.UseDefaultCAs
 	}
-	trust := map[string][]Anchor{}
+	trust := map[string]holding{}
 	for _, name := range r.bundleNames() {
+		var anchors []Anchor
 		for _, anchor := range held[name] {
-			trust[name] = append(trust[name], r.anchor(anchor, holders[anchor.Fingerprint()]))
+			anchors = append(anchors, r.anchor(anchor, holders[anchor.Fingerprint()]))
 		}
-		slices.SortFunc(trust[name], func(a, b Anchor) int {
+		slices.SortFunc(anchors, func(a, b Anchor) int {
 			return cmp.Or(cmp.Compare(a.Subject, b.Subject), a.NotBefore.Compare(b.NotBefore), a.Fingerprint.Compare(b.Fingerprint))
 		})
+		trust[name] = holding{anchors, public[name]}
 	}
 	return trust
 }
@@ -74,9 +83,12 @@ func (r *run) anchor(twin pki.Certificate, key string) Anchor {
 }
 
 // compareTrust tells of every bundle what it holds before and after.
-func (r *run) compareTrust(before, after map[string][]Anchor) {
+func (r *run) compareTrust(before, after map[string]holding) {
 	for _, name := range r.bundleNames() {
-		r.Trust = append(r.Trust, TrustChange{Bundle: name, Before: before[name], After: after[name]})
+		r.Trust = append(r.Trust, TrustChange{
+			Bundle: name, Before: before[name].anchors, After: after[name].anchors,
+			PublicBefore: before[name].public, PublicAfter: after[name].public,
+		})
 	}
 }
 

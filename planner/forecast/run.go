@@ -119,6 +119,7 @@ func (r *run) begin() {
 	r.world.Desired = head
 	r.enrol(r.request.Head)
 	r.stood = r.world.Authorities()
+	r.world.Acquaint()
 	r.world.Look()
 	r.tellBroken()
 	r.world.ForgetProof()
@@ -202,7 +203,7 @@ func (r *run) settle() []Finding {
 		case r.plan.Blind:
 			return r.holds()
 		case r.rested == 0:
-		case isSettled(r.plan):
+		case isSettled(r.plan) && !awaitsWindow(r.plan):
 			return nil
 		case r.rested > fruitless || !(r.peopleAct() || r.sleep()):
 			return r.holds()
@@ -312,6 +313,11 @@ func isSettled(plan planner.Plan) bool {
 	return !slices.ContainsFunc(plan.Rollovers, func(r planner.Rollover) bool { return r.Phase != planner.Settled })
 }
 
+// awaitsWindow reports whether something waits for a window that no rollover is about.
+func awaitsWindow(plan planner.Plan) bool {
+	return slices.ContainsFunc(plan.Holds, func(h planner.Hold) bool { return h.Gate == "window" })
+}
+
 // peopleAct lets people do what they are asked for, and notes that they must.
 func (r *run) peopleAct() bool {
 	deeds := r.world.LetPeopleAct()
@@ -358,7 +364,7 @@ var personal = []string{
 
 // awaitsTime reports whether there is a hold that may go by itself.
 func awaitsTime(plan planner.Plan) bool {
-	return slices.ContainsFunc(plan.Rollovers, func(r planner.Rollover) bool {
+	return awaitsWindow(plan) || slices.ContainsFunc(plan.Rollovers, func(r planner.Rollover) bool {
 		return slices.ContainsFunc(r.Holds, func(h planner.Hold) bool { return !slices.Contains(personal, h.Gate) })
 	})
 }
@@ -419,9 +425,17 @@ func (r *run) tellStuck(stuck []Finding) {
 		}
 	}
 	for _, hold := range r.plan.Holds {
-		r.warn(r.finding(hold))
+		found := r.finding(hold)
+		if slices.Contains(besideByPeople, hold.Gate) {
+			r.Manual = append(r.Manual, Step{Stage: r.record.waitingFor(found.Subject), Subject: found.Subject, Do: found.Message})
+			continue
+		}
+		r.warn(found)
 	}
 }
+
+// besideByPeople are the gates beside all rollovers that somebody may open.
+var besideByPeople = []string{planner.GatePublicCAs, "probe", "paused"}
 
 // bundleNames are the bundles of both sides and of the world, sorted.
 func (r *run) bundleNames() []string {

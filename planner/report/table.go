@@ -227,7 +227,9 @@ func (p *terminal) trust(all []forecast.TrustChange) {
 func (p *terminal) anchor(h held) {
 	paint := map[string]colour{"comes": green, "goes": red}[h.change()]
 	text := told(strings.TrimSpace(h.Key + " (" + h.Subject + ")"))
-	if h.Fingerprint.IsZero() {
+	if h.Subject == publicCAs {
+		text = publicCAs + ", " + h.mark()
+	} else if h.Fingerprint.IsZero() {
 		text += ", " + onTerminal(h.mark())
 	} else {
 		text += ", " + onTerminal(h.validity()) + ", SHA-256 " + h.Fingerprint.String()

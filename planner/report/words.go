@@ -451,6 +451,8 @@ func (h held) validity() string {
 // mark is what it is told by: the fingerprint, or when that is known.
 func (h held) mark() string {
 	switch {
+	case h.Subject == publicCAs:
+		return "those of trust-manager"
 	case !h.Fingerprint.IsZero():
 		return h.Fingerprint.Short()
 	case h.KnownAfter != "":
@@ -467,9 +469,15 @@ func identity(a forecast.Anchor) string {
 	return a.Fingerprint.String()
 }
 
+// publicCAs stands in the place of a subject for all those that trust-manager brings along.
+const publicCAs = "the public CAs"
+
 // heldBy tells of every anchor of a bundle whether it stays: those that go and come first.
 func heldBy(t forecast.TrustChange) []held {
 	var all []held
+	if t.PublicBefore || t.PublicAfter {
+		all = append(all, held{Anchor: forecast.Anchor{Subject: publicCAs}, before: t.PublicBefore, after: t.PublicAfter})
+	}
 	at := map[string]int{}
 	for _, anchor := range t.Before {
 		if _, twice := at[identity(anchor)]; !twice {

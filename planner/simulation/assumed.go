@@ -74,12 +74,15 @@ func (b *builder) surelyLoaded(anchors pki.Anchors) pki.Anchors {
 	})
 }
 
-// gatherNeeded finds the roots that leaves chain to.
+// gatherNeeded finds the roots that leaves chain to, and the CAs on the way there.
 func (b *builder) gatherNeeded() {
 	b.needed = map[pki.Fingerprint]bool{}
 	for _, l := range b.World.leaves {
 		if !l.root.IsZero() {
 			b.needed[l.root.Fingerprint()] = true
+		}
+		for _, above := range l.chain[min(1, len(l.chain)):] {
+			b.needed[above.Fingerprint()] = true
 		}
 	}
 }

@@ -63,8 +63,8 @@ func (w *World) noteEmergencies(plan planner.Plan) {
 }
 
 // checkStolen is asked of every plan: a bundle that is to hold what takes over from a
-// compromised key is to hold that no more, or the plan says what it waits for. It is asked of
-// the bundles that Git has distribute the authority. What one holds because Git lists the
+// compromised key is to hold that no more, or the plan says what it waits for. Nor is one that
+// Git lets distribute the authority no more, when what takes over is in another. What one holds because Git lists the
 // certificate itself, or because somebody else writes it, is not the planner's to say.
 func (w *World) checkStolen(plan planner.Plan) {
 	if plan.Blind {
@@ -75,10 +75,14 @@ func (w *World) checkStolen(plan planner.Plan) {
 		if authority.Spec.IssuedBy != nil || authority.Spec.Rollover.Paused || saysOfTheft(plan, ref) {
 			continue
 		}
+		takesOver := slices.ContainsFunc(plan.Target.Bundles, func(b planner.TargetBundle) bool {
+			return len(w.inState(b.Anchors, authority, v1alpha1.KeySigning)) > 0
+		})
 		for _, bundle := range plan.Target.Bundles {
 			held := bundle.Anchors.Minus(bundle.Certificates)
 			stolen, next := w.inState(held, authority, v1alpha1.KeyCompromised), w.inState(held, authority, v1alpha1.KeySigning)
-			if len(stolen) > 0 && len(next) > 0 && bundle.Via != v1alpha1.ViaObserved && w.distributes(bundle.Name, authority.Metadata.Name) {
+			isStray := !w.distributes(bundle.Name, authority.Metadata.Name) && takesOver && len(held) > len(stolen)
+			if len(stolen) > 0 && bundle.Via != v1alpha1.ViaObserved && (len(next) > 0 || isStray) {
 				w.violate(StolenKeysLeave, "%s is to hold %s, which is compromised, beside %s", bundle.Name, names(stolen), names(next))
 			}
 		}

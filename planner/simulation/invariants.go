@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -130,24 +129,34 @@ func (w *World) checkLifetime(l *leaf, by *caSecret) {
 	}
 }
 
-// checkBundle is asked when a bundle is about to be written. It holds roots alone. It
-// loses an anchor only if that key is to be retired and every live chain verifies
+// checkBundle is asked when a bundle is about to be written. It gets roots alone, but for what
+// Git lists by its certificate. It loses an anchor only if that key is to be retired and every live chain verifies
 // without it.
 func (w *World) checkBundle(next planner.Bundle) {
 	for _, anchor := range next.Anchors {
-		if !anchor.SelfSigned() {
+		if !anchor.SelfSigned() && !w.bundles[next.Name].Anchors.Has(anchor) && !isListed(w.Desired, next.Name, anchor) {
 			w.violate(NoIntermediateAnchor, "%s is to hold %s, which %s signed", next.Name, anchor, anchor.X509().Issuer.CommonName)
 		}
 	}
 	w.checkOrder(next)
+	w.checkPublicCAs(next)
 	w.checkLoss(next.Name, w.bundles[next.Name].Anchors, next.Anchors)
+}
+
+// isListed reports whether Git lists a certificate in a bundle beside its authorities' keys.
+func isListed(desired planner.Desired, bundle string, anchor pki.Certificate) bool {
+	return slices.ContainsFunc(desired.Bundles, func(b v1alpha1.TrustBundle) bool {
+		return b.Metadata.Name == bundle && slices.ContainsFunc(b.Spec.Certificates, func(text string) bool {
+			return slices.ContainsFunc(parsed(text), anchor.Equal)
+		})
+	})
 }
 
 // checkLoss is asked when a bundle, or a copy of one, is about to hold other anchors.
 func (w *World) checkLoss(bundle string, before, after pki.Anchors) {
 	gone := before.Minus(after)
 	for _, anchor := range gone {
-		if !w.retired(anchor) {
+		if !w.retired(anchor) && !(isListed(w.inventory, bundle, anchor) && !isListed(w.Desired, bundle, anchor)) {
 			w.violate(BundlesOnlyGrow, "%s loses %s, which is not to be retired", bundle, anchor)
 		}
 		w.checkLinked(bundle, anchor)
@@ -169,7 +178,7 @@ func (w *World) checkOrder(next planner.Bundle) {
 	if !bytes.Equal(next.Anchors.PEM(), pki.NewAnchors(next.Anchors...).PEM()) {
 		w.violate(BundlesOnlyGrow, "%s is written in an order of its own, or with an anchor twice", next.Name)
 	}
-	if standing, stands := w.bundles[next.Name]; stands && !reflect.DeepEqual(standing.Target, next.Target) {
+	if standing, stands := w.bundles[next.Name]; stands && !standing.GrowsTo(next.Target) {
 		w.violate(BundlesOnlyGrow, "the target of %s changes, and its old copies go before the new ones are there", next.Name)
 	}
 }

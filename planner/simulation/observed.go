@@ -70,7 +70,7 @@ type builder struct {
 	twins    *Twins
 	observed planner.Observed
 	given    []givenKey
-	// needed are the twins of roots that leaves chain to.
+	// needed are the twins of roots that leaves chain to, and of the CAs on the way there.
 	needed map[pki.Fingerprint]bool
 }
 

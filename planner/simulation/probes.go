@@ -108,13 +108,42 @@ func (w *World) checkProbes(bundle string, gone, after pki.Anchors) {
 	if slices.ContainsFunc(declared.Spec.Authorities, w.isEmergencyOf) {
 		return
 	}
+	for _, name := range w.unshaken(declared, after) {
+		w.violate(ProbesComeFirst, "%s is to hold %s, and nobody has shaken hands with %s so", bundle, names(after), name)
+	}
+}
+
+// unshaken are the probes of a bundle that have not shaken hands lately with nothing but what
+// is left.
+func (w *World) unshaken(declared v1alpha1.TrustBundle, after pki.Anchors) []string {
+	var left []string
 	for _, probe := range declared.Spec.Probes {
 		probe.Default()
 		lately := func(h handshake) bool {
 			return after.Contains(h.anchors) && (declared.Spec.Via == v1alpha1.ViaObserved || w.Now.Sub(h.at) <= v1alpha1.DefaultCanaryInterval)
 		}
-		if !slices.ContainsFunc(w.handshakes[probeID{bundle, probe.Name}], lately) {
-			w.violate(ProbesComeFirst, "%s is to hold %s, and nobody has shaken hands with %s so", bundle, names(after), probe.Name)
+		if !slices.ContainsFunc(w.handshakes[probeID{declared.Metadata.Name, probe.Name}], lately) {
+			left = append(left, probe.Name)
+		}
+	}
+	return left
+}
+
+// checkPublicCAs is asked when a bundle is about to be written. The public CAs leave one that
+// somebody verifies with when it has probes, and all have shaken hands without them; not while
+// an authority of it is paused, nor outside its windows.
+func (w *World) checkPublicCAs(next planner.Bundle) {
+	at := slices.IndexFunc(w.Desired.Bundles, func(b v1alpha1.TrustBundle) bool { return b.Metadata.Name == next.Name })
+	if at < 0 || !w.bundles[next.Name].UseDefaultCAs || next.UseDefaultCAs || len(w.verifiersWith(next.Name)) == 0 {
+		return
+	}
+	declared := w.Desired.Bundles[at]
+	if left := w.unshaken(declared, next.Anchors); len(declared.Spec.Probes) == 0 || len(left) > 0 {
+		w.violate(ProbesComeFirst, "%s loses the public CAs, of which no handshake shows that nobody needs them: %q", next.Name, left)
+	}
+	for _, authority := range w.Desired.Authorities {
+		if slices.Contains(declared.Spec.Authorities, authority.Metadata.Name) && (authority.Spec.Rollover.Paused || w.isClosed(authority)) {
+			w.violate(WindowsAreKept, "%s loses the public CAs at %s, outside the windows of %s", next.Name, w.Now, authority.Metadata.Name)
 		}
 	}
 }

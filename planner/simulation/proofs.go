@@ -134,6 +134,7 @@ func (w *World) checkPairs() {
 			}
 		})
 	}
+	pairs += w.checkAcquainted()
 	w.checkOwnPairs()
 	w.countState(pki.Fingerprint(state.Sum(nil)), pairs)
 }

@@ -129,6 +129,9 @@ type World struct {
 	// gathered yet.
 	secretLeaves map[planner.Ref]*leaf
 	inOrder      []*leaf
+	// acquainted are those who accepted what they were shown when the world was asked last: see
+	// [World.Acquaint].
+	acquainted map[acquaintance]bool
 	// hurt are the authorities of which a key was compromised, named those whom plans said to lose
 	// trust or to keep it wrongly, refusals the pairs that did not verify.
 	hurt     map[planner.Ref]bool

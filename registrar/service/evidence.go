@@ -166,7 +166,7 @@ func (e *Evidence) write(ctx context.Context) {
 		e.waits[whose] = e.waits[whose].after(was)
 	}
 	e.mutex.Unlock()
-	if e.options.Failed != nil {
+	if e.options.Failed != nil && ctx.Err() == nil { // else the last batch is still to come
 		e.options.Failed(err)
 	}
 }

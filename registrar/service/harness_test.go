@@ -83,6 +83,22 @@ spec:
   recovery: {quota: 1}
 `
 
+// boxes is a group whose keys cert-manager makes.
+const boxes = `---
+apiVersion: reanchor.dev/v1alpha1
+kind: DeviceGroup
+metadata: {name: boxes}
+spec:
+  issuer: {name: fleet, kind: ClusterIssuer}
+  namespace: plant
+  keys: Cluster
+  bootstrap: {certificates: %q, identity: SubjectCommonName}
+  certificate: {duration: 24h, renewBefore: 8h}
+`
+
+// boxesCA signs their factory certificates.
+var boxesCA = registrartest.Root("Boxes' Factory", time.Now())
+
 // bench is a process of the endpoint, before a real repository and a cluster in memory.
 type bench struct {
 	t       *testing.T
@@ -106,10 +122,7 @@ type bench struct {
 func open(t *testing.T, roots ...*registrartest.Authority) *bench {
 	t.Helper()
 	b := &bench{t: t, root: roots[0], cluster: service.NewCluster(domain), storage: t.TempDir()}
-	remote, err := stage.ServeGit(t.TempDir())
-	b.must(err)
-	b.remote = remote
-	t.Cleanup(remote.Close)
+	b.remote = serveGit(t)
 	b.declare("Automatic", roots...)
 	b.writer = b.openWriter("copy", stage.Branch, "")
 	t.Cleanup(b.writer.Close)
@@ -127,6 +140,17 @@ func open(t *testing.T, roots ...*registrartest.Authority) *bench {
 	b.door = service.NewDoor(b.git, proofName, time.Now)
 	b.door.Show(serverCredential(b.root, serverName, proofName))
 	return b
+}
+
+// serveGit serves an empty repository.
+func serveGit(t testing.TB) *stage.GitServer {
+	t.Helper()
+	remote, err := stage.ServeGit(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(remote.Close)
+	return remote
 }
 
 func (b *bench) openWriter(folder, branch, base string) *gitsource.Writer {
@@ -154,7 +178,7 @@ func (b *bench) declare(approval string, roots ...*registrartest.Authority) {
 		keys = append(keys, fmt.Sprintf("{name: %q, state: %s}", name, state))
 		files["anchors/fleet-root/"+name+".pem"] = root.PEM()
 	}
-	files["pki.yaml"] = []byte(fmt.Sprintf(documents, strings.Join(keys, ", ")) + fmt.Sprintf(group, "sensors", factoryCA.PEM(), approval))
+	files["pki.yaml"] = []byte(fmt.Sprintf(documents, strings.Join(keys, ", ")) + fmt.Sprintf(group, "sensors", factoryCA.PEM(), approval) + fmt.Sprintf(boxes, boxesCA.PEM()))
 	_, err := b.remote.Commit(b.t.Context(), "The site's PKI", files)
 	b.must(err)
 }
