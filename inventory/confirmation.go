@@ -54,6 +54,21 @@ func (c Confirmation) IsZero() bool {
 	return len(c.Anchors) == 0 && c.At.IsZero() && c.Presented.IsZero() && c.Seen.IsZero()
 }
 
+// maxAhead is how far the clock of who writes a confirmation may be ahead of the reader's.
+const maxAhead = time.Minute
+
+// By is what of it counts at a time: a half that is from the future confirms nothing, or it
+// would outlast whatever the device says from now on.
+func (c Confirmation) By(now time.Time) Confirmation {
+	if c.At.After(now.Add(maxAhead)) {
+		c.Anchors, c.At = nil, time.Time{}
+	}
+	if c.Seen.After(now.Add(maxAhead)) {
+		c.Presented, c.Seen = pki.Fingerprint{}, time.Time{}
+	}
+	return c
+}
+
 // With is what two of them say together: of each half the later one. A device that trusts
 // less than before has said so later.
 func (c Confirmation) With(other Confirmation) Confirmation {

@@ -11,11 +11,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 )
 
-// retryAfter is how long a request that failed is left before another is made: what was wrong
-// with it rarely mends itself.
+// retryAfter is how long a request that failed, or that nobody answers, is left before another
+// is made: what was wrong with it rarely mends itself.
 const retryAfter = time.Hour
 
 // State is where a device stands.
@@ -65,16 +66,38 @@ type standing struct {
 	issued      []*request
 }
 
-// confirmed is what is known of the device, wherever it was written.
-func (s standing) confirmed() Confirmation {
+// confirmed is what is known of the device by now, wherever it was written.
+func (s standing) confirmed(now time.Time) Confirmation {
 	var c Confirmation
-	for _, r := range s.requests {
-		c = c.With(ConfirmationIn(r.Annotations))
-	}
-	if s.certificate != nil {
-		c = c.With(ConfirmationIn(s.certificate.Annotations))
+	for _, said := range s.confirmations() {
+		c = c.With(said.By(now))
 	}
 	return c
+}
+
+// confirmations are all that are written down.
+func (s standing) confirmations() []Confirmation {
+	var all []Confirmation
+	for _, r := range s.requests {
+		all = append(all, ConfirmationIn(r.Annotations))
+	}
+	if s.certificate != nil {
+		all = append(all, ConfirmationIn(s.certificate.Annotations))
+	}
+	return all
+}
+
+// counts is when the next confirmation begins to count that is from the future; zero: none is.
+func (s standing) counts(now time.Time) time.Time {
+	var next time.Time
+	for _, c := range s.confirmations() {
+		for _, at := range []time.Time{c.At, c.Seen} {
+			if from := at.Add(-maxAhead); from.After(now) && (next.IsZero() || from.Before(next)) {
+				next = from
+			}
+		}
+	}
+	return next
 }
 
 // all are the objects that were made here.
@@ -89,13 +112,18 @@ func (s standing) all() []client.Object {
 	return all
 }
 
+// holds reports whether the device has a certificate for a key that has not ended.
+func (s standing) holds(key pki.Fingerprint, now time.Time) bool {
+	return slices.ContainsFunc(s.requests, func(r *request) bool { return r.key == key && r.live(now) })
+}
+
 // decide what is to be done for a device that Git lists.
 func decide(device Device, seen standing, rule Rule, now time.Time) decision {
 	switch {
 	case device.State != v1alpha1.DeviceActive:
 		return decision{remove: seen.all()}
 	case rule.Group.Spec.Keys == v1alpha1.KeysCluster:
-		return decideCertificate(device, seen, rule)
+		return decideCertificate(device, seen, rule, now)
 	}
 	return decideRequests(device, seen, rule, now)
 }
@@ -114,12 +142,12 @@ func decideRequests(device Device, seen standing, rule Rule, now time.Time) deci
 		if len(seen.requests) > 0 {
 			last = seen.requests[len(seen.requests)-1]
 		}
-		d.apply = stampRequest(rule, device, last, seen.confirmed())
-	} else if known := seen.confirmed(); newest != nil && known.String() != ConfirmationIn(newest.Annotations).String() {
+		d.apply = stampRequest(rule, device, last, seen.confirmed(now))
+	} else if known := seen.confirmed(now); newest != nil && known.String() != ConfirmationIn(newest.Annotations).By(now).String() {
 		d.confirm = &Confirm{Request: planner.Ref{Namespace: newest.Namespace, Name: newest.Name}, UID: newest.UID, Text: known.String()}
 	}
-	if seen.certificate != nil { // of before the group's devices made their own keys
-		d.remove = append(d.remove, seen.certificate)
+	if seen.certificate != nil && d.apply == nil && d.confirm == nil && isReplaced(seen.ends(), newest, seen.requests, seen, now, &d) {
+		d.remove = append(d.remove, seen.certificate) // of before the group's devices made their own keys
 	}
 	for _, old := range seen.requests {
 		if old != newest && d.apply == nil && d.confirm == nil && isDone(old, newest, seen, now, &d) {
@@ -139,6 +167,10 @@ func decideNewest(newest *request, rule Rule, now time.Time) decision {
 	case newest == nil && !ready:
 		return decision{state: StateWaiting}
 	case newest == nil:
+		return decision{state: StatePending, apply: needed}
+	case newest.isPending() && ready && newest.isFor(rule):
+		return again(decision{state: StatePending}, newest.CreationTimestamp.Add(retryAfter), ready, now)
+	case newest.isPending() && ready: // for a key or an issuer that shall not sign any more
 		return decision{state: StatePending, apply: needed}
 	case newest.isPending():
 		return decision{state: StatePending}
@@ -170,34 +202,74 @@ func again(d decision, at time.Time, ready bool, now time.Time) decision {
 }
 
 // isDone reports whether nobody needs an older request any more: it has ended, it never came
-// to anything, it is for a key that the device has no more, or the device was seen with what
-// came after it.
+// to anything, or the device was seen with what came after it. A request for another key is
+// like any other: until the device is seen with the new key, it shows the old one's
+// certificate.
 func isDone(old, newest *request, seen standing, now time.Time, d *decision) bool {
 	switch {
 	case old.failed || old.isSigned() && !old.live(now):
 		return true
-	case newest == nil || !newest.isSigned():
-		return false
-	case old.isPending() || old.key != newest.key:
-		return true
+	case old.isPending():
+		return isGivenUp(old, newest, now, d)
 	}
-	presented := seen.confirmed().Presented
+	presented := seen.confirmed(now).Presented
 	for _, later := range seen.requests {
 		if later.compare(old) > 0 && later.isSigned() && later.chain[0].Fingerprint() == presented {
 			return true
 		}
 	}
-	d.by(old.chain[0].NotAfter().Add(time.Second))
+	d.by(old.ends().Add(time.Second))
 	return false
+}
+
+// isGivenUp reports whether an older request that nobody has answered is waited for no more:
+// another was signed, or asked for in its place and it had its time. So however long
+// cert-manager is silent, requests do not pile up.
+func isGivenUp(old, newest *request, now time.Time, d *decision) bool {
+	if newest == nil || newest.isSigned() {
+		return newest != nil
+	}
+	until := old.CreationTimestamp.Add(retryAfter)
+	if now.Before(until) {
+		d.by(until)
+		return false
+	}
+	return newest.compare(old) > 0
+}
+
+// isReplaced reports whether nobody needs what was made of the other kind any more, from
+// before the group's rule on who makes the keys was changed: a successor is issued, and what
+// was there has ended, or the device was seen with a successor.
+func isReplaced(ends time.Time, newest *request, after []*request, seen standing, now time.Time, d *decision) bool {
+	if newest == nil || !newest.isSigned() {
+		return false
+	}
+	presented := seen.confirmed(now).Presented
+	if now.After(ends) || slices.ContainsFunc(after, func(r *request) bool { return r.isSigned() && r.chain[0].Fingerprint() == presented }) {
+		return true
+	}
+	d.by(ends.Add(time.Second))
+	return false
+}
+
+// ends is when the last of the certificates ends that came of the device's Certificate.
+func (s standing) ends() time.Time {
+	var ends time.Time
+	if until := s.certificate.Status.NotAfter; until != nil {
+		ends = until.Time
+	}
+	for _, r := range s.issued {
+		if end := r.ends(); end.After(ends) {
+			ends = end
+		}
+	}
+	return ends
 }
 
 // decideCertificate for a device whose key cert-manager makes, and whose certificate it
 // renews.
-func decideCertificate(device Device, seen standing, rule Rule) decision {
+func decideCertificate(device Device, seen standing, rule Rule, now time.Time) decision {
 	d := decision{state: StatePending}
-	for _, r := range seen.requests { // of before cert-manager made the group's keys
-		d.remove = append(d.remove, r.CertificateRequest)
-	}
 	ready := rule.Key != "" && !rule.Signer.Certificate.IsZero() && rule.Template != nil
 	if !ready && seen.certificate == nil {
 		d.state = StateWaiting
@@ -221,6 +293,25 @@ func decideCertificate(device Device, seen standing, rule Rule) decision {
 		d.reissue = !isIssuing(seen.certificate)
 	default:
 		d.state = StateIssued
+	}
+	return withoutRequests(d, seen, newest, now)
+}
+
+// withoutRequests removes what was made before cert-manager made the group's keys, once
+// nobody needs it. What is known of the device is carried over first.
+func withoutRequests(d decision, seen standing, newest *request, now time.Time) decision {
+	if len(seen.requests) == 0 || seen.certificate == nil {
+		return d
+	}
+	if known := seen.confirmed(now).String(); known != ConfirmationIn(seen.certificate.Annotations).By(now).String() {
+		c := seen.certificate
+		d.confirm = &Confirm{Request: planner.Ref{Namespace: c.Namespace, Name: c.Name}, UID: c.UID, Text: known, Certificate: true}
+		return d
+	}
+	for _, r := range seen.requests {
+		if isReplaced(r.ends(), newest, seen.issued, seen, now, &d) {
+			d.remove = append(d.remove, r.CertificateRequest)
+		}
 	}
 	return d
 }

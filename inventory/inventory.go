@@ -38,8 +38,8 @@ func (i *Inventory) Problems() v1alpha1.ErrorList {
 			all = append(all, e.problems...)
 		}
 	}
-	for file, other := range i.shared {
-		all = append(all, v1alpha1.Error{File: file, Line: 1, Field: "spec.request", Message: "is for the key of another device (" + other + "): a key belongs to one device; have one of the two make another"})
+	for file, other := range i.shared { // told of all of them: which is in the right, Git does not say
+		all = append(all, v1alpha1.Error{File: file, Line: 1, Field: "spec.request", Message: "is for the key of another device (" + other + "): a key belongs to one device, and until then who has a certificate for it keeps that; have the other make another key, or delete its file"})
 	}
 	slices.SortFunc(all, func(a, b v1alpha1.Error) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Field, b.Field), cmp.Compare(a.Message, b.Message))
@@ -99,8 +99,25 @@ func (i *Inventory) Readable(root, group, id string) bool {
 	return len(s.problem) == 0 && (e == nil || len(e.problems) == 0) && i.shared[file] == ""
 }
 
-// shareNoKey finds the devices that have the key of another: the one whose file comes first
-// keeps it.
+// isUsable reports whether a device that is listed stands in a folder that could be listed
+// now: else it is what was read before, perhaps beside another group.
+func (i *Inventory) isUsable(device *Device) bool {
+	return device != nil && len(i.shards[path.Dir(device.File)].problem) == 0
+}
+
+// contested are the devices that could be used, had none the key of another.
+func (i *Inventory) contested() iter.Seq[*Device] {
+	return func(yield func(*Device) bool) {
+		for file := range i.shared {
+			if !yield(i.shards[path.Dir(file)].entries[path.Base(file)].device) {
+				return
+			}
+		}
+	}
+}
+
+// shareNoKey finds the devices that have the key of another. None of them can be used as
+// Git lists it: a newcomer must not drive out the holder because its file comes first.
 func (i *Inventory) shareNoKey() {
 	i.shared = map[string]string{}
 	holders := map[pki.Fingerprint]string{}
@@ -112,6 +129,9 @@ func (i *Inventory) shareNoKey() {
 			}
 			if holder, held := holders[device.Key]; held {
 				i.shared[device.File] = holder
+				if i.shared[holder] == "" {
+					i.shared[holder] = device.File
+				}
 				continue
 			}
 			holders[device.Key] = device.File

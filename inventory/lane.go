@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +26,9 @@ type Lane struct {
 	// objects tell whose a CertificateRequest or a Certificate is, by kind and name.
 	objects map[object]name
 
+	// homes are the namespaces of the groups that Git declares.
+	homes map[string]string
+
 	root      string
 	inventory *Inventory
 	rules     map[string]Rule
@@ -48,7 +50,16 @@ type (
 // member is one device: listed in Git, or in the cluster, or both.
 type member struct {
 	device *Device
+	// unusable is a file that does not say what Git wants of it: it is left as it is.
+	unusable bool
+	// contested is what a file says that would be usable, were its key not another's too.
+	contested *Device
+	// places are what is seen of it, by namespace, and standing what the group's holds: what
+	// somebody makes in another is not its.
+	places []place
 	standing
+	// homeless: there is no such group any more, and so no namespace of it.
+	homeless bool
 	// changed since it was decided last.
 	changed  bool
 	decision decision
@@ -61,60 +72,67 @@ func NewLane() *Lane {
 	return &Lane{members: map[name]*member{}, objects: map[object]name{}, inventory: &Inventory{}, rules: map[string]Rule{}}
 }
 
-// Of tells which device an object is for, and which domain's; false: none.
+// Of tells which device an object is for, and which domain's; false: none. It has reanchor's
+// labels, and the name that follows from the device, or is what cert-manager made of such a
+// Certificate. Whether it stands in the group's namespace, a lane looks at itself.
 func Of(seen client.Object) (domain planner.Ref, group, id string, is bool) {
 	labels, annotations := seen.GetLabels(), seen.GetAnnotations()
 	group, is = labels[v1alpha1.LabelDeviceGroup]
 	domain = planner.Ref{Namespace: labels[v1alpha1.LabelDomainNamespace], Name: labels[v1alpha1.LabelDomainName]}
 	id = annotations[v1alpha1.AnnotationDevice]
-	return domain, group, id, is && id != ""
+	return domain, group, id, is && id != "" && isNamedFor(seen, v1alpha1.DeviceObjectName(group, id))
+}
+
+// isNamedFor reports whether an object bears the name of a device's objects: a Certificate
+// that very name, a CertificateRequest one that begins so, and one that cert-manager made
+// belongs to that Certificate.
+func isNamedFor(seen client.Object, name string) bool {
+	owner := metav1.GetControllerOfNoCopy(seen)
+	switch {
+	case owner != nil:
+		return owner.Kind == certmanagerv1.CertificateKind && owner.Name == name
+	case seen.GetName() == name:
+		return true
+	}
+	return strings.HasPrefix(seen.GetName(), name+"-")
 }
 
 // See takes in a CertificateRequest or a Certificate of one of the domain's devices. The
 // object is kept and must not be changed.
 func (l *Lane) See(seen client.Object) {
 	_, group, id, is := Of(seen)
-	if !is {
-		l.Forget(seen)
-		return
-	}
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	m := l.member(name{group, id})
-	l.objects[objectOf(seen)] = name{group, id}
-	m.changed = true
-	switch seen := seen.(type) {
-	case *certmanagerv1.Certificate:
-		m.certificate = seen
-	case *certmanagerv1.CertificateRequest:
-		m.drop(seen.Name)
-		if read := readRequest(seen); metav1.GetControllerOfNoCopy(seen) == nil {
-			m.requests = append(m.requests, read)
-			slices.SortFunc(m.requests, (*request).compare)
-		} else {
-			read.renewal, _ = strconv.Atoi(seen.Annotations[certmanagerv1.CertificateRequestRevisionAnnotationKey])
-			m.issued = append(m.issued, read)
-			slices.SortFunc(m.issued, (*request).compare)
-		}
+	whose := name{group, id}
+	if before, known := l.objects[objectOf(seen)]; known && (!is || before != whose) {
+		l.forget(seen)
 	}
+	if !is {
+		return
+	}
+	l.objects[objectOf(seen)] = whose
+	m := l.member(whose)
+	m.at(seen.GetNamespace()).see(seen)
+	l.settle(whose, m)
 }
 
 // Forget an object that is gone.
 func (l *Lane) Forget(gone client.Object) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
+	l.forget(gone)
+}
+
+func (l *Lane) forget(gone client.Object) {
 	whose, known := l.objects[objectOf(gone)]
 	if !known {
 		return
 	}
 	delete(l.objects, objectOf(gone))
 	m := l.member(whose)
-	m.changed = true
-	if _, is := gone.(*certmanagerv1.Certificate); is {
-		m.certificate = nil
-	} else {
-		m.drop(gone.GetName())
-	}
+	m.at(gone.GetNamespace()).forget(gone)
+	m.places = slices.DeleteFunc(m.places, func(p place) bool { return len(p.requests)+len(p.issued) == 0 && p.certificate == nil })
+	l.settle(whose, m)
 	l.leave(whose)
 }
 
@@ -126,7 +144,8 @@ func objectOf(seen client.Object) object {
 func (l *Lane) member(of name) *member {
 	m := l.members[of]
 	if m == nil {
-		m = &member{changed: true}
+		m = &member{changed: true, unusable: !l.inventory.Readable(l.root, of.group, of.id)}
+		l.settle(of, m)
 		l.members[of] = m
 	}
 	return m
@@ -134,14 +153,9 @@ func (l *Lane) member(of name) *member {
 
 // leave forgets a device of which nothing is known any more.
 func (l *Lane) leave(of name) {
-	if m := l.members[of]; m.device == nil && len(m.requests)+len(m.issued) == 0 && m.certificate == nil {
+	if m := l.members[of]; m.device == nil && m.contested == nil && len(m.places) == 0 {
 		delete(l.members, of)
 	}
-}
-
-func (m *member) drop(gone string) {
-	named := func(r *request) bool { return r.Name == gone }
-	m.requests, m.issued = slices.DeleteFunc(m.requests, named), slices.DeleteFunc(m.issued, named)
 }
 
 // List takes in what Git lists below a folder.
@@ -152,12 +166,20 @@ func (l *Lane) List(read *Inventory, root string) {
 		return
 	}
 	l.inventory, l.root = read, root
+	homes := make(map[string]string, len(read.groups))
+	for group, declared := range read.groups {
+		homes[group] = declared.Spec.Namespace
+	}
+	l.house(homes)
 	listed := make(map[name]*Device, len(l.members))
 	for device := range read.All() {
 		listed[name{device.Group, device.ID}] = device
 	}
 	for of, m := range l.members {
-		if m.device != nil && listed[of] == nil && read.Readable(root, of.group, of.id) {
+		unusable := !read.isUsable(listed[of]) && !read.Readable(root, of.group, of.id)
+		m.changed = m.changed || unusable != m.unusable || m.contested != nil
+		m.unusable, m.contested = unusable, nil
+		if m.device != nil && listed[of] == nil && !unusable {
 			m.device, m.changed = nil, true
 			l.leave(of)
 		}
@@ -167,6 +189,19 @@ func (l *Lane) List(read *Inventory, root string) {
 			m.device, m.changed = device, true
 		}
 	}
+	for device := range read.contested() {
+		m := l.member(name{device.Group, device.ID})
+		m.contested, m.changed = device, true
+	}
+}
+
+// listed is what Git lists of a device, and whether that can be used. Of those that contest
+// a key, the one with a certificate for it that has not ended keeps it.
+func (m *member) listed(now time.Time) (*Device, bool) {
+	if m.contested != nil && m.holds(m.contested.Key, now) {
+		return m.contested, true
+	}
+	return m.device, !m.unusable
 }
 
 // IsEmpty reports that Git lists no device, and the cluster holds nothing of one.
@@ -273,23 +308,28 @@ func (l *Lane) Work(now time.Time) Work {
 // is left as it is.
 func (l *Lane) decide(of name, m *member, now time.Time) decision {
 	rule, ruled := l.rules[of.group]
+	device, usable := m.listed(now)
 	switch {
-	case m.device == nil && !l.inventory.Readable(l.root, of.group, of.id):
+	case !usable:
 		return decision{}
-	case m.device == nil:
+	case device == nil:
 		return decision{remove: m.all()}
 	case !ruled:
 		return decision{}
 	}
-	return decide(*m.device, m.standing, rule, now)
+	d := decide(*device, m.standing, rule, now)
+	if counts := m.counts(now); !counts.IsZero() {
+		d.by(counts)
+	}
+	return d
 }
 
 // add what is to be done for one device.
 func (w *Work) add(of name, m *member) {
 	d := m.decision
-	if len(m.requests) > 0 || m.certificate != nil {
+	if all := m.all(); len(all) > 0 {
 		w.Standing++
-		if d.state == "" && len(d.remove) > 0 {
+		if len(d.remove) == len(all) {
 			w.Leaving++
 		}
 	}

@@ -35,6 +35,8 @@ type tallied struct {
 //	Chaining     who may still show a certificate that leads through it: every one of its
 //	             certificates counts until it has ended, or the device was seen with a later
 //
+// Who stands in a file that cannot be used counts as Active: that file may be mended.
+//
 // Silence is never consent: a device of which nothing is known has confirmed nothing.
 func (l *Lane) Ledger(desired planner.Desired, keys []Key, now time.Time) []planner.Ledger {
 	l.mutex.Lock()
@@ -52,7 +54,7 @@ func (l *Lane) Ledger(desired planner.Desired, keys []Key, now time.Time) []plan
 	}
 	for of, m := range l.members {
 		ledger := groups[of.group]
-		if ledger == nil || m.device == nil || m.device.State != v1alpha1.DeviceActive {
+		if ledger == nil || !m.isActive(now) {
 			continue
 		}
 		ledger.Active++
@@ -61,6 +63,16 @@ func (l *Lane) Ledger(desired planner.Desired, keys []Key, now time.Time) []plan
 		}
 	}
 	return ledgers
+}
+
+// isActive reports whether a device counts: Git lists it as Active, or does not say what it
+// wants of one that the cluster holds objects of.
+func (m *member) isActive(now time.Time) bool {
+	device, usable := m.listed(now)
+	if device == nil {
+		return !usable && len(m.all()) > 0
+	}
+	return device.State == v1alpha1.DeviceActive
 }
 
 // know takes in the keys; others than before are another epoch.
@@ -79,8 +91,8 @@ func (l *Lane) tally(m *member, now time.Time) tallied {
 	if !m.changed && m.tallied.epoch == l.epoch && (m.tallied.until.IsZero() || !now.After(m.tallied.until)) {
 		return m.tallied
 	}
-	known := m.confirmed()
-	t := tallied{epoch: l.epoch, seen: known.Last()}
+	known := m.confirmed(now)
+	t := tallied{epoch: l.epoch, seen: known.Last(), until: m.counts(now)}
 	for i, key := range l.keys {
 		if slices.Contains(known.Anchors, key.Certificate.Fingerprint()) {
 			t.trusts |= 1 << i
@@ -102,12 +114,16 @@ func (l *Lane) tally(m *member, now time.Time) tallied {
 // mayShow are the requests whose certificates a device may still show, the oldest first.
 func (s standing) mayShow(presented pki.Fingerprint, now time.Time) []*request {
 	var may []*request
-	for _, r := range slices.Concat(s.requests, s.issued) {
+	all := slices.Concat(s.requests, s.issued)
+	if len(s.requests) > 0 && len(s.issued) > 0 { // who makes the keys was changed, to and fro perhaps
+		slices.SortStableFunc(all, func(a, b *request) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	}
+	for _, r := range all {
 		if !r.live(now) {
 			continue
 		}
-		if r.chain[0].Fingerprint() == presented || len(s.issued) > 0 {
-			may = nil // it has moved on; what cert-manager issues takes the place of what was
+		if r.chain[0].Fingerprint() == presented {
+			may = nil // it has moved on: it was seen with this one
 		}
 		may = append(may, r)
 	}

@@ -1,6 +1,8 @@
 package inventory
 
 import (
+	"time"
+
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 )
@@ -39,10 +41,10 @@ func (l *Lane) Newest(group, id string, key pki.Fingerprint) Answer {
 	return answer
 }
 
-// Known is what is known of a device from itself, and the object to write it on: its
+// Known is what is known of a device from itself by now, and the object to write it on: its
 // Certificate where cert-manager makes its key, else its newest CertificateRequest. False:
 // there is none yet.
-func (l *Lane) Known(group, id string) (Confirmation, Confirm, bool) {
+func (l *Lane) Known(group, id string, now time.Time) (Confirmation, Confirm, bool) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	m := l.members[name{group, id}]
@@ -50,10 +52,10 @@ func (l *Lane) Known(group, id string) (Confirmation, Confirm, bool) {
 	case m == nil:
 	case m.certificate != nil:
 		c := m.certificate
-		return m.confirmed(), Confirm{Request: planner.Ref{Namespace: c.Namespace, Name: c.Name}, UID: c.UID, Certificate: true}, true
+		return m.confirmed(now), Confirm{Request: planner.Ref{Namespace: c.Namespace, Name: c.Name}, UID: c.UID, Certificate: true}, true
 	case len(m.requests) > 0:
 		newest := m.requests[len(m.requests)-1]
-		return m.confirmed(), Confirm{Request: planner.Ref{Namespace: newest.Namespace, Name: newest.Name}, UID: newest.UID}, true
+		return m.confirmed(now), Confirm{Request: planner.Ref{Namespace: newest.Namespace, Name: newest.Name}, UID: newest.UID}, true
 	}
 	return Confirmation{}, Confirm{}, false
 }

@@ -30,6 +30,7 @@ func Read(files fs.FS, folder string, groups []v1alpha1.DeviceGroup, before *Inv
 	for i := range groups {
 		r.groups[groups[i].Metadata.Name] = &groups[i]
 	}
+	r.made.groups = r.groups
 	if r.unchanged() {
 		return before, nil
 	}
@@ -49,7 +50,6 @@ func (r *reader) unchanged() bool {
 		return false
 	}
 	r.made.hash, _ = info.Sys().(string)
-	r.made.groups = r.groups
 	return r.made.hash != "" && r.made.hash == r.before.hash && reflect.DeepEqual(r.groups, r.before.groups)
 }
 

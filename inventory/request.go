@@ -6,8 +6,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cert-manager/cert-manager/pkg/apis/certmanager"
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	certmanagermeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/pki"
@@ -81,12 +83,32 @@ func (r *request) isReady() bool {
 // isSigned reports whether a certificate came back, and live whether it has not ended.
 func (r *request) isSigned() bool { return len(r.chain) > 0 }
 
+// ends is when its certificate does; zero: there is none.
+func (r *request) ends() time.Time {
+	if !r.isSigned() {
+		return time.Time{}
+	}
+	return r.chain[0].NotAfter()
+}
+
 func (r *request) live(now time.Time) bool {
 	return r.isSigned() && !now.After(r.chain[0].NotAfter())
 }
 
 // isPending reports whether cert-manager has yet to answer.
 func (r *request) isPending() bool { return !r.failed && !r.isSigned() }
+
+// isFor reports whether it asks what a rule says of whom.
+func (r *request) isFor(rule Rule) bool {
+	field := func(name string) string {
+		value, _, _ := unstructured.NestedString(rule.Template.Object, "spec", "issuerRef", name)
+		return value
+	}
+	asked := r.Spec.IssuerRef
+	return r.Annotations[v1alpha1.AnnotationSignsWith] == rule.signsWith() && asked.Name == field("name") &&
+		cmp.Or(asked.Kind, certmanagerv1.IssuerKind) == cmp.Or(field("kind"), certmanagerv1.IssuerKind) &&
+		cmp.Or(asked.Group, certmanager.GroupName) == cmp.Or(field("group"), certmanager.GroupName)
+}
 
 // compare orders the requests of a device, the oldest first.
 func (r *request) compare(other *request) int {

@@ -95,6 +95,7 @@ var inName = regexp.MustCompile(`\{\{-?\s*\.ID\s*-?\}\}`)
 // stamp is the group's template with the device's own marks.
 func stamp(rule Rule, device Device, confirmed Confirmation) *unstructured.Unstructured {
 	made := rule.Template.DeepCopy()
+	made.SetNamespace(rule.Group.Spec.Namespace) // where the lane looks for it, whatever an overlay says
 	annotations := made.GetAnnotations()
 	if annotations == nil {
 		annotations = map[string]string{}

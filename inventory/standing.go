@@ -42,18 +42,18 @@ func (l *Lane) Standings(keys []Key, now time.Time) []Standing {
 	defer l.mutex.Unlock()
 	var all []Standing
 	for of, m := range l.members {
-		if m.device != nil {
-			all = append(all, l.standing(m, l.rules[of.group], keys, now))
+		if device, usable := m.listed(now); device != nil {
+			all = append(all, l.standing(*device, usable, m, l.rules[of.group], keys, now))
 		}
 	}
 	slices.SortFunc(all, func(a, b Standing) int { return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.ID, b.ID)) })
 	return all
 }
 
-func (l *Lane) standing(m *member, rule Rule, keys []Key, now time.Time) Standing {
-	known := m.confirmed()
-	s := Standing{Device: *m.device, Seen: known.Last()}
-	if s.State == v1alpha1.DeviceActive {
+func (l *Lane) standing(device Device, usable bool, m *member, rule Rule, keys []Key, now time.Time) Standing {
+	known := m.confirmed(now)
+	s := Standing{Device: device, Seen: known.Last()}
+	if s.State == v1alpha1.DeviceActive && usable {
 		d := decide(s.Device, m.standing, rule, now)
 		s.Certificate, s.Why = d.state, d.why
 	}

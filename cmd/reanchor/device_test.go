@@ -78,7 +78,7 @@ func (s signing) answered(t *testing.T, id, csr, signsWith string, confirmed inv
 	}
 	return &certmanagerv1.CertificateRequest{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "plant", Name: "sensors-" + id + "-seen",
+			Namespace: "plant", Name: v1alpha1.DeviceObjectName("sensors", id) + "-seen",
 			Labels:      map[string]string{v1alpha1.LabelDomainName: "fleet", v1alpha1.LabelDomainNamespace: "plant", v1alpha1.LabelDeviceGroup: "sensors"},
 			Annotations: map[string]string{v1alpha1.AnnotationDevice: id, v1alpha1.AnnotationRenewal: "1", v1alpha1.AnnotationSignsWith: signsWith, v1alpha1.AnnotationConfirmed: confirmed.String()},
 		},
@@ -183,16 +183,16 @@ func TestDiffOfDevices(t *testing.T) {
 	if err := writeDifferences(&out, palette{}, compared.Differences); err != nil {
 		t.Fatal(err)
 	}
-	name := v1alpha1.DeviceObjectName("sensors", "behind")
+	name, blocked := v1alpha1.DeviceObjectName("sensors", "behind"), v1alpha1.DeviceObjectName("sensors", "blocked")
 	for _, want := range []string{
 		"+++ end state: CertificateRequest plant/" + name + "-", "+    reanchor.dev/signs-with: cert-manager/fleet-root/2026\n", "+    reanchor.dev/domain: fleet\n",
-		"--- cluster: CertificateRequest plant/sensors-blocked-seen\n", "-  name: sensors-blocked-seen\n",
+		"--- cluster: CertificateRequest plant/" + blocked + "-seen\n", "-  name: " + blocked + "-seen\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("lacks %q", want)
 		}
 	}
-	for _, never := range []string{"moved", "sensors-behind-seen"} {
+	for _, never := range []string{"moved", name + "-seen"} {
 		if strings.Contains(out.String(), never) {
 			t.Errorf("tells of %q", never)
 		}

@@ -137,14 +137,15 @@ func (s shown) after(before shown) shown {
 func (e *Evidence) Run(ctx context.Context) {
 	ticker := time.NewTicker(e.options.Every)
 	defer ticker.Stop()
+	var now time.Time
 	for {
 		select {
-		case <-ticker.C:
-			e.write(ctx)
+		case now = <-ticker.C:
+			e.write(ctx, now)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.options.Every)
 			defer cancel()
-			e.write(last)
+			e.write(last, now.Add(e.options.Every))
 			return
 		}
 	}
@@ -152,8 +153,8 @@ func (e *Evidence) Run(ctx context.Context) {
 
 // write a batch. What fails is written with the next one; what is gone, or not there yet,
 // waits for the device's next object.
-func (e *Evidence) write(ctx context.Context) {
-	taken, changes := e.take()
+func (e *Evidence) write(ctx context.Context, now time.Time) {
+	taken, changes := e.take(now)
 	if len(changes) == 0 {
 		return
 	}
@@ -172,7 +173,7 @@ func (e *Evidence) write(ctx context.Context) {
 }
 
 // take what is to be written now, and leave what has to wait.
-func (e *Evidence) take() (map[device]shown, []applier.Confirmed) {
+func (e *Evidence) take(at time.Time) (map[device]shown, []applier.Confirmed) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
 	taken := map[device]shown{}
@@ -181,7 +182,10 @@ func (e *Evidence) take() (map[device]shown, []applier.Confirmed) {
 		if len(changes) == e.options.Batch {
 			break
 		}
-		known, on, there := e.options.Cluster.lane.Known(whose.group, whose.id)
+		if last := now.Last(); last.After(at) {
+			at = last
+		}
+		known, on, there := e.options.Cluster.lane.Known(whose.group, whose.id, at)
 		if !there {
 			continue
 		}

@@ -156,6 +156,7 @@ func (g *Git) read(documents *gitsource.Snapshot) (broken, err error) {
 	if next.inventory, err = inventory.Read(next.devices.FS(), next.folder, next.desired.Groups, known); err != nil {
 		return broken, fmt.Errorf("%s: %w", next.devices.Revision(), err)
 	}
+	g.options.Cluster.lane.Declare(next.desired.Groups)
 	g.newest.Store(next)
 	return broken, nil
 }
