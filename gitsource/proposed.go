@@ -92,7 +92,12 @@ func (p *proposed) attempt(ctx context.Context, decide decision, last *attempt) 
 	if last.refused != nil && !isBusy(last.refused) && to.tip == last.tried.parent {
 		return nil, last.refused
 	}
-	if err := p.follow(ctx, base, to.tip); err != nil {
+	if err := p.follow(ctx, base, to.tip); wasReplaced(err) {
+		if last.refused == nil { // of what was sent before, it is still to be told what became
+			last.refused = &refusal{reason: "the branch was replaced while it was read", busy: true}
+		}
+		return nil, ctxEnd(ctx)
+	} else if err != nil {
 		return nil, err
 	}
 	made, pack, err := p.make(base, decide)
@@ -107,8 +112,22 @@ func (p *proposed) attempt(ctx context.Context, decide decision, last *attempt) 
 	return made, nil
 }
 
-// pull is the branch as the next commit would find it: the newest base with what waits.
+// pull is the branch as the next commit would find it: the newest base with what waits. If
+// the branch is replaced meanwhile, it is looked at again.
 func (p *proposed) pull(ctx context.Context) (*Snapshot, error) {
+	for number := 0; ; number++ {
+		if err := p.base.pause(ctx, number); err != nil {
+			return nil, err
+		}
+		snapshot, err := p.look(ctx)
+		if !wasReplaced(err) || number == maxAttempts {
+			return snapshot, err
+		}
+	}
+}
+
+// look at the branch once.
+func (p *proposed) look(ctx context.Context) (*Snapshot, error) {
 	base, err := p.base.pull(ctx, accepted{})
 	if err != nil {
 		return nil, err

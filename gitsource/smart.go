@@ -95,6 +95,12 @@ func (u *uploading) fetch(ctx context.Context, into *store, want extent) error {
 	return u.explainFetch(ctx, u.ask(ctx, into, want))
 }
 
+// wasReplaced reports that a commit which was listed is not there any more when it is fetched:
+// another was put in its place by force in between. The words are git's (upload-pack.c).
+func wasReplaced(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "upload-pack: not our ref ")
+}
+
 // errNotThere says that the server does not know the commit that was said to be had.
 var errNotThere = errors.New("the server does not have the commit")
 

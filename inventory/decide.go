@@ -178,7 +178,7 @@ func decideNewest(newest *request, rule Rule, now time.Time) decision {
 		return again(decision{state: StateFailed, why: newest.why}, newest.failedAt.Add(retryAfter), ready, now)
 	}
 	leaf := newest.chain[0]
-	renew := rule.until(leaf.NotBefore(), leaf.NotAfter())
+	renew := RenewalOf(rule.Group.Spec.Certificate, leaf)
 	switch {
 	case !ready:
 		return decision{state: StateIssued}

@@ -398,7 +398,7 @@ func TestEveryActiveDeviceHasOneCurrentCertificate(t *testing.T) {
 			current := 0
 			held := p.held(id)
 			for _, r := range held {
-				if r.live(p.now) && r.chain[0].SignedBy(p.signer.Certificate) && p.now.Before(p.rule().until(r.chain[0].NotBefore(), r.chain[0].NotAfter())) && r == held[len(held)-1] {
+				if r.live(p.now) && r.chain[0].SignedBy(p.signer.Certificate) && p.now.Before(RenewalOf(p.rule().Group.Spec.Certificate, r.chain[0])) && r == held[len(held)-1] {
 					current++
 				}
 			}

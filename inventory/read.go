@@ -15,9 +15,6 @@ import (
 	"github.com/reanchor/reanchor/pki"
 )
 
-// maxFileBytes is how large the file of a device may be.
-const maxFileBytes = 64 << 10
-
 // besideDevices may stand in any of the folders and are passed over.
 var besideDevices = []string{"README.md", ".gitkeep"}
 
@@ -250,16 +247,16 @@ func (r *reader) entry(s *shard, found fs.DirEntry, before *entry) *entry {
 func content(files fs.FS, at string, found fs.DirEntry) ([]byte, error) {
 	const tooLarge = "has %d bytes, and the file of a device has at most %d: make it smaller"
 	if hashOf(found) == "" { // on a disk nothing bounds what a read brings
-		if info, err := found.Info(); err == nil && info.Size() > maxFileBytes {
-			return nil, fmt.Errorf(tooLarge, info.Size(), maxFileBytes)
+		if info, err := found.Info(); err == nil && info.Size() > v1alpha1.MaxDeviceDocument {
+			return nil, fmt.Errorf(tooLarge, info.Size(), v1alpha1.MaxDeviceDocument)
 		}
 	}
 	data, err := fs.ReadFile(files, at)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("cannot be read: %w", err)
-	case len(data) > maxFileBytes:
-		return nil, fmt.Errorf(tooLarge, len(data), maxFileBytes)
+	case len(data) > v1alpha1.MaxDeviceDocument:
+		return nil, fmt.Errorf(tooLarge, len(data), v1alpha1.MaxDeviceDocument)
 	}
 	return data, nil
 }

@@ -62,7 +62,7 @@ func TestReadTellsWhatIsWrongAndReadsTheRest(t *testing.T) {
 			nil,
 		},
 		"an id that leads elsewhere": {map[string]string{at("x"): document("sensors", "../x", "  state: Blocked\n")}, []string{at("x") + `:3: metadata.name: "../x" is not the id of a device: it leads elsewhere`}, nil},
-		"too large":                  {map[string]string{at("x"): strings.Repeat("#\n", maxFileBytes)}, []string{at("x") + ":1: has 131072 bytes"}, nil},
+		"too large":                  {map[string]string{at("x"): strings.Repeat("#\n", v1alpha1.MaxDeviceDocument)}, []string{at("x") + ":1: has 131072 bytes"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := tree(test.files)

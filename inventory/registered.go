@@ -17,6 +17,9 @@ type Registered struct {
 	Device
 	// Superseded are the keys that it had before.
 	Superseded []pki.Fingerprint
+	// Rekeyed is the last of them, if the device has shown it when it asked for its present
+	// key; zero: it has not.
+	Rekeyed pki.Fingerprint
 	// Recoveries is how often it came back without having shown the key before.
 	Recoveries int
 	// Blob is the hash of its file as Git names it.
@@ -37,12 +40,18 @@ func registeredOf(document v1alpha1.Document, blob string) *Registered {
 	spec := document.Object.(*v1alpha1.Device).Spec
 	registered := &Registered{Device: deviceOf(document), Recoveries: spec.Recoveries, Blob: blob}
 	for _, text := range spec.Superseded {
-		var key pki.Fingerprint
-		if key.UnmarshalText([]byte(strings.TrimPrefix(text, v1alpha1.SupersededPrefix))) == nil {
+		if key, is := supersededKey(text); is {
 			registered.Superseded = append(registered.Superseded, key)
 		}
 	}
+	registered.Rekeyed, _ = supersededKey(spec.Rekeyed)
 	return registered
+}
+
+// supersededKey reads "sha256:" and 64 hex digits.
+func supersededKey(text string) (key pki.Fingerprint, is bool) {
+	err := key.UnmarshalText([]byte(strings.TrimPrefix(text, v1alpha1.SupersededPrefix)))
+	return key, err == nil
 }
 
 // Device finds a device below the folder that was read; false: its file is not there, or

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 )
 
@@ -32,14 +33,17 @@ type Rule struct {
 // signsWith names the rule's key as [v1alpha1.AnnotationSignsWith] has it.
 func (r Rule) signsWith() string { return r.Authority.String() + "/" + r.Key }
 
-// Until is when a device's certificate is to be renewed. One that came back shorter than
-// it was asked for is renewed when a third of it is left.
-func (r Rule) until(notBefore, notAfter time.Time) time.Time {
-	before := r.Group.Spec.Certificate.RenewBefore.Duration
-	if life := notAfter.Sub(notBefore); before > life/3*2 {
+// RenewalOf is when a group's certificate is to be renewed. One that came back so short that
+// renewBefore is most of it is renewed when a third of it is left.
+func RenewalOf(group v1alpha1.DeviceCertificate, leaf pki.Certificate) time.Time {
+	var before time.Duration
+	if group.RenewBefore != nil {
+		before = group.RenewBefore.Duration
+	}
+	if life := leaf.NotAfter().Sub(leaf.NotBefore()); before > life/3*2 {
 		before = life / 3
 	}
-	return notAfter.Add(-before)
+	return leaf.NotAfter().Add(-before)
 }
 
 // stampRequest makes a device's next CertificateRequest. Its name follows from the key that it

@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
+	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/registrar/admission"
 )
@@ -19,8 +19,8 @@ import (
 // desk is what all protocols have in common: it identifies, decides, commits and waits.
 type desk struct {
 	Options
-	turns                         turns
-	perDevice, perAddress, groups limiters
+	turns                                 turns
+	perDevice, perAddress, groups, rekeys limiters
 }
 
 func newDesk(options Options) *desk {
@@ -29,6 +29,7 @@ func newDesk(options Options) *desk {
 		Options:   options,
 		perDevice: limiters{perSecond: options.Limits.PerDevice}, perAddress: limiters{perSecond: options.Limits.PerAddress},
 		groups: limiters{perSecond: options.Limits.PerGroup},
+		rekeys: limiters{perSecond: options.Limits.RekeysPerHour / time.Hour.Seconds(), atOnce: int(options.Limits.RekeysPerHour)},
 	}
 }
 
@@ -81,13 +82,15 @@ const maxDecisions = 4
 
 // register decides and commits, one request at a time for each device and each key.
 func (d *desk) register(ctx context.Context, v *visit, asked enrolment) (outcome, *admission.Refusal) {
-	caller, _, refusal := d.identify(v, asked.label)
+	caller, _, refusal := d.identify(v, asked.label, asked.request.Key)
 	if refusal != nil {
 		return outcome{}, refusal
 	}
-	release, err := d.turns.take(ctx, slices.Compact([]string{"device " + caller.Group.Name + "/" + caller.ID, "key " + asked.request.Key.String()})...)
+	turn, cancel := context.WithTimeout(ctx, d.Limits.Hold)
+	defer cancel()
+	release, err := d.turns.take(turn, turnOf(caller, asked.request)...)
 	if err != nil {
-		return outcome{}, gone()
+		return outcome{}, unavailable(retryQueue, "another request of the same device, or for the same key, is still being answered: come again later")
 	}
 	defer release()
 	for range maxDecisions {
@@ -99,20 +102,29 @@ func (d *desk) register(ctx context.Context, v *visit, asked enrolment) (outcome
 	return outcome{}, unavailable(retryQueue, "the device changes in Git faster than it can be registered: try again later")
 }
 
-// identify who comes, by what is known now.
-func (d *desk) identify(v *visit, label string) (admission.Caller, admission.Fleet, *admission.Refusal) {
+// turnOf names what a request has to itself: its device, and the key that the device has made.
+func turnOf(caller admission.Caller, request admission.Request) []string {
+	names := []string{"device " + caller.Group.Name + "/" + caller.ID}
+	if !request.IsZero() && caller.Group.Spec.Keys == v1alpha1.KeysDevice {
+		names = append(names, "key "+request.Key.String())
+	}
+	return names
+}
+
+// identify who comes, by what is known now, and asks for a certificate for a key, or none.
+func (d *desk) identify(v *visit, label string, key pki.Fingerprint) (admission.Caller, admission.Fleet, *admission.Refusal) {
 	fleet, err := d.Fleet()
 	if err != nil {
 		v.entry.Error = err.Error()
 		return admission.Caller{}, nil, unavailable(retryStart, "the repository has not been read yet: try again later")
 	}
-	caller, refusal := v.identify(fleet, label)
+	caller, refusal := v.identify(fleet, label, key)
 	return caller, fleet, refusal
 }
 
 // decide once, and commit; again if Git has changed meanwhile.
 func (d *desk) decide(ctx context.Context, v *visit, asked enrolment) (done outcome, again bool, refusal *admission.Refusal) {
-	caller, fleet, refusal := d.identify(v, asked.label)
+	caller, fleet, refusal := d.identify(v, asked.label, asked.request.Key)
 	if refusal != nil {
 		return outcome{}, false, refusal
 	}
@@ -125,22 +137,31 @@ func (d *desk) decide(ctx context.Context, v *visit, asked enrolment) (done outc
 	if decision.Verdict == admission.Existing {
 		return done, false, nil
 	}
-	if refusal := d.quota(decision, caller, v.at); refusal != nil {
+	giveBack, refusal := d.quota(decision, caller, v.at)
+	if refusal != nil {
 		return outcome{}, false, refusal
 	}
-	return d.commit(ctx, v, done, decision)
+	done, again, refusal = d.commit(ctx, v, done, decision)
+	if (again || refusal != nil) && ctx.Err() == nil { // of who went away the commit may land
+		giveBack()
+	}
+	return done, again, refusal
 }
 
-// quota holds registrations against their group's rate. A device that has shown the key which
-// it has renews, and is exempt.
-func (d *desk) quota(decision admission.Decision, caller admission.Caller, now time.Time) *admission.Refusal {
+// quota holds registrations against their group's rate. A device that shows the key which it
+// has is exempt from that, and held against its own: what came to nothing is given back.
+func (d *desk) quota(decision admission.Decision, caller admission.Caller, now time.Time) (giveBack func(), refusal *admission.Refusal) {
 	if decision.Verdict == admission.Rekey {
-		return nil
+		wait, giveBack := d.rekeys.take(caller.Group.Name+"/"+caller.ID, now)
+		if wait > 0 {
+			return nil, tooMany(wait, "the device has had too many new keys: keep the one that it has, and come again later")
+		}
+		return giveBack, nil
 	}
 	if wait := d.groups.wait(caller.Group.Name, now); wait > 0 {
-		return tooMany(wait, "the group takes no more registrations just now: come again later")
+		return nil, tooMany(wait, "the group takes no more registrations just now: come again later")
 	}
-	return nil
+	return func() {}, nil
 }
 
 // commit a decision, and tell what came of it.
@@ -173,12 +194,17 @@ func (d *desk) commit(ctx context.Context, v *visit, done outcome, decision admi
 
 // await the certificate for as long as requests are held: any that is valid for a device that
 // is new, and for one that comes within the time in which its certificate is renewed, the
-// renewed one.
+// renewed one. Where that does not come, the one that is valid still is better than none.
 func (d *desk) await(ctx context.Context, v *visit, done outcome) (outcome, *admission.Refusal) {
 	held, cancel := context.WithTimeout(ctx, d.Limits.Hold)
 	defer cancel()
-	renewBefore := done.caller.Group.Spec.Certificate.RenewBefore
-	issued, err := d.Certificates.Await(held, done.holder, func(issued Issued) bool { return d.isFresh(issued, renewBefore) })
+	rule := done.caller.Group.Spec.Certificate
+	issued, err := d.Certificates.Await(held, done.holder, func(issued Issued) bool {
+		return d.Clock().Before(inventory.RenewalOf(rule, issued.Certificate))
+	})
+	if newest, found := d.Certificates.Newest(done.holder); found && errors.Is(err, context.DeadlineExceeded) && d.Clock().Before(newest.Certificate.NotAfter()) {
+		issued, err = newest, nil
+	}
 	switch {
 	case err == nil:
 		v.entry.Issued = issued.Certificate.Fingerprint().String()
@@ -194,18 +220,8 @@ func (d *desk) await(ctx context.Context, v *visit, done outcome) (outcome, *adm
 		v.entry.Error = err.Error()
 	}
 	v.result("pending")
-	done.pending, done.retryAfter = "the device is registered, and its certificate is not issued yet: come again later", retryCertificate
+	done.pending, done.retryAfter = "the device is registered, and its certificate is not issued yet: send the same request again later", retryCertificate
 	return done, nil
-}
-
-// isFresh reports whether a certificate is valid and not about to be renewed.
-func (d *desk) isFresh(issued Issued, renewBefore *metav1.Duration) bool {
-	now := d.Clock()
-	var before time.Duration
-	if renewBefore != nil {
-		before = renewBefore.Duration
-	}
-	return now.Before(issued.Certificate.NotAfter().Add(-before))
 }
 
 // newest certificate of a device that asks for its own.
@@ -225,7 +241,7 @@ func (d *desk) newest(v *visit, caller admission.Caller) (Issued, Holder, *admis
 // self is the device that comes, if it is registered and the one that is asked about. Of any
 // other nothing is told, not even whether it exists.
 func (d *desk) self(v *visit, id string) (admission.Caller, admission.Fleet, *admission.Refusal) {
-	caller, fleet, refusal := d.identify(v, "")
+	caller, fleet, refusal := d.identify(v, "", pki.Fingerprint{})
 	switch {
 	case refusal != nil:
 		return caller, fleet, refusal
@@ -247,7 +263,7 @@ func (d *desk) observe(v *visit, trusts, fetched pki.Anchors) error {
 	if err != nil {
 		return nil // nobody can be identified, so that there is nothing to pass on
 	}
-	caller, refusal := admission.Identify(fleet, v.chain, "", v.at)
+	caller, refusal := admission.Identify(fleet, v.chain, "", pki.Fingerprint{}, v.at)
 	if refusal != nil || !caller.Registered {
 		return nil
 	}
@@ -270,11 +286,6 @@ func fingerprints(anchors pki.Anchors) []pki.Fingerprint {
 		all = append(all, anchor.Fingerprint())
 	}
 	return all
-}
-
-// gone answers a device that went away: nobody reads it.
-func gone() *admission.Refusal {
-	return unavailable(retryQueue, "the request was given up while it waited for another of the same device")
 }
 
 func unavailable(after time.Duration, detail string) *admission.Refusal {

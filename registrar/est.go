@@ -115,7 +115,7 @@ func (e *estHandler) csrattrs(w http.ResponseWriter, r *http.Request, v *visit, 
 
 // attributes of the group that is asked for, of the caller's, or of the only one.
 func (e *estHandler) attributes(v *visit, label string) ([]byte, *admission.Refusal) {
-	caller, fleet, refusal := e.desk.identify(v, label)
+	caller, fleet, refusal := e.desk.identify(v, label, pki.Fingerprint{})
 	if fleet == nil {
 		return nil, refusal
 	}
@@ -145,21 +145,27 @@ func enrolBy(operation admission.Operation) func(*estHandler, http.ResponseWrite
 	}
 }
 
-// enrol reads a CSR and gets its certificate; what is pending it has answered already.
-func (e *estHandler) enrol(w http.ResponseWriter, r *http.Request, v *visit, label string, operation admission.Operation) (outcome, *admission.Refusal) {
-	if _, _, refusal := e.desk.identify(v, label); refusal != nil {
-		return outcome{}, refusal
-	}
+// readCSR reads a CSR in base64.
+func readCSR(r *http.Request) (admission.Request, *admission.Refusal) {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != typePKCS10 {
-		return outcome{}, &admission.Refusal{Status: http.StatusUnsupportedMediaType, Problem: admission.ProblemInvalid, Detail: "send the CSR as " + typePKCS10}
+		return admission.Request{}, &admission.Refusal{Status: http.StatusUnsupportedMediaType, Problem: admission.ProblemInvalid, Detail: "send the CSR as " + typePKCS10}
 	}
 	der, refusal := readBase64(r.Body)
 	if refusal != nil {
+		return admission.Request{}, refusal
+	}
+	return admission.ParseRequest(der)
+}
+
+// enrol reads a CSR and gets its certificate; what is pending it has answered already. Who may
+// not come hears of that first, whatever was sent.
+func (e *estHandler) enrol(w http.ResponseWriter, r *http.Request, v *visit, label string, operation admission.Operation) (outcome, *admission.Refusal) {
+	request, malformed := readCSR(r)
+	if _, _, refusal := e.desk.identify(v, label, request.Key); refusal != nil {
 		return outcome{}, refusal
 	}
-	request, refusal := admission.ParseRequest(der)
-	if refusal != nil {
-		return outcome{}, refusal
+	if malformed != nil {
+		return outcome{}, malformed
 	}
 	done, refusal := e.desk.enrol(r.Context(), v, enrolment{label: label, operation: operation, request: request})
 	if refusal != nil {

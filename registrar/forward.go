@@ -41,18 +41,46 @@ func badForward(problem string) *admission.Refusal {
 	}
 }
 
-// forwardedChain reads the one element of the header: Chain, or Cert where there is none, in
-// PEM, encoded as in URLs.
+// element is the header's one: what it says of a client's certificate. Envoy writes Hash, Cert
+// and Chain first, quoted or in hex, and then what the certificate says of itself, URI and DNS
+// without quotes, so that whoever made the certificate may write there what they like.
+type element struct{ hash, cert, chain string }
+
+// forwardedChain reads the element: Cert and Chain in PEM, encoded as in URLs. The leaf is
+// Cert's, where there is one: Chain must begin with the same, and Hash must be its own.
 func forwardedChain(header string) ([]pki.Certificate, *admission.Refusal) {
-	pairs, whole := splitQuoted(header)
+	read, whole := readElement(header)
 	if !whole {
-		return nil, badForward("cannot be read, or tells of more than one hop")
+		return nil, badForward("cannot be read, tells of more than one hop, or names a certificate twice or after its details")
 	}
-	text := pairs["chain"]
-	if text == "" {
-		text = pairs["cert"]
+	cert, problem := decodedPEM(read.cert)
+	if problem != nil {
+		return nil, problem
 	}
-	decoded, err := url.PathUnescape(text)
+	chain, problem := decodedPEM(read.chain)
+	if problem != nil {
+		return nil, problem
+	}
+	switch {
+	case len(cert)+len(chain) == 0:
+		return nil, badForward("holds no certificate in PEM")
+	case len(chain) == 0:
+		chain = cert
+	case len(cert) > 0 && !chain[0].Equal(cert[0]):
+		return nil, badForward("has a Chain that does not begin with the certificate in Cert")
+	}
+	if read.hash != "" && !strings.EqualFold(read.hash, chain[0].Fingerprint().String()) {
+		return nil, badForward("has a Hash that is not the SHA-256 of the client's certificate")
+	}
+	return chain, nil
+}
+
+// decodedPEM are the certificates of a value; none of an empty one.
+func decodedPEM(value string) ([]pki.Certificate, *admission.Refusal) {
+	if value == "" {
+		return nil, nil
+	}
+	decoded, err := url.PathUnescape(value)
 	if err != nil {
 		return nil, badForward("holds a certificate that is not encoded as in URLs")
 	}
@@ -63,23 +91,33 @@ func forwardedChain(header string) ([]pki.Certificate, *admission.Refusal) {
 	return chain, nil
 }
 
-// splitQuoted reads key=value pairs with semicolons between, of which values may be quoted.
-// It is not whole if there is a comma, which begins the word of another proxy.
-func splitQuoted(header string) (pairs map[string]string, whole bool) {
-	pairs = map[string]string{}
+// readElement reads key=value pairs with semicolons between, of which values may be quoted.
+// It is not whole if there is a comma, which begins the word of another proxy, if what tells of
+// the certificate comes twice, or if Cert or Chain come after a detail: they may be its words.
+func readElement(header string) (read element, whole bool) {
+	values := map[string]*string{"hash": &read.hash, "cert": &read.cert, "chain": &read.chain}
+	seen, details := map[string]bool{}, false
 	for header != "" {
 		key, rest, found := strings.Cut(header, "=")
 		if !found {
-			return nil, false
+			return element{}, false
 		}
 		value, after := cutValue(rest)
-		if _, twice := pairs[strings.ToLower(key)]; twice || (after != "" && after[0] != ';') {
-			return nil, false
+		if after != "" && after[0] != ';' {
+			return element{}, false
 		}
-		pairs[strings.ToLower(key)] = value
+		switch key = strings.ToLower(key); key {
+		case "subject", "uri", "dns":
+			details = true
+		case "hash", "cert", "chain":
+			if seen[key] || details && key != "hash" {
+				return element{}, false
+			}
+			seen[key], *values[key] = true, value
+		}
 		header = strings.TrimPrefix(after, ";")
 	}
-	return pairs, true
+	return read, true
 }
 
 // cutValue takes a value off, quoted or not. Quotes inside are escaped by backslashes.

@@ -12,7 +12,8 @@ import (
 
 // Limits of what the endpoint takes of time and memory.
 type Limits struct {
-	// Hold is how long a request waits for its certificate before it is answered 202.
+	// Hold is how long a request waits for its certificate before it is answered 202, and how
+	// long it waits before that for another of the same device.
 	Hold time.Duration
 	// Headers is how long a handshake, and then the header of a request, may take; Body the
 	// same with the body; Idle is how long a connection may wait for its next request.
@@ -25,6 +26,9 @@ type Limits struct {
 	// PerGroup is how many registrations a second a group takes, renewals apart; a tenfold
 	// burst is taken at once.
 	PerGroup float64
+	// RekeysPerHour is how many new keys a device may have that shows the one before; an
+	// hour's are taken at once. Each is a commit, and stays in the device's document.
+	RekeysPerHour float64
 }
 
 // DefaultLimits are what a fleet of some ten thousand devices needs.
@@ -32,7 +36,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		Hold: 25 * time.Second, Headers: 10 * time.Second, Body: 20 * time.Second, Idle: 60 * time.Second,
 		Connections: 10_000, ConnectionsPerAddress: 10_000,
-		PerDevice: 2, PerAddress: 500, PerGroup: 100,
+		PerDevice: 2, PerAddress: 500, PerGroup: 100, RekeysPerHour: 4,
 	}
 }
 
@@ -43,6 +47,7 @@ func (l Limits) orDefault() Limits {
 		Hold: cmp.Or(l.Hold, d.Hold), Headers: cmp.Or(l.Headers, d.Headers), Body: cmp.Or(l.Body, d.Body), Idle: cmp.Or(l.Idle, d.Idle),
 		Connections: cmp.Or(l.Connections, d.Connections), ConnectionsPerAddress: cmp.Or(l.ConnectionsPerAddress, d.ConnectionsPerAddress),
 		PerDevice: cmp.Or(l.PerDevice, d.PerDevice), PerAddress: cmp.Or(l.PerAddress, d.PerAddress), PerGroup: cmp.Or(l.PerGroup, d.PerGroup),
+		RekeysPerHour: cmp.Or(l.RekeysPerHour, d.RekeysPerHour),
 	}
 }
 
@@ -58,7 +63,9 @@ const burst = 10
 // limiters are the rates of many, by a hash of their names. Two generations bound the memory:
 // when the younger one is full it becomes the older, and who was silent since begins anew.
 type limiters struct {
-	perSecond      float64
+	perSecond float64
+	// atOnce is how many are taken at once; zero: as many as come in ten seconds.
+	atOnce         int
 	mu             sync.Mutex
 	younger, older map[name]*rate.Limiter
 }
@@ -70,14 +77,20 @@ const limitersKept = 1 << 15
 
 // wait is how long one has to wait before it is taken; zero: it is.
 func (l *limiters) wait(of string, now time.Time) time.Duration {
+	wait, _ := l.take(of, now)
+	return wait
+}
+
+// take is wait, and the way to give back what was taken.
+func (l *limiters) take(of string, now time.Time) (wait time.Duration, giveBack func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	reservation := l.limiter(sha256.Sum256([]byte(of))).ReserveN(now, 1)
-	wait := reservation.DelayFrom(now)
-	if wait > 0 {
-		reservation.CancelAt(now)
+	giveBack = func() { reservation.CancelAt(now) }
+	if wait = reservation.DelayFrom(now); wait > 0 {
+		giveBack()
 	}
-	return wait
+	return wait, giveBack
 }
 
 func (l *limiters) limiter(of name) *rate.Limiter {
@@ -86,7 +99,7 @@ func (l *limiters) limiter(of name) *rate.Limiter {
 	}
 	limiter, known := l.older[of]
 	if !known {
-		limiter = rate.NewLimiter(rate.Limit(l.perSecond), max(1, int(l.perSecond*burst)))
+		limiter = rate.NewLimiter(rate.Limit(l.perSecond), max(1, cmp.Or(l.atOnce, int(l.perSecond*burst))))
 	}
 	if l.younger == nil || len(l.younger) >= limitersKept {
 		l.younger, l.older = make(map[name]*rate.Limiter), l.younger

@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/registrar/admission"
 )
 
@@ -78,7 +79,7 @@ func (d *desk) postQIoT(ctx context.Context, in *qiotInput) (*qiotOutput, error)
 // itself refuses a body that speaks of another device than the certificate, or of a domain
 // that the group's names do not lie in.
 func (d *desk) itself(v *visit, id, domain string) *admission.Refusal {
-	caller, _, refusal := d.identify(v, "")
+	caller, _, refusal := d.identify(v, "", pki.Fingerprint{})
 	switch {
 	case refusal != nil:
 		return refusal

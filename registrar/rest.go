@@ -170,13 +170,13 @@ func (d *desk) postDevice(ctx context.Context, in *registerInput) (*registerOutp
 	return done.output(), d.saw(v, done.trust.Anchors)
 }
 
-// csr reads a device's CSR, once it is known that a device sends it: who shows no certificate
-// hears of that first.
+// csr reads a device's CSR. Who may not come hears of that first, whatever was sent.
 func (d *desk) csr(v *visit, label, text string) (admission.Request, *admission.Refusal) {
-	if _, _, refusal := d.identify(v, label); refusal != nil {
+	request, malformed := admission.ParseRequestPEM([]byte(text))
+	if _, _, refusal := d.identify(v, label, request.Key); refusal != nil {
 		return admission.Request{}, refusal
 	}
-	return admission.ParseRequestPEM([]byte(text))
+	return request, malformed
 }
 
 func (o outcome) output() *registerOutput {
@@ -308,7 +308,7 @@ func (d *desk) getBundle(ctx context.Context, in *bundleInput) (*bundleOutput, e
 // trust of a group: of the one that is asked for, of the caller's, or of all together. It is
 // public.
 func (d *desk) trust(v *visit, label string) (admission.Trust, *admission.Refusal) {
-	caller, fleet, refusal := d.identify(v, label)
+	caller, fleet, refusal := d.identify(v, label, pki.Fingerprint{})
 	switch {
 	case fleet == nil:
 		return admission.Trust{}, refusal

@@ -3,8 +3,10 @@ package registrar_test
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +19,7 @@ import (
 	"time"
 
 	"github.com/smallstep/pkcs7"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
@@ -93,6 +96,57 @@ func TestRegisterAtOnce(t *testing.T) {
 	}
 }
 
+// Devices whose keys cert-manager makes are registered at once: they have no key to wait for.
+func TestDevicesWithoutKeysDoNotWaitForEachOther(t *testing.T) {
+	e := open(t, func(o *registrar.Options) { o.Limits.Hold = 10 * time.Second })
+	const fleet = 8
+	var inside sync.WaitGroup
+	inside.Add(fleet)
+	e.OnCommit(func() {
+		inside.Done()
+		inside.Wait() // for all of them: were there turns, nobody would come to this
+	})
+	var all sync.WaitGroup
+	for i := range fleet {
+		path, body, header := "/v1/devices", `{"keys":"Cluster"}`, jsonType
+		id := fmt.Sprintf("box-%d", i)
+		if i%2 == 0 { // the key of its CSR does not count
+			request := registrartest.CSR(boxKey, id, []string{id + ".boxes.example"})
+			path, body, header = "/.well-known/est/serverkeygen", base64.StdEncoding.EncodeToString(request), "Content-Type: application/pkcs10"
+		}
+		all.Go(func() {
+			if got := e.ask(e.client(factory(boxesCA, id)), "POST", path, body, header); got.StatusCode/100 != 2 {
+				t.Errorf("%s: answered %d %s", id, got.StatusCode, got.body)
+			}
+		})
+	}
+	all.Wait()
+}
+
+var boxKey = registrartest.Key()
+
+// Who waits for another request of the same device is told to come again, if that takes long.
+func TestTurnsEnd(t *testing.T) {
+	e := open(t)
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	e.OnCommit(func() {
+		once.Do(func() { close(entered) })
+		<-leave
+	})
+	client, body := e.client(factory(factoryCA, "sensor-1")), registration("sensors", csr(registrartest.Key(), "sensor-1"))
+	first := make(chan reply, 1)
+	go func() { first <- e.ask(client, "POST", "/v1/devices", body, jsonType) }()
+	<-entered
+	if got := e.ask(client, "POST", "/v1/devices", body, jsonType); got.StatusCode != 503 || got.Header.Get("Retry-After") == "" {
+		t.Errorf("while another is written: %d %s", got.StatusCode, got.body)
+	}
+	close(leave)
+	if got := <-first; got.StatusCode != 201 {
+		t.Errorf("the first: %d %s", got.StatusCode, got.body)
+	}
+}
+
 // What Git and the cluster answer, and what a device is told.
 func TestRegisterWhenThingsFail(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -158,6 +212,36 @@ func TestRenew(t *testing.T) {
 	}
 }
 
+// An issuer may make certificates shorter than they were asked for: they are handed out all the
+// same, before and within the time in which they are renewed.
+func TestShortCertificates(t *testing.T) {
+	e := open(t)
+	e.Group("short", strangeCA, func(s *v1alpha1.DeviceGroupSpec) {
+		s.Certificate.Duration = &metav1.Duration{Duration: 365 * 24 * time.Hour}
+		s.Certificate.RenewBefore = &metav1.Duration{Duration: 100 * 24 * time.Hour} // of 90 days
+	})
+	client := e.client(factory(strangeCA, "s-1"))
+	body := registration("short", registrartest.CSR(registrartest.Key(), "s-1", nil))
+	var first string
+	for _, on := range []struct{ day, status int }{{0, 201}, {59, 201}, {61, 201}, {89, 201}, {91, 202}} {
+		day, status := on.day, on.status
+		e.ahead.Store(int64(day) * int64(24*time.Hour))
+		began := time.Now()
+		got := e.ask(client, "POST", "/v1/devices", body, jsonType)
+		if got.StatusCode != status {
+			t.Errorf("on day %d: answered %d %s", day, got.StatusCode, got.body)
+		}
+		if waited := time.Since(began) >= 200*time.Millisecond; waited != (day > 60) {
+			t.Errorf("on day %d: waited %t for a fresher one", day, waited)
+		}
+		if certificate := read(t, got).Certificate; status == 201 && first != "" && certificate != first {
+			t.Errorf("on day %d: another certificate", day)
+		} else if status == 201 {
+			first = certificate
+		}
+	}
+}
+
 // A new key: by the device's own certificate at once, and then the old one is refused.
 func TestRekey(t *testing.T) {
 	e := open(t)
@@ -172,6 +256,78 @@ func TestRekey(t *testing.T) {
 	}
 	if new := e.ask(e.client(own("sensor-1", next, time.Now().AddDate(0, 1, 0))), "GET", "/v1/devices/sensor-1", ""); new.StatusCode != 200 || !strings.Contains(string(new.body), registrartest.KeyID(&next.PublicKey).String()) {
 		t.Errorf("the new certificate is answered %d %s", new.StatusCode, new.body)
+	}
+}
+
+// A rekey whose answer was lost, or told to come again: the old certificate fetches it with the
+// same request, and nobody is alarmed. What else it asks for is refused.
+func TestRekeyIsAnsweredAgain(t *testing.T) {
+	e := open(t)
+	_, credential := e.sensor("sensor-1", v1alpha1.DeviceActive)
+	e.HoldIssuance(true)
+	client, next := e.client(credential), registrartest.Key()
+	request := csr(next, "sensor-1")
+	rekey := func() reply {
+		return e.ask(client, "POST", "/.well-known/est/simplereenroll", base64.StdEncoding.EncodeToString(request), "Content-Type: application/pkcs10")
+	}
+	for range 2 {
+		if got := rekey(); got.StatusCode != 202 {
+			t.Fatalf("while it is not issued: %d %s", got.StatusCode, got.body)
+		}
+	}
+	e.Release(e.Commits()[0])
+	if got := rekey(); got.StatusCode != 200 || !next.PublicKey.Equal(certificates(t, got)[0].PublicKey) {
+		t.Errorf("once it is issued: %d %s", got.StatusCode, got.body)
+	}
+	if got := e.ask(client, "POST", "/v1/devices", registration("", request), jsonType); got.StatusCode != 201 {
+		t.Errorf("by REST: %d %s", got.StatusCode, got.body)
+	}
+	if _, alarms := e.entries(); len(alarms) != 0 || len(e.Commits()) != 1 {
+		t.Errorf("%d alarms, %d commits", len(alarms), len(e.Commits()))
+	}
+	got := e.ask(client, "POST", "/v1/devices", registration("", csr(registrartest.Key(), "sensor-1")), jsonType)
+	if _, alarms := e.entries(); got.StatusCode != 403 || len(alarms) != 1 {
+		t.Errorf("for another key: %d %s, %d alarms", got.StatusCode, got.body, len(alarms))
+	}
+}
+
+// A device may have a few new keys an hour: each is a commit. What came to nothing does not
+// count, and neither does the same key again.
+func TestRekeysAreLimited(t *testing.T) {
+	e := open(t, func(o *registrar.Options) { o.Limits.RekeysPerHour = 2 })
+	key, credential := e.sensor("sensor-1", v1alpha1.DeviceActive)
+	rekey := func(next *ecdsa.PrivateKey) reply {
+		got := e.ask(e.client(credential), "POST", "/v1/devices", registration("", csr(next, "sensor-1")), jsonType)
+		if got.StatusCode == 201 {
+			key, credential = next, own("sensor-1", next, time.Now().AddDate(0, 3, 0))
+		}
+		return got
+	}
+	e.FailCommits(registrar.ErrUnreachable)
+	for range 3 {
+		if got := rekey(registrartest.Key()); got.StatusCode != 503 {
+			t.Fatalf("while Git is away: %d %s", got.StatusCode, got.body)
+		}
+	}
+	e.FailCommits(nil)
+	for range 2 {
+		if got := rekey(registrartest.Key()); got.StatusCode != 201 {
+			t.Fatalf("within the limit: %d %s", got.StatusCode, got.body)
+		}
+	}
+	got := rekey(registrartest.Key())
+	if wait, err := strconv.Atoi(got.Header.Get("Retry-After")); got.StatusCode != 429 || err != nil || wait < 1790 || wait > 1800 {
+		t.Errorf("beyond the limit: %d, Retry-After %q", got.StatusCode, got.Header.Get("Retry-After"))
+	}
+	if got := rekey(key); got.StatusCode != 201 {
+		t.Errorf("the same key: %d %s", got.StatusCode, got.body)
+	}
+	if _, other := e.sensor("sensor-2", v1alpha1.DeviceActive); e.ask(e.client(other), "POST", "/v1/devices", registration("", csr(registrartest.Key(), "sensor-2")), jsonType).StatusCode != 201 {
+		t.Error("another device pays for it")
+	}
+	e.ahead.Store(int64(31 * time.Minute))
+	if got := rekey(registrartest.Key()); got.StatusCode != 201 || len(e.Commits()) != 4 {
+		t.Errorf("half an hour later: %d %s, %d commits", got.StatusCode, got.body, len(e.Commits()))
 	}
 }
 
@@ -326,7 +482,9 @@ func TestForwardedCertificates(t *testing.T) {
 		}
 		return url.PathEscape(string(leaf.PEM()))
 	}
-	element := `Hash=ab;Cert="` + encoded(sensor) + `";Subject="CN=\"x\",O=y"`
+	hash := func(c *tls.Certificate) string { return fmt.Sprintf("%x", sha256.Sum256(c.Certificate[0])) }
+	element := `By=spiffe://x;Hash=` + hash(sensor) + `;Cert="` + encoded(sensor) + `";Subject="CN=\"x\",O=y"`
+	mine := `Cert="` + encoded(other) + `";`
 	for name, test := range map[string]struct {
 		client *tls.Certificate
 		header string
@@ -335,7 +493,17 @@ func TestForwardedCertificates(t *testing.T) {
 		"the proxy's word":      {&proxy, element, 200},
 		"the chain":             {&proxy, `Chain="` + encoded(sensor) + `"`, 200},
 		"another device":        {&proxy, `Cert="` + encoded(other) + `"`, 403},
-		"nobody":                {&proxy, `Hash=ab`, 400},
+		"cert and chain":        {&proxy, `Cert="` + encoded(sensor) + `";Chain="` + encoded(sensor) + `";URI=urn:x`, 200},
+		"names of all kinds":    {&proxy, element + `;URI=urn:a;URI=urn:b;DNS=a.example;DNS=b.example;By=spiffe://y`, 200},
+		"another's chain":       {&proxy, mine + `Chain="` + encoded(sensor) + `"`, 400},
+		"a chain in a URI":      {&proxy, mine + `Subject="CN=y";URI=x;Chain=` + encoded(sensor), 400},
+		"a chain in a DNS name": {&proxy, mine + `DNS=x;Chain="` + encoded(sensor) + `"`, 400},
+		"a cert in a URI":       {&proxy, `URI=x;Cert="` + encoded(sensor) + `"`, 400},
+		"a second cert":         {&proxy, mine + `Cert="` + encoded(sensor) + `"`, 400},
+		"a second chain":        {&proxy, `Chain="` + encoded(sensor) + `";CHAIN="` + encoded(sensor) + `"`, 400},
+		"another's hash":        {&proxy, `Hash=` + hash(other) + `;Cert="` + encoded(sensor) + `"`, 400},
+		"a second hash":         {&proxy, element + `;URI=x;Hash=` + hash(sensor), 400},
+		"nobody":                {&proxy, `Hash=` + hash(sensor), 400},
 		"no header":             {&proxy, ``, 401},
 		"two hops":              {&proxy, element + "," + element, 400},
 		"a certificate twice":   {&proxy, element + ";" + element, 400},

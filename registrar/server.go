@@ -34,7 +34,7 @@ func New(options Options) *Server {
 		ConnContext:       withConnection,
 		ReadHeaderTimeout: limits.Headers,
 		ReadTimeout:       limits.Headers + limits.Body,
-		WriteTimeout:      limits.Headers + limits.Body + limits.Hold + time.Minute, // Git's share of it
+		WriteTimeout:      limits.Headers + limits.Body + 2*limits.Hold + time.Minute, // Git's share of it
 		IdleTimeout:       limits.Idle,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          cmp.Or(options.ErrorLog, log.New(io.Discard, "", 0)),

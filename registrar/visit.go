@@ -45,8 +45,8 @@ func (d *desk) visit(r *http.Request) (*visit, *admission.Refusal) {
 const operationUnknown = "unknown"
 
 // identify the device, and note who it is.
-func (v *visit) identify(fleet admission.Fleet, label string) (admission.Caller, *admission.Refusal) {
-	caller, refusal := admission.Identify(fleet, v.chain, label, v.at)
+func (v *visit) identify(fleet admission.Fleet, label string, key pki.Fingerprint) (admission.Caller, *admission.Refusal) {
+	caller, refusal := admission.Identify(fleet, v.chain, label, key, v.at)
 	v.entry.Revision = fleet.Revision()
 	v.entry.Group, v.entry.Device, v.entry.Credential = caller.Group.Name, caller.ID, string(caller.Credential)
 	if len(v.chain) > 0 {

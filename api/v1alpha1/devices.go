@@ -164,11 +164,19 @@ type DeviceSpec struct {
 	// accepted any more, and no device may register one again. The registration endpoint
 	// writes them.
 	Superseded []string `json:"superseded,omitempty"`
+	// Rekeyed is the last of superseded, if the device has shown that key when it asked for
+	// its present one; absent if it came back without. By it a device that got no answer
+	// may ask again for what it was granted: it shows the old key, with the same request.
+	// The registration endpoint writes it; take it out to end that.
+	Rekeyed string `json:"rekeyed,omitempty"`
 	// Recoveries is how often the device came back with a new key without having shown the
 	// one before: what the group's recovery quota is held against. The registration
 	// endpoint counts; write a lower number to let a device come back once more.
 	Recoveries int `json:"recoveries,omitempty"`
 }
+
+// MaxDeviceDocument is how large the file of a device may be, in bytes.
+const MaxDeviceDocument = 64 << 10
 
 // SupersededPrefix begins each entry of [DeviceSpec.Superseded].
 const SupersededPrefix = "sha256:"

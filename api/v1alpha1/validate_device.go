@@ -173,6 +173,9 @@ func (v *validator) device(document Document, device *Device) {
 		v.refuse(document, "spec.recoveries", "%d is negative: write 0 to let the device come back as often as its group's quota says", spec.Recoveries)
 	}
 	v.superseded(document, spec.Superseded)
+	if last := len(spec.Superseded) - 1; spec.Rekeyed != "" && (last < 0 || spec.Superseded[last] != spec.Rekeyed) {
+		v.refuse(document, "spec.rekeyed", "%s is not the last of spec.superseded: take it out", quote(spec.Rekeyed))
+	}
 	if found {
 		v.deviceCase(document, device.Metadata.Name, group.Spec.Certificate.DNSNames)
 	}

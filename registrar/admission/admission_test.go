@@ -1,6 +1,7 @@
 package admission_test
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -69,19 +70,16 @@ func (s scene) run() (admission.Decision, *admission.Refusal) {
 	if s.at.IsZero() {
 		s.at = now
 	}
-	caller, refusal := admission.Identify(fleet, s.chain, s.label, s.at)
-	if refusal != nil {
+	var request admission.Request
+	var malformed *admission.Refusal
+	if s.csr != nil {
+		request, malformed = admission.ParseRequest(s.csr)
+	}
+	caller, refusal := admission.Identify(fleet, s.chain, s.label, request.Key, s.at)
+	if refusal = cmp.Or(refusal, malformed); refusal != nil {
 		return admission.Decision{}, refusal
 	}
-	ask := admission.Ask{Caller: caller, Operation: s.asks, Rules: s.rules, Now: s.at}
-	if ask.Operation == "" {
-		ask.Operation = admission.Enrol
-	}
-	if s.csr != nil {
-		if ask.Request, refusal = admission.ParseRequest(s.csr); refusal != nil {
-			return admission.Decision{}, refusal
-		}
-	}
+	ask := admission.Ask{Caller: caller, Operation: cmp.Or(s.asks, admission.Enrol), Request: request, Rules: s.rules, Now: s.at}
 	return admission.Decide(fleet, ask)
 }
 
@@ -159,6 +157,21 @@ func TestAbuse(t *testing.T) {
 	moved := with(active("sensor-1", key), func(d *admission.Device) {
 		d.Superseded, d.Recoveries = []pki.Fingerprint{registrartest.KeyID(&first.PublicKey)}, 1
 	})
+	third := registrartest.Key()
+	rekeyed := with(active("sensor-1", key), func(d *admission.Device) {
+		d.Rekeyed = registrartest.KeyID(&first.PublicKey)
+		d.Superseded = []pki.Fingerprint{d.Rekeyed}
+	})
+	rekeyedTwice := with(active("sensor-1", third), func(d *admission.Device) {
+		d.Rekeyed = rekeyed.Key
+		d.Superseded = append(slices.Clone(rekeyed.Superseded), rekeyed.Key)
+	})
+	full := active("sensor-1", other)
+	for i := range 900 { // of some 80 bytes each
+		full.Superseded = append(full.Superseded, pki.Fingerprint{1, byte(i), byte(i >> 8)})
+	}
+	signedByAnother := slices.Clone(csr)
+	signedByAnother[len(signedByAnother)-1] ^= 1
 	both := func(spec *v1alpha1.DeviceGroupSpec) {
 		spec.Certificate.KeyAlgorithms = []v1alpha1.KeyAlgorithm{v1alpha1.RSA, v1alpha1.ECDSA}
 	}
@@ -227,6 +240,16 @@ func TestAbuse(t *testing.T) {
 		"a superseded certificate":   {scene{csr: csr, chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{moved}}, 403, admission.ProblemSuperseded, true},
 		"a superseded key":           {scene{csr: registrartest.CSR(first, "sensor-1", names), chain: fresh, group: quota(9), devices: []admission.Device{moved}}, 403, admission.ProblemSuperseded, true},
 
+		"rekeyed, another request":   {scene{csr: registrartest.CSR(third, "sensor-1", names), chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{rekeyed}}, 403, admission.ProblemSuperseded, true},
+		"rekeyed, the same key":      {scene{csr: registrartest.CSR(first, "sensor-1", names), chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{rekeyed}}, 403, admission.ProblemSuperseded, true},
+		"rekeyed, nothing asked":     {scene{chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{rekeyed}}, 403, admission.ProblemSuperseded, true},
+		"rekeyed since":              {scene{csr: registrartest.CSR(third, "sensor-1", names), chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{rekeyedTwice}}, 403, admission.ProblemSuperseded, true},
+		"rekeyed, not the key's":     {scene{csr: signedByAnother, chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{rekeyed}}, 400, admission.ProblemRequest, false},
+		"rekeyed and blocked":        {scene{csr: csr, chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{with(rekeyed, func(d *admission.Device) { d.State = v1alpha1.DeviceBlocked })}}, 403, admission.ProblemBlocked, false},
+		"rekeyed, the cluster's key": {scene{csr: csr, chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{rekeyed}, asks: admission.Generate, group: func(s *v1alpha1.DeviceGroupSpec) { s.Keys = v1alpha1.KeysCluster }}, 403, admission.ProblemSuperseded, true},
+
+		"a full document": {scene{csr: csr, chain: own("sensor-1", other, now.AddDate(1, 0, 0)), devices: []admission.Device{full}}, 403, admission.ProblemTooLarge, false},
+
 		"no such label":         {scene{csr: csr, chain: fresh, label: "meters"}, 404, admission.ProblemGroup, false},
 		"no such label, nobody": {scene{csr: csr, label: "meters"}, 404, admission.ProblemGroup, false},
 
@@ -238,6 +261,7 @@ func TestAbuse(t *testing.T) {
 		"an id with bidi":      {scene{csr: csr, chain: bootstrap("sensor-\u202e1")}, 400, admission.ProblemID, false},
 		"an id of 254":         {scene{csr: csr, chain: bootstrap(strings.Repeat("a", 254))}, 400, admission.ProblemID, false},
 		"an id for no name":    {scene{csr: csr, chain: bootstrap("SN 4711")}, 400, admission.ProblemID, false},
+		"an id with capitals":  {scene{csr: registrartest.CSR(key, "Sensor-1", []string{"Sensor-1.sensors.example"}), chain: bootstrap("Sensor-1")}, 400, admission.ProblemID, false},
 		"no id":                {scene{csr: csr, chain: bootstrap("")}, 403, admission.ProblemIdentity, false},
 		"two ids": {scene{csr: csr, chain: bootstrap("a", func(c *x509.Certificate) {
 			c.Subject.ExtraNames = []pkix.AttributeTypeAndValue{{Type: []int{2, 5, 4, 3}, Value: "a"}, {Type: []int{2, 5, 4, 3}, Value: "b"}}
@@ -265,12 +289,22 @@ func TestAbuse(t *testing.T) {
 
 // TestGranted holds what is granted against what is to stand in Git.
 func TestGranted(t *testing.T) {
-	key, other := registrartest.Key(), registrartest.Key()
+	key, other, third := registrartest.Key(), registrartest.Key(), registrartest.Key()
 	names := []string{name}
 	csr, anew := registrartest.CSR(key, "sensor-1", names), registrartest.CSR(other, "sensor-1", names)
 	registered := active("sensor-1", key)
-	rekeyed := with(active("sensor-1", other), func(d *admission.Device) { d.Superseded = []pki.Fingerprint{registered.Key} })
-	recovered := with(rekeyed, func(d *admission.Device) { d.Recoveries = 1 })
+	rekeyed := with(active("sensor-1", other), func(d *admission.Device) {
+		d.Superseded, d.Rekeyed = []pki.Fingerprint{registered.Key}, registered.Key
+	})
+	recovered := with(rekeyed, func(d *admission.Device) { d.Recoveries, d.Rekeyed = 1, pki.Fingerprint{} })
+	full := with(registered, func(d *admission.Device) {
+		for i := range 900 {
+			d.Superseded = append(d.Superseded, pki.Fingerprint{1, byte(i), byte(i >> 8)})
+		}
+	})
+	recoveredLater := with(recovered, func(d *admission.Device) {
+		d.Key, d.Superseded = registrartest.KeyID(&third.PublicKey), append(slices.Clone(rekeyed.Superseded), rekeyed.Key)
+	})
 	cluster := func(s *v1alpha1.DeviceGroupSpec) { s.Keys = v1alpha1.KeysCluster }
 	for title, test := range map[string]struct {
 		scene
@@ -278,9 +312,10 @@ func TestGranted(t *testing.T) {
 		device   admission.Device
 		approval v1alpha1.Approval
 	}{
-		"new":                    {scene{csr: csr, chain: bootstrap("sensor-1")}, admission.Register, registered, v1alpha1.ApprovalAutomatic},
-		"new, by label":          {scene{csr: csr, chain: bootstrap("sensor-1"), label: "sensors"}, admission.Register, registered, v1alpha1.ApprovalAutomatic},
-		"new, by a pull request": {scene{csr: csr, chain: bootstrap("sensor-1"), group: func(s *v1alpha1.DeviceGroupSpec) { s.Approval = v1alpha1.ApprovalPullRequest }}, admission.Register, registered, v1alpha1.ApprovalPullRequest},
+		"new":                                 {scene{csr: csr, chain: bootstrap("sensor-1")}, admission.Register, registered, v1alpha1.ApprovalAutomatic},
+		"an id with capitals, in no DNS name": {scene{csr: registrartest.CSR(key, "Sensor-1", nil), chain: bootstrap("Sensor-1"), group: func(s *v1alpha1.DeviceGroupSpec) { s.Certificate.DNSNames = nil }}, admission.Register, with(registered, func(d *admission.Device) { d.ID = "Sensor-1" }), v1alpha1.ApprovalAutomatic},
+		"new, by label":                       {scene{csr: csr, chain: bootstrap("sensor-1"), label: "sensors"}, admission.Register, registered, v1alpha1.ApprovalAutomatic},
+		"new, by a pull request":              {scene{csr: csr, chain: bootstrap("sensor-1"), group: func(s *v1alpha1.DeviceGroupSpec) { s.Approval = v1alpha1.ApprovalPullRequest }}, admission.Register, registered, v1alpha1.ApprovalPullRequest},
 		"new, on the list": {scene{csr: csr, chain: bootstrap("sensor-1"), group: func(s *v1alpha1.DeviceGroupSpec) {
 			s.Approval, s.Allow = v1alpha1.ApprovalAllowList, []string{"sensor-?"}
 		}}, admission.Register, registered, v1alpha1.ApprovalAllowList},
@@ -289,14 +324,17 @@ func TestGranted(t *testing.T) {
 			csr: registrartest.CSR(key, "sensor-1", names, extension([]int{2, 5, 29, 37}, []asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 2}}),
 				extension([]int{2, 5, 29, 19}, basicConstraints{}), extension([]int{2, 5, 29, 14}, []byte{1})), chain: bootstrap("sensor-1"),
 		}, admission.Register, registered, v1alpha1.ApprovalAutomatic},
-		"again":                      {scene{csr: csr, chain: bootstrap("sensor-1"), devices: []admission.Device{registered}}, admission.Existing, registered, v1alpha1.ApprovalAutomatic},
-		"renewed":                    {scene{csr: csr, chain: own("sensor-1", key, now.AddDate(0, 0, 9)), devices: []admission.Device{registered}, asks: admission.Reenrol}, admission.Existing, registered, v1alpha1.ApprovalAutomatic},
-		"renewed after its end":      {scene{csr: csr, chain: own("sensor-1", key, now.Add(-time.Minute)), devices: []admission.Device{registered}, asks: admission.Reenrol, group: func(s *v1alpha1.DeviceGroupSpec) { s.Recovery.AcceptExpired = &metav1.Duration{Duration: time.Hour} }}, admission.Existing, registered, v1alpha1.ApprovalAutomatic},
-		"another key, its own shown": {scene{csr: anew, chain: own("sensor-1", key, now.AddDate(0, 0, 9)), devices: []admission.Device{registered}, asks: admission.Reenrol}, admission.Rekey, rekeyed, v1alpha1.ApprovalAutomatic},
-		"came back":                  {scene{csr: anew, chain: bootstrap("sensor-1"), devices: []admission.Device{registered}, group: quota(1)}, admission.Recover, recovered, v1alpha1.ApprovalAutomatic},
-		"reenrol is let in":          {scene{csr: csr, chain: bootstrap("sensor-1"), asks: admission.Reenrol, group: func(s *v1alpha1.DeviceGroupSpec) { s.Bootstrap.Reenroll = true }}, admission.Register, registered, v1alpha1.ApprovalAutomatic},
-		"the cluster's key":          {scene{chain: bootstrap("sensor-1"), group: cluster}, admission.Register, with(registered, func(d *admission.Device) { d.Key = pki.Fingerprint{} }), v1alpha1.ApprovalAutomatic},
-		"serverkeygen":               {scene{csr: registrartest.CSR(rsaKey(1024), "sensor-1", names), chain: bootstrap("sensor-1"), asks: admission.Generate, group: cluster, devices: []admission.Device{registered}}, admission.Existing, registered, v1alpha1.ApprovalAutomatic},
+		"again":                       {scene{csr: csr, chain: bootstrap("sensor-1"), devices: []admission.Device{registered}}, admission.Existing, registered, v1alpha1.ApprovalAutomatic},
+		"renewed":                     {scene{csr: csr, chain: own("sensor-1", key, now.AddDate(0, 0, 9)), devices: []admission.Device{registered}, asks: admission.Reenrol}, admission.Existing, registered, v1alpha1.ApprovalAutomatic},
+		"renewed after its end":       {scene{csr: csr, chain: own("sensor-1", key, now.Add(-time.Minute)), devices: []admission.Device{registered}, asks: admission.Reenrol, group: func(s *v1alpha1.DeviceGroupSpec) { s.Recovery.AcceptExpired = &metav1.Duration{Duration: time.Hour} }}, admission.Existing, registered, v1alpha1.ApprovalAutomatic},
+		"another key, its own shown":  {scene{csr: anew, chain: own("sensor-1", key, now.AddDate(0, 0, 9)), devices: []admission.Device{registered}, asks: admission.Reenrol}, admission.Rekey, rekeyed, v1alpha1.ApprovalAutomatic},
+		"rekeyed, and no answer came": {scene{csr: anew, chain: own("sensor-1", key, now.AddDate(0, 0, 9)), devices: []admission.Device{rekeyed}, asks: admission.Reenrol}, admission.Existing, rekeyed, v1alpha1.ApprovalAutomatic},
+		"came back after a rekey":     {scene{csr: registrartest.CSR(third, "sensor-1", names), chain: bootstrap("sensor-1"), devices: []admission.Device{rekeyed}, group: quota(1)}, admission.Recover, recoveredLater, v1alpha1.ApprovalAutomatic},
+		"came back":                   {scene{csr: anew, chain: bootstrap("sensor-1"), devices: []admission.Device{registered}, group: quota(1)}, admission.Recover, recovered, v1alpha1.ApprovalAutomatic},
+		"reenrol is let in":           {scene{csr: csr, chain: bootstrap("sensor-1"), asks: admission.Reenrol, group: func(s *v1alpha1.DeviceGroupSpec) { s.Bootstrap.Reenroll = true }}, admission.Register, registered, v1alpha1.ApprovalAutomatic},
+		"again, its document is full": {scene{csr: csr, chain: bootstrap("sensor-1"), devices: []admission.Device{full}}, admission.Existing, full, v1alpha1.ApprovalAutomatic},
+		"the cluster's key":           {scene{chain: bootstrap("sensor-1"), group: cluster}, admission.Register, with(registered, func(d *admission.Device) { d.Key = pki.Fingerprint{} }), v1alpha1.ApprovalAutomatic},
+		"serverkeygen":                {scene{csr: registrartest.CSR(rsaKey(1024), "sensor-1", names), chain: bootstrap("sensor-1"), asks: admission.Generate, group: cluster, devices: []admission.Device{registered}}, admission.Existing, registered, v1alpha1.ApprovalAutomatic},
 	} {
 		t.Run(title, func(t *testing.T) {
 			decision, refusal := test.run()
@@ -305,7 +343,7 @@ func TestGranted(t *testing.T) {
 			}
 			got, want := decision.Device, test.device
 			if decision.Verdict != test.verdict || decision.Approval != test.approval || got.Group != want.Group || got.ID != want.ID || got.State != want.State ||
-				got.Key != want.Key || got.Recoveries != want.Recoveries || !slices.Equal(got.Superseded, want.Superseded) {
+				got.Key != want.Key || got.Recoveries != want.Recoveries || got.Rekeyed != want.Rekeyed || !slices.Equal(got.Superseded, want.Superseded) {
 				t.Errorf("decided %+v", decision)
 			}
 			if commits := decision.Verdict != admission.Existing && test.group == nil; commits && decision.Request == "" {
@@ -326,7 +364,7 @@ func TestIdentity(t *testing.T) {
 		v1alpha1.IdentityURI: uri.String(), v1alpha1.IdentityFingerprint: leaf[0].Fingerprint().String(),
 	} {
 		fleet, _ := newWorld(func(s *v1alpha1.DeviceGroupSpec) { s.Bootstrap.Identity = rule }).Fleet()
-		caller, refusal := admission.Identify(fleet, leaf, "", now)
+		caller, refusal := admission.Identify(fleet, leaf, "", pki.Fingerprint{}, now)
 		if refusal != nil || caller.ID != want || caller.Credential != admission.Factory {
 			t.Errorf("%s: %q, %v", rule, caller.ID, refusal)
 		}
@@ -341,7 +379,7 @@ func TestGroupsThatShareAFactory(t *testing.T) {
 	leaf := bootstrap("sensor-1")
 	identify := func(label string) (admission.Caller, *admission.Refusal) {
 		fleet, _ := w.Fleet()
-		return admission.Identify(fleet, leaf, label, now)
+		return admission.Identify(fleet, leaf, label, pki.Fingerprint{}, now)
 	}
 	if _, refusal := identify(""); refusal == nil || refusal.Status != 400 || refusal.Problem != admission.ProblemAmbiguous {
 		t.Errorf("no label: %v", refusal)
@@ -358,12 +396,58 @@ func TestGroupsThatShareAFactory(t *testing.T) {
 	}
 }
 
+// A device that a group refuses finds no way in by another that takes the same factory's
+// certificates, whatever the id is that it has there.
+func TestNoGroupIsAWayRoundAnother(t *testing.T) {
+	leaf := bootstrap("sensor-1", func(c *x509.Certificate) { c.Subject.SerialNumber = "SN-1" })
+	inMeters := func(state v1alpha1.DeviceState) admission.Device {
+		return admission.Device{Group: "meters", ID: "SN-1", State: state}
+	}
+	inSensors := func(state v1alpha1.DeviceState) admission.Device {
+		return with(active("sensor-1", registrartest.Key()), func(d *admission.Device) { d.State = state })
+	}
+	for title, test := range map[string]struct {
+		label   string
+		devices []admission.Device
+		status  int
+		problem admission.Problem
+	}{
+		"blocked elsewhere":         {"sensors", []admission.Device{inMeters(v1alpha1.DeviceBlocked)}, 403, admission.ProblemBlocked},
+		"retired elsewhere":         {"meters", []admission.Device{inSensors(v1alpha1.DeviceRetired)}, 403, admission.ProblemBlocked},
+		"registered elsewhere":      {"meters", []admission.Device{inSensors(v1alpha1.DeviceActive)}, 409, admission.ProblemRegisteredElsewhere},
+		"in both, blocked in one":   {"meters", []admission.Device{inSensors(v1alpha1.DeviceBlocked), inMeters(v1alpha1.DeviceActive)}, 403, admission.ProblemBlocked},
+		"in both":                   {"meters", []admission.Device{inSensors(v1alpha1.DeviceActive), inMeters(v1alpha1.DeviceActive)}, 0, ""},
+		"in neither":                {"meters", nil, 0, ""},
+		"another in the same group": {"meters", []admission.Device{active("sensor-2", registrartest.Key())}, 0, ""},
+		"a strange factory's":       {"meters", []admission.Device{{Group: "valves", ID: "sensor-1", State: v1alpha1.DeviceBlocked}}, 0, ""},
+	} {
+		t.Run(title, func(t *testing.T) {
+			w := newWorld(nil)
+			w.Group("meters", factoryCA, func(s *v1alpha1.DeviceGroupSpec) {
+				s.Bootstrap.Identity = v1alpha1.IdentitySubjectSerialNumber
+			})
+			w.Group("valves", strangeCA, nil)
+			for _, device := range test.devices {
+				w.Put(device)
+			}
+			fleet, _ := w.Fleet()
+			caller, refusal := admission.Identify(fleet, leaf, test.label, pki.Fingerprint{}, now)
+			switch {
+			case refusal == nil && (test.status != 0 || caller.Group.Name != test.label):
+				t.Errorf("is let in as %s/%s", caller.Group.Name, caller.ID)
+			case refusal != nil && (refusal.Status != test.status || refusal.Problem != test.problem):
+				t.Errorf("got %d %s: %s", refusal.Status, refusal.Problem, refusal)
+			}
+		})
+	}
+}
+
 func FuzzParseRequest(f *testing.F) {
 	f.Add(registrartest.CSR(registrartest.Key(), "sensor-1", []string{name}))
 	f.Add(sha1Request)
 	f.Add([]byte{0x30, 0x80})
 	fleet, _ := newWorld(nil).Fleet()
-	caller, refusal := admission.Identify(fleet, bootstrap("sensor-1"), "", now)
+	caller, refusal := admission.Identify(fleet, bootstrap("sensor-1"), "", pki.Fingerprint{}, now)
 	if refusal != nil {
 		f.Fatal(refusal)
 	}
@@ -419,7 +503,7 @@ func FuzzIdentity(f *testing.F) {
 		if err != nil {
 			return
 		}
-		caller, refusal := admission.Identify(fleet, []pki.Certificate{leaf}, "", now)
+		caller, refusal := admission.Identify(fleet, []pki.Certificate{leaf}, "", pki.Fingerprint{}, now)
 		if refusal == nil && (caller.ID != id || strings.Contains(id, "..") && strings.Contains(id, "/../") || strings.ContainsAny(id, "\r\n{}") || len(id) > 253 || id == "") {
 			t.Errorf("%q was taken for the id %q", id, caller.ID)
 		}

@@ -38,8 +38,9 @@ type Caller struct {
 const maxChain = 10
 
 // Identify tells who shows a chain, the leaf first. The label is the group that is asked for;
-// empty: the one that the certificate belongs to.
-func Identify(fleet Fleet, chain []pki.Certificate, label string, now time.Time) (Caller, *Refusal) {
+// empty: the one that the certificate belongs to. The key is the one that a certificate is
+// asked for; zero: none is.
+func Identify(fleet Fleet, chain []pki.Certificate, label string, key pki.Fingerprint, now time.Time) (Caller, *Refusal) {
 	if _, known := groupNamed(fleet, label); label != "" && !known {
 		return Caller{}, noGroup(label)
 	}
@@ -49,7 +50,7 @@ func Identify(fleet Fleet, chain []pki.Certificate, label string, now time.Time)
 	case len(chain) > maxChain:
 		return Caller{}, malformed(ProblemRequest, "the client certificate comes with %d others, and %d are looked at: send those between it and its root", len(chain)-1, maxChain-1)
 	}
-	if caller, is, refusal := operational(fleet, chain, label, now); is {
+	if caller, is, refusal := operational(fleet, chain, label, key, now); is {
 		return caller, refusal
 	}
 	return factory(fleet, chain, label, now)
@@ -61,7 +62,7 @@ func noGroup(label string) *Refusal {
 
 // operational tells whose key it is that a chain to the fleet's anchors is for. It is no
 // operational certificate if it is nobody's, or does not chain to an anchor.
-func operational(fleet Fleet, chain []pki.Certificate, label string, now time.Time) (Caller, bool, *Refusal) {
+func operational(fleet Fleet, chain []pki.Certificate, label string, key pki.Fingerprint, now time.Time) (Caller, bool, *Refusal) {
 	leaf := chain[0]
 	holder, held := fleet.Holder(leaf.SPKI())
 	if !held {
@@ -76,7 +77,7 @@ func operational(fleet Fleet, chain []pki.Certificate, label string, now time.Ti
 	device, registered := fleet.Device(holder.Group, holder.ID)
 	caller := Caller{Group: group, ID: holder.ID, Credential: Operational, Certificate: leaf, Device: device, Registered: registered}
 	switch {
-	case holder.Superseded:
+	case holder.Superseded && !caller.repeats(key):
 		return caller, true, alarm(statusForbidden, ProblemSuperseded, "this certificate is of a key that the device has given up: show the one of its present key; if the device has no other, somebody has registered in its place")
 	case !known || !registered:
 		return caller, true, forbid(ProblemNotADevice, "the device of this certificate is not registered any more: register it with its factory certificate")
@@ -87,6 +88,14 @@ func operational(fleet Fleet, chain []pki.Certificate, label string, now time.Ti
 		return caller, true, refusal
 	}
 	return caller, true, timely(standing, leaf, group.Spec.Recovery, now)
+}
+
+// repeats reports whether a device asks once more for the key that it was granted when it
+// showed its present certificate: the answer was lost, or told it to come again. It has no
+// other certificate to show. The request is signed by the new key, or refused later.
+func (c Caller) repeats(key pki.Fingerprint) bool {
+	own := c.Registered && c.Group.Spec.Keys == v1alpha1.KeysDevice
+	return own && !key.IsZero() && key == c.Device.Key && c.Certificate.SPKI() == c.Device.Rekeyed
 }
 
 // timely refuses an operational certificate that has ended, but for a while if the group says
@@ -123,7 +132,8 @@ func inForce(device Device) *Refusal {
 
 // factory tells which group's bootstrap CAs a chain belongs to, and which device it is for.
 func factory(fleet Fleet, chain []pki.Certificate, label string, now time.Time) (Caller, *Refusal) {
-	group, refusal := groupOf(fleet, chain, label, now)
+	known := knowing(fleet, chain, now)
+	group, refusal := groupOf(fleet, chain[0], known, label)
 	if refusal != nil {
 		return Caller{}, refusal
 	}
@@ -132,20 +142,62 @@ func factory(fleet Fleet, chain []pki.Certificate, label string, now time.Time) 
 		return caller, refusal
 	}
 	caller.Device, caller.Registered = fleet.Device(group.Name, caller.ID)
-	return caller, inForce(caller.Device)
+	if refusal := inForce(caller.Device); refusal != nil {
+		return caller, refusal
+	}
+	return caller, elsewhere(fleet, caller, known)
+}
+
+// acquaintance is a group among whose factory certificates a chain is, or was.
+type acquaintance struct {
+	Group
+	standing standing
+}
+
+// knowing are the groups that know a chain.
+func knowing(fleet Fleet, chain []pki.Certificate, now time.Time) []acquaintance {
+	var known []acquaintance
+	for _, group := range fleet.Groups() {
+		s := judge(chain, len(chain), group.Bootstrap, now)
+		if s == stranger || s == accepted && !isClient(chain[0]) {
+			continue
+		}
+		known = append(known, acquaintance{group, s})
+	}
+	return known
+}
+
+// elsewhere refuses a device that stands in another group which knows its chain, by the id
+// that it has there: one that is not in force there gets in nowhere, and one that is gets no
+// second certificate, and no second recovery quota, unless Git lists it in both.
+func elsewhere(fleet Fleet, caller Caller, known []acquaintance) *Refusal {
+	for _, other := range known {
+		id, refusal := idOf(caller.Certificate, other.Spec.Bootstrap.Identity)
+		if refusal != nil || other.Name == caller.Group.Name {
+			continue
+		}
+		device, registered := fleet.Device(other.Name, id)
+		if refusal := inForce(device); refusal != nil {
+			return refusal
+		}
+		if registered && !caller.Registered {
+			return refuse(statusConflict, ProblemRegisteredElsewhere, "the device of this certificate is registered in group %s: ask there, or ask whoever runs the fleet to list it in %s too, or to take it out there", other.Name, caller.Group.Name)
+		}
+	}
+	return nil
 }
 
 // groupOf is the group among whose factory certificates one is: the one that the label names,
 // the only one that takes it, or the only one of those in which the device is registered.
-func groupOf(fleet Fleet, chain []pki.Certificate, label string, now time.Time) (Group, *Refusal) {
+func groupOf(fleet Fleet, leaf pki.Certificate, known []acquaintance, label string) (Group, *Refusal) {
 	var takes []Group
 	late := stranger
-	for _, group := range fleet.Groups() {
-		switch s := judge(chain, len(chain), group.Bootstrap, now); {
-		case s == accepted && isClient(chain[0]):
-			takes = append(takes, group)
-		case s != stranger && s != accepted && (label == "" || label == group.Name):
-			late = s
+	for _, group := range known {
+		switch {
+		case group.standing == accepted:
+			takes = append(takes, group.Group)
+		case label == "" || label == group.Name:
+			late = group.standing
 		}
 	}
 	named := slices.IndexFunc(takes, func(g Group) bool { return g.Name == label })
@@ -153,13 +205,13 @@ func groupOf(fleet Fleet, chain []pki.Certificate, label string, now time.Time) 
 	case named >= 0:
 		return takes[named], nil
 	case late != stranger:
-		return Group{}, untimely(late, chain[0])
+		return Group{}, untimely(late, leaf)
 	case len(takes) == 0:
 		return Group{}, forbid(ProblemUnknownCA, "the client certificate chains to no CA that a device group here takes, or is not for clients: show the device's factory certificate with its intermediates")
 	case label != "":
 		return Group{}, noGroup(label)
 	}
-	return onlyOne(fleet, chain[0], takes)
+	return onlyOne(fleet, leaf, takes)
 }
 
 func onlyOne(fleet Fleet, leaf pki.Certificate, takes []Group) (Group, *Refusal) {

@@ -76,7 +76,11 @@ func Decide(fleet Fleet, ask Ask) (Decision, *Refusal) {
 	if refusal := freeKey(fleet, ask.Caller, key); refusal != nil {
 		return Decision{}, refusal
 	}
-	return decide(ask, key)
+	decision, refusal := decide(ask, key)
+	if refusal != nil || decision.Verdict == Existing {
+		return decision, refusal
+	}
+	return decision, decision.fits()
 }
 
 func (a Ask) clusterMakesKey() bool { return a.Caller.Group.Spec.Keys == v1alpha1.KeysCluster }
@@ -178,7 +182,7 @@ func decide(ask Ask, key pki.Fingerprint) (Decision, *Refusal) {
 		decision.Verdict = Register
 	case caller.Registered && caller.Credential == Operational:
 		decision.Verdict = Rekey
-		decision.Device.Superseded = superseding(was)
+		decision.Device.Superseded, decision.Device.Rekeyed = superseding(was), was.Key
 	case caller.Registered:
 		return recovered(decision, ask)
 	default:

@@ -26,12 +26,17 @@ type Derived struct {
 
 var deviceID = regexp.MustCompile(`\{\{-?\s*\.ID\s*-?\}\}`)
 
-// Derive is what the certificate of a group's device says.
+// Derive is what the certificate of a group's device says. DNS names do not tell capitals from
+// small letters (RFC 4343), so that an id which they are made of is in small ones: two devices
+// would have one name otherwise.
 func Derive(certificate v1alpha1.DeviceCertificate, id string) (Derived, *Refusal) {
 	derived := Derived{CommonName: id}
+	if len(certificate.DNSNames) > 0 && id != strings.ToLower(id) {
+		return Derived{}, malformed(ProblemID, "the id in the client certificate has capitals, and the group makes DNS names of ids, which do not tell them from small letters: give the device a certificate with a small id, or register it in a group without dnsNames")
+	}
 	for _, template := range certificate.DNSNames {
 		name := deviceID.ReplaceAllLiteralString(template, id)
-		lower := strings.ToLower(name)
+		lower := strings.ToLower(name) // the template's own part
 		if len(validation.IsDNS1123Subdomain(lower)) > 0 && len(validation.IsWildcardDNS1123Subdomain(lower)) > 0 {
 			return Derived{}, malformed(ProblemID, "the id in the client certificate makes no DNS name of the group's %q: register it in a group whose names it fits", template)
 		}

@@ -34,8 +34,14 @@
 //	Active, no key yet  nobody's               factory              Register, it was listed by hand
 //	Active              the device's           either               Existing: no commit
 //	Active              nobody's               its own certificate  Rekey
+//	Active              the device's           the key before,      Existing: the answer to its Rekey
+//	                                           given up by a Rekey  was lost, or told to come again
 //	Active              nobody's               factory              Recover, while the quota lasts
 //	Active              one that it had        either               403, event
 //	any                 another device's       either               409, event
 //	Blocked, Retired    any                    either               403
+//
+// Several groups may take one factory's certificates. A device that is blocked or retired in
+// one of them is refused in all, and one that is registered in one is refused in the others
+// (409) unless Git lists it there as well.
 package admission

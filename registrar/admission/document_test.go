@@ -3,8 +3,6 @@ package admission_test
 import (
 	"testing"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/registrar/admission"
 	"github.com/reanchor/reanchor/registrar/registrartest"
@@ -17,7 +15,7 @@ func TestDocument(t *testing.T) {
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
-	text, err := yaml.Marshal(decision.Document())
+	text, err := decision.YAML()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,5 +30,18 @@ func TestDocument(t *testing.T) {
 	}
 	if request, refusal := admission.ParseRequestPEM([]byte(read.Spec.Request)); refusal != nil || request.Key != registrartest.KeyID(&other.PublicKey) {
 		t.Errorf("the request is read as %s: %v", request.Key, refusal)
+	}
+}
+
+// What is read back of a rekey names the key that was shown.
+func TestDocumentOfARekey(t *testing.T) {
+	key, other := registrartest.Key(), registrartest.Key()
+	decision, refusal := scene{csr: registrartest.CSR(other, "sensor-1", []string{name}), chain: own("sensor-1", key, now.AddDate(1, 0, 0)), devices: []admission.Device{active("sensor-1", key)}}.run()
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	want := "sha256:" + registrartest.KeyID(&key.PublicKey).String()
+	if spec := decision.Document().Spec; spec.Rekeyed != want || len(spec.Superseded) != 1 || spec.Superseded[0] != want || spec.Recoveries != 0 {
+		t.Errorf("it is to stand as %+v", spec)
 	}
 }

@@ -44,6 +44,9 @@ type Device struct {
 	Key pki.Fingerprint
 	// Superseded are the keys that it had before.
 	Superseded []pki.Fingerprint
+	// Rekeyed is the last of them, if the device has shown it when it asked for its present
+	// key; zero: it has not.
+	Rekeyed pki.Fingerprint
 	// Recoveries is how often it came back without having shown the key before.
 	Recoveries int
 	// Blob is the hash of its document in Git, by which whoever commits tells whether it still

@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/gitsource"
 	"github.com/reanchor/reanchor/inventory"
@@ -252,9 +250,9 @@ func (g *Git) Commit(ctx context.Context, registration registrar.Registration) (
 // become another's by a commit that nobody here has seen.
 func (g *Git) editOf(registration registrar.Registration) (gitsource.Edit, error) {
 	device := registration.Device
-	content, err := yaml.Marshal(registration.Document())
+	content, err := registration.YAML()
 	if err != nil {
-		return gitsource.Edit{}, fmt.Errorf("write the document of device %s/%s: %w", device.Group, device.ID, err)
+		return gitsource.Edit{}, err
 	}
 	edit := gitsource.Edit{
 		Path: path.Join(g.options.Folder, v1alpha1.DevicePath(device.Group, device.ID)), Content: content,

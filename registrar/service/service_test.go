@@ -119,6 +119,52 @@ func TestCommitsAreDecidedOnWhatStands(t *testing.T) {
 	}
 }
 
+// Two replicas that write at once do not register one key for two devices: whoever comes second
+// finds the key taken in the tree that it is pushed on, and hears that it has become another's.
+func TestOneKeyIsOneDevicesAcrossReplicas(t *testing.T) {
+	b := open(t, registrartest.Root("Fleet Root 2025", time.Now()))
+	second := service.NewGit(service.GitOptions{Writer: b.openWriter("second", "main", ""), Folder: ".", Cluster: b.cluster})
+	b.must(second.Refresh(t.Context()))
+	replicas := []*service.Git{b.git, second}
+	const rounds, rivals = 5, 4
+	for round := range rounds {
+		key := registrartest.Key()
+		outcomes := make([]error, rivals)
+		var writing sync.WaitGroup
+		for rival := range rivals {
+			id := fmt.Sprintf("sensor-%d-%d", round, rival)
+			request := registrartest.PEM(registrartest.CSR(key, id, []string{id + ".sensors.example"}))
+			writing.Go(func() {
+				_, outcomes[rival] = replicas[rival%len(replicas)].Commit(t.Context(), registrar.Registration{Decision: admission.Decision{
+					Verdict: admission.Register, Request: request,
+					Device: admission.Device{Group: "sensors", ID: id, State: v1alpha1.DeviceActive, Key: registrartest.KeyID(&key.PublicKey)},
+				}})
+			})
+		}
+		writing.Wait()
+		landed := 0
+		for rival, err := range outcomes {
+			switch {
+			case err == nil:
+				landed++
+			case !errors.Is(err, registrar.ErrChanged):
+				t.Errorf("round %d, rival %d: %v", round, rival, err)
+			}
+		}
+		if landed != 1 {
+			t.Errorf("round %d: %d devices were registered with one key", round, landed)
+		}
+	}
+	for _, replica := range replicas {
+		b.must(replica.Refresh(t.Context()))
+	}
+	listed, err := inventory.Read(b.writer.Newest().FS(), ".", []v1alpha1.DeviceGroup{{Metadata: v1alpha1.Metadata{Name: "sensors"}}}, nil)
+	b.must(err)
+	if active := listed.Count()["sensors"].Active; active != rounds {
+		t.Errorf("Git lists %d devices after %d rounds", active, rounds)
+	}
+}
+
 // With pull requests a registration counts once it is merged.
 func TestProposals(t *testing.T) {
 	root := registrartest.Root("Fleet Root 2025", time.Now())

@@ -46,7 +46,7 @@ func (v *view) Device(group, id string) (admission.Device, bool) {
 	}
 	device := admission.Device{
 		Group: found.Group, ID: found.ID, State: found.State, Key: found.Key,
-		Superseded: found.Superseded, Recoveries: found.Recoveries, Blob: found.Blob,
+		Superseded: found.Superseded, Rekeyed: found.Rekeyed, Recoveries: found.Recoveries, Blob: found.Blob,
 	}
 	if device.Key.IsZero() {
 		if chain := v.cluster.lane.Newest(group, id, device.Key).Chain; len(chain) > 0 {
