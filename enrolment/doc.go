@@ -29,17 +29,17 @@
 //
 // Each visit ([Device.Visit]) then takes four steps:
 //
-//		1 anchors      fetch the trust bundle, store it
-//		2 certificate  fetch another one, if the server has another or the own one is due
-//		3 load         have the device's own software take both ([Options.Load])
-//		4 confirm      tell the hash of the bundle; shake hands with the proof name
+//	1 anchors      fetch the trust bundle, store it
+//	2 certificate  fetch another one, if the server has another or the own one is due
+//	3 load         have the device's own software take both ([Options.Load])
+//	4 confirm      tell the hash of the bundle; shake hands with the proof name
 //
-//	  - Anchors come before certificates, since a certificate is stored only if it chains to the
-//	    anchors held: one by the new root is no use to a device that does not trust that yet.
-//	  - Loading comes before confirming. A rollover lets the new key sign once everybody has
-//	    confirmed it: what was confirmed and not loaded is the outage that it waits to avoid.
-//	  - A visit that fails at one step takes the others: a bundle that cannot be had does not
-//	    keep a certificate from being renewed.
+// Anchors come before certificates, since a certificate is stored only if it chains to the
+// anchors held: one by the new root is no use to a device that does not trust that yet. Loading
+// comes before confirming: a rollover lets the new key sign once everybody has confirmed it, and
+// what was confirmed and not loaded is the outage that it waits to avoid. A step that a person
+// has to see to does not keep the others from being taken: a bundle that is wrong does not keep
+// a certificate from being renewed.
 //
 // In a rollover the anchors go from old to old and new, the certificate to the new key, and
 // the anchors to new alone, as the server tells at each visit.

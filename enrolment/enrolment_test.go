@@ -126,9 +126,12 @@ func TestCrashBeforeTheAnswer(t *testing.T) {
 		s := openSite(t)
 		options := s.options(by)
 		ctx, crash := context.WithCancel(t.Context())
-		s.OnCommit(crash)
+		gone := make(chan struct{})
+		s.OnCommit(func() { crash(); <-gone })
 		w := s.reopen(options)
-		if err := w.Enrol(ctx); err == nil {
+		err := w.Enrol(ctx)
+		close(gone)
+		if err == nil {
 			t.Fatal("it got an answer")
 		}
 		before := files(t, w.folder)
