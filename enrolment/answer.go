@@ -62,13 +62,15 @@ const (
 	problemUnknownCA   = "unknown-ca"
 )
 
+// excludes reports whether the device, as it has shown itself, gets nothing.
+func (r *Refusal) excludes() bool {
+	return r.Status == http.StatusUnauthorized || r.Status == http.StatusForbidden
+}
+
 // unwelcome reports whether the certificate that was shown is not accepted any more, and
 // another one may be. EST tells no problem, so that there it is tried.
 func (r *Refusal) unwelcome() bool {
-	if r.Status != http.StatusUnauthorized && r.Status != http.StatusForbidden {
-		return false
-	}
-	return r.Problem == "" || r.Problem == problemExpired || r.Problem == problemUnknownCA
+	return r.excludes() && (r.Problem == "" || r.Problem == problemExpired || r.Problem == problemUnknownCA)
 }
 
 // maxDetail is how many characters of a server's words are passed on.

@@ -203,12 +203,9 @@ func (d *Device) obtain(ctx context.Context) (err error) {
 // newest one, and waits for that if the own one is due.
 func (d *Device) request(ctx context.Context, shown tls.Certificate) ([]pki.Certificate, error) {
 	h := d.held()
-	var csr []byte
-	var err error
-	if h.isOwn(shown) {
+	csr, err := firstRequest(h.key, d.id, d.options.DNSNames)
+	if len(h.chain) > 0 {
 		csr, err = nextRequest(h.key, h.chain[0])
-	} else {
-		csr, err = firstRequest(h.key, d.id, d.options.DNSNames)
 	}
 	if err != nil {
 		return nil, err

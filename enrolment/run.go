@@ -20,6 +20,9 @@ func (d *Device) Visit(ctx context.Context) error {
 		return followed // and so would the rest be
 	}
 	renewed, announced := d.Renew(ctx), d.announce(ctx)
+	if refusal, is := errors.AsType[*Refusal](renewed); is && refusal.excludes() {
+		return errors.Join(renewed, announced) // and would be told so again
+	}
 	if followed != nil || announced != nil {
 		return errors.Join(followed, renewed, announced)
 	}
