@@ -77,11 +77,13 @@ func (y *yard) shown(root *registrartest.Authority) *registrar.Serving {
 
 // changes of what the endpoint knows, by their names in scripts.
 var changes = map[string]func(*yard){
-	"distributes": func(y *yard) { y.Trust("sensors", registrartest.TrustOf(pki.NewAnchors(y.older.Certificate, y.newer.Certificate), y.link)) },
-	"switches":    func(y *yard) { y.Switch(y.newer); y.Show(y.shown(y.newer)) },
-	"retires":     func(y *yard) { y.Trust("sensors", registrartest.TrustOf(pki.NewAnchors(y.newer.Certificate))) },
-	"is-held":     func(y *yard) { y.HoldIssuance(true) },
-	"has-no-git":  func(y *yard) { y.FailCommits(registrar.ErrUnreachable) },
+	"distributes": func(y *yard) {
+		y.Trust("sensors", registrartest.TrustOf(pki.NewAnchors(y.older.Certificate, y.newer.Certificate), y.link))
+	},
+	"switches":   func(y *yard) { y.Switch(y.newer); y.Show(y.shown(y.newer)) },
+	"retires":    func(y *yard) { y.Trust("sensors", registrartest.TrustOf(pki.NewAnchors(y.newer.Certificate))) },
+	"is-held":    func(y *yard) { y.HoldIssuance(true) },
+	"has-no-git": func(y *yard) { y.FailCommits(registrar.ErrUnreachable) },
 	"blocks": func(y *yard) {
 		y.Put(admission.Device{Group: "sensors", ID: "sensor-1", State: v1alpha1.DeviceBlocked})
 	},
