@@ -383,7 +383,7 @@ func (o *office) options(ctx context.Context, stdout io.Writer) (registrar.Optio
 		Evidence: o.evidence, Serving: o.door.Serving, Rules: o.git, Clock: time.Now, Alarm: alarm,
 		Audit:   registrar.AuditLog(stdout, func(err error) { o.log.Error(err, "the audit log cannot be written") }),
 		Metrics: counted, ErrorLog: log.New(handshakes{o.log}, "", 0), Proxies: proxies,
-		LegacyKeystores: o.flags.legacyKeystores, Limits: registrar.Limits{Hold: o.flags.hold},
+		LegacyKeystores: o.flags.legacyKeystores, Limits: o.flags.limits,
 	}, nil
 }
 
