@@ -115,6 +115,9 @@ func (o *office) readBranches(ctx context.Context) (reconciler.Branches, error) 
 	if err != nil {
 		return reconciler.Branches{}, fmt.Errorf("TrustDomain %s: %w", name, err)
 	}
+	if err := gitsource.CheckMessage(branches.MessageTemplate); err != nil {
+		return reconciler.Branches{}, fmt.Errorf("TrustDomain %s: spec.writeBack.messageTemplate: %w", name, err)
+	}
 	return branches, nil
 }
 
@@ -172,7 +175,8 @@ func (o *office) openWriter(folder string, remote gitsource.Remote, base string)
 		root = ""
 	}
 	return gitsource.OpenWriter(o.folder(folder), remote, gitsource.WriterOptions{
-		Base: base, Root: root, Author: gitsource.Author(o.branches.Author), Now: time.Now,
+		Base: base, Root: root, Now: time.Now,
+		Author: gitsource.Author(o.branches.Author), Committer: gitsource.Author(o.branches.Committer), Message: o.branches.MessageTemplate,
 	})
 }
 
