@@ -6,7 +6,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -123,4 +125,56 @@ func (y *yard) awaitConfirmation() bool {
 		}
 	}
 	return true
+}
+
+// The unit for systemd that the page shows runs the program as it can be run.
+func TestUnits(t *testing.T) {
+	page, err := os.ReadFile("../../docs/how-to/register-devices.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, unit, _ := strings.Cut(string(page), "```ini\n")
+	unit, _, _ = strings.Cut(unit, "```")
+	section := ""
+	keys := map[string]bool{}
+	for line := range strings.Lines(strings.ReplaceAll(unit, "\\\n", " ")) {
+		line = strings.TrimSpace(line)
+		key, value, isKey := strings.Cut(line, "=")
+		switch {
+		case line == "" || strings.HasPrefix(line, "#"):
+		case strings.HasPrefix(line, "["):
+			section = line
+		case !isKey:
+			t.Errorf("%q is neither a section nor a key", line)
+		default:
+			keys[section+key] = true
+			if key == "ExecStart" {
+				expectEnrol(t, value)
+			}
+		}
+	}
+	for _, key := range []string{"[Unit]Description", "[Service]ExecStart", "[Service]StateDirectory", "[Install]WantedBy"} {
+		if !keys[key] {
+			t.Errorf("the unit has no %s", key)
+		}
+	}
+}
+
+// unitWord is a word of a command line as systemd splits it (systemd.service(5), Command Lines).
+var unitWord = regexp.MustCompile(`"([^"]*)"|(\S+)`)
+
+// expectEnrol fails unless a command line is one of reanchor device enrol.
+func expectEnrol(t *testing.T, line string) {
+	t.Helper()
+	var words []string
+	for _, match := range unitWord.FindAllStringSubmatch(line, -1) {
+		words = append(words, match[1]+match[2])
+	}
+	command, rest, err := newRoot().Find(words[1:])
+	if err != nil || filepath.Base(words[0]) != "reanchor" || command.Name() != "enrol" {
+		t.Fatalf("%q runs %v (%v)", line, command, err)
+	}
+	if err := errors.Join(command.ParseFlags(rest), command.ValidateRequiredFlags(), command.ValidateFlagGroups()); err != nil || command.Flags().NArg() > 0 {
+		t.Errorf("%q: %v, arguments %v", line, err, command.Flags().Args())
+	}
 }
