@@ -83,8 +83,9 @@ bench: ## measure: ratios side by side, with allocations
 mutate: ## put faults into the planner, one after the other, and see what catches them
 	go run ./fixtures/mutation docs/explanation/mutations.md
 
-soak: ## look at other random worlds for so many MINUTES (10)
+soak: ## look at other random worlds for MINUTES (10), and run each fuzz target for FUZZTIME (1m)
 	@end=$$(( $$(date +%s) + 60 * $(or $(MINUTES),10) )); \
 	while [ $$(date +%s) -lt $$end ]; do \
 		go test -count=1 ./planner/simulation ./planner/forecast -rapid.checks=200 -rapid.seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ') -timeout 0 || exit 1; \
 	done
+	go run ./fixtures/soak -time $(or $(FUZZTIME),1m)
