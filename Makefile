@@ -54,7 +54,7 @@ generate: ## write deep copies, the CRD, the JSON Schemas and the reference anew
 	go test ./registrar -count=1 -run TestOpenAPI -update
 
 golden: ## write the golden files anew; read the difference before you commit it
-	go test $$(grep -rlF 'flag.Bool("update"' --include=*_test.go . | xargs -n1 dirname | sort -u) -update
+	go test $$(grep -rlF 'reanchor/fixtures/golden"' --include=*_test.go . | xargs -n1 dirname | sort -u) -update
 
 diagrams: ## parse the diagrams of the golden plans with Mermaid itself; needs npm
 	npm ci --prefix tools/mermaid --silent --no-audit --no-fund

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/base64"
-	"flag"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -21,12 +20,11 @@ import (
 	"github.com/smallstep/pkcs7"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/fixtures/golden"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/registrar/admission"
 	"github.com/reanchor/reanchor/registrar/registrartest"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 const (
 	est    = "/.well-known/est/"
@@ -176,16 +174,7 @@ func TestGoldenBase64(t *testing.T) {
 		"csrattrs-rsa.txt":      {"single-rsa/csrattrs", "x"},
 	} {
 		got := e.ask(e.client(nil), "GET", est+test.path, "", "User-Agent: "+test.agent)
-		golden := filepath.Join("testdata", file)
-		if *update {
-			if err := os.WriteFile(golden, got.body, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(golden)
-		if err != nil || !bytes.Equal(got.body, want) {
-			t.Errorf("%s: got\n%s\nwant\n%s (%v)", file, got.body, want, err)
-		}
+		golden.File(t, filepath.Join("testdata", file), got.body)
 	}
 }
 
