@@ -15,7 +15,7 @@ import (
 // devices is a valid document below devices/, in a file of its own.
 func FuzzDeviceList(f *testing.F) {
 	folder := f.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, "csr.pem"), []byte(requestOf(f, "sensor-1")), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, "csr.pem"), []byte(requestOf("sensor-1")), 0o600); err != nil {
 		f.Fatal(err)
 	}
 	for _, seed := range []string{
