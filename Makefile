@@ -32,7 +32,7 @@ build: ## build .bin/reanchor, and the names under which kubectl finds it
 	@for name in kubectl-reanchor kubectl_complete-reanchor; do ln -sf reanchor $(BIN)/$$name; done
 
 check: lint generated ## the quick checks: linters, generated files, unit tests and simulation
-	go test -short ./...
+	go test -short -vet=off ./...
 
 lint:
 	@unformatted=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go' | grep -v zz_generated)); \
@@ -60,10 +60,13 @@ diagrams: ## parse the diagrams of the golden plans with Mermaid itself; needs n
 	npm ci --prefix tools/mermaid --silent --no-audit --no-fund
 	node tools/mermaid/parse.mjs planner/report/testdata/*.md fixtures/history/plans/*.md
 
-test: deps check e2e ## everything: the quick checks, then end to end on a real control plane
+# The packages with tests end to end run all of their tests there, and are left out before.
+test: deps lint generated ## everything: the quick checks, then end to end on a real control plane
+	go test -short -vet=off $$(comm -23 <(go list ./... | sort) <(go list -tags e2e $(E2E) | sort))
+	@$(MAKE) --no-print-directory e2e
 
 e2e: build
-	go test -tags e2e -count=1 -p 2 -timeout 40m $(E2E)
+	go test -tags e2e -count=1 -p 2 -vet=off -timeout 40m $(E2E)
 
 import: build ## the same for an import of 1,000 Certificates, which takes ten minutes
 	IMPORT_SENSORS=1000 go test -tags e2e -count=1 -timeout 40m -v ./fixtures/import
