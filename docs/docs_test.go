@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/gitsource"
 	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/policies"
 	"github.com/reanchor/reanchor/renderer"
@@ -189,6 +190,10 @@ func TestObjects(t *testing.T) {
 			shown[object.Kind]++
 			if err := yaml.UnmarshalStrict([]byte(block), kinds[object.Kind]()); err != nil {
 				t.Errorf("%s: %v\n%s", page, err, block)
+			}
+			var domain v1alpha1.TrustDomain
+			if err := yaml.Unmarshal([]byte(block), &domain); err == nil && gitsource.CheckMessage(domain.Spec.WriteBack.MessageTemplate) != nil {
+				t.Errorf("%s: %v\n%s", page, gitsource.CheckMessage(domain.Spec.WriteBack.MessageTemplate), block)
 			}
 		}
 	}

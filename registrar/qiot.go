@@ -62,7 +62,8 @@ func (d *desk) postQIoT(ctx context.Context, in *qiotInput) (*qiotOutput, error)
 	out := &qiotOutput{Status: http.StatusOK, Body: keystores{ID: done.caller.ID}}
 	if done.pending != "" {
 		out.Status, out.RetryAfter, out.Body.Detail = http.StatusAccepted, seconds(done.retryAfter), done.pending
-		return out, d.saw(v, nil)
+		d.saw(v)
+		return out, nil
 	}
 	if refusal := d.fill(ctx, v, &out.Body, done, in.Body.KeyStorePassword); refusal != nil {
 		return nil, refused(v, refusal)
@@ -72,7 +73,8 @@ func (d *desk) postQIoT(ctx context.Context, in *qiotInput) (*qiotOutput, error)
 			return nil, refused(v, refusal)
 		}
 	}
-	return out, d.saw(v, done.trust.Anchors)
+	d.saw(v)
+	return out, nil
 }
 
 // itself refuses a body that speaks of another device than the certificate, or of a domain
