@@ -89,7 +89,9 @@ func TestTheAuthorOfTheRecord(t *testing.T) {
 	if got := committerOf(w.domain().Spec); got.Name != "PKI bot" {
 		t.Errorf("without a committer it is %+v", got)
 	}
-	w.edit(func(d *v1alpha1.TrustDomain) { d.Spec.WriteBack.Committer = &v1alpha1.CommitAuthor{Name: "site 7", Email: "7@plant.example"} })
+	w.edit(func(d *v1alpha1.TrustDomain) {
+		d.Spec.WriteBack.Committer = &v1alpha1.CommitAuthor{Name: "site 7", Email: "7@plant.example"}
+	})
 	w.plan.Record = []planner.RecordedKey{recordedKey(t, "2026")}
 	w.turn()
 	if got := w.pushed[0].commit.Author; got != (v1alpha1.CommitAuthor{Name: "PKI bot", Email: "noreply@reanchor.dev"}) {

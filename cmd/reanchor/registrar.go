@@ -124,8 +124,11 @@ func (f *registrarFlags) validateLimits() error {
 		name  string
 		given float64
 	}{
-		{"group-rate", f.limits.PerGroup}, {"device-rate", f.limits.PerDevice}, {"address-rate", f.limits.PerAddress},
-		{"connections", float64(f.limits.Connections)}, {"address-connections", float64(f.limits.ConnectionsPerAddress)},
+		{"group-rate", f.limits.PerGroup},
+		{"device-rate", f.limits.PerDevice},
+		{"address-rate", f.limits.PerAddress},
+		{"connections", float64(f.limits.Connections)},
+		{"address-connections", float64(f.limits.ConnectionsPerAddress)},
 	} {
 		if !(limit.given > 0) { // nor is NaN
 			return fmt.Errorf("--%s %g: give a number above zero", limit.name, limit.given)
