@@ -245,14 +245,17 @@ func (w *Writer) enqueue(ctx context.Context, one *waiting) error {
 
 // drain commits until nobody waits.
 func (w *Writer) drain() {
-	for {
-		batch := w.take()
-		if len(batch) == 0 {
-			return
-		}
-		further := 2 * bits.Len(uint(len(batch)))
-		w.land(batch, &further)
+	for w.isWaitedFor() {
+		w.land(w.take, nil)
 	}
+}
+
+// isWaitedFor reports whether there is anything to commit. If not, nobody drains any more.
+func (w *Writer) isWaitedFor() bool {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	w.running = len(w.queue) > 0
+	return w.running
 }
 
 // take takes the edits of the next commit off the queue.
@@ -268,19 +271,23 @@ func (w *Writer) take() []*waiting {
 	}
 	batch := slices.Clone(w.queue[:count])
 	w.queue = slices.Delete(w.queue, 0, count)
-	w.running = count > 0
 	return batch
 }
 
 // land commits a batch and answers its callers. If the remote rejects it, one half of it is
 // tried after the other, so that one document that a hook does not like keeps out no other;
-// how many further pushes that may take, is given.
-func (w *Writer) land(batch []*waiting, further *int) {
-	decided, landed, err := w.commit(batch)
+// how many further pushes that may take, is given for the halves.
+func (w *Writer) land(take func() []*waiting, further *int) {
+	batch, decided, landed, err := w.commit(take)
+	if further == nil {
+		most := 2 * bits.Len(uint(len(batch)))
+		further = &most
+	}
 	if len(batch) > 1 && *further >= 2 && errors.Is(err, ErrRejected) && !errors.Is(err, ErrBusy) {
 		*further -= 2
-		w.land(batch[:len(batch)/2], further)
-		w.land(batch[len(batch)/2:], further)
+		for _, half := range [][]*waiting{batch[:len(batch)/2], batch[len(batch)/2:]} {
+			w.land(func() []*waiting { return half }, further)
+		}
 		return
 	}
 	w.tell(batch, decided, landed, err)
@@ -292,16 +299,16 @@ type decided struct {
 	merged
 }
 
-// commit pushes the batch as one commit, decided anew on whatever the branch stands at.
-func (w *Writer) commit(batch []*waiting) (last decided, landed *Snapshot, err error) {
+// commit pushes a batch as one commit, decided anew on whatever the branch stands at. The batch
+// is taken as late as can be, when the remote has told where the branch stands: all that comes
+// until then is in it.
+func (w *Writer) commit(take func() []*waiting) (batch []*waiting, last decided, landed *Snapshot, err error) {
 	ctx, cancel := context.WithTimeout(w.ended, w.options.Timeout)
 	defer cancel()
-	edits := make([]Edit, len(batch))
-	for i, one := range batch {
-		edits[i] = one.edit
-	}
+	taken := sync.OnceValue(take)
 	landed, err = w.inTurn(ctx, func() (*Snapshot, error) {
 		return w.push(ctx, func(now *Snapshot) (Commit, error) {
+			edits := editsOf(taken())
 			m, err := merge(now, edits)
 			if err != nil {
 				return Commit{}, err
@@ -310,7 +317,15 @@ func (w *Writer) commit(batch []*waiting) (last decided, landed *Snapshot, err e
 			return w.commitOf(edits, m)
 		})
 	})
-	return last, landed, err
+	return taken(), last, landed, err
+}
+
+func editsOf(batch []*waiting) []Edit {
+	edits := make([]Edit, len(batch))
+	for i, one := range batch {
+		edits[i] = one.edit
+	}
+	return edits
 }
 
 // inTurn acts on the repository while nobody else does, and remembers where it stands then.
