@@ -262,6 +262,9 @@ func (g *Git) editOf(registration registrar.Registration) (gitsource.Edit, error
 	if registration.Was != nil {
 		edit.Was = registration.Was.Blob
 	}
+	if !device.Key.IsZero() {
+		edit.Claims = []string{"key " + device.Key.String()}
+	}
 	return edit, nil
 }
 
@@ -273,12 +276,9 @@ func (g *Git) vet(on *gitsource.Snapshot, registration registrar.Registration) e
 	if v == nil {
 		return errNotRead
 	}
-	listed := v.inventory
-	if on.Revision() != v.devices.Revision() {
-		var err error
-		if listed, err = inventory.Read(on.FS(), v.folder, v.desired.Groups, v.inventory); err != nil {
-			return err
-		}
+	listed, err := v.listedOn(on)
+	if err != nil {
+		return err
 	}
 	device := registration.Device
 	holder, held := listed.Holder(device.Key)

@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"crypto"
 	"errors"
 	"fmt"
 	"net/http"
@@ -52,6 +53,34 @@ func TestDevicesRegister(t *testing.T) {
 	}
 	if landed > fleet || len(b.landed) != landed {
 		t.Errorf("%d registrations made %d commits, and again %d", fleet, landed, len(b.landed))
+	}
+}
+
+// Of registrations that are handed over at once, two of them for one key and two for one
+// device, one each comes to be.
+func TestOneOfTwoThatComeTogether(t *testing.T) {
+	b := open(t, registrartest.Root("Fleet Root 2025", time.Now()))
+	of := func(id string, key crypto.Signer) registrar.Registration {
+		return registrar.Registration{Decision: admission.Decision{
+			Verdict: admission.Register, Request: registrartest.PEM(registrartest.CSR(key, id, []string{id + ".sensors.example"})),
+			Device: admission.Device{Group: "sensors", ID: id, State: v1alpha1.DeviceActive, Key: registrartest.KeyID(key.Public())},
+		}}
+	}
+	for round := range 10 {
+		shared, one, other := registrartest.Key(), registrartest.Key(), registrartest.Key()
+		id := fmt.Sprintf("sensor-%d-", round)
+		asked := []registrar.Registration{of(id+"a", shared), of(id+"b", shared), of(id+"c", one), of(id+"c", other)}
+		results := make([]error, len(asked))
+		var registering sync.WaitGroup
+		for i := range asked {
+			registering.Go(func() { _, results[i] = b.git.Commit(t.Context(), asked[i]) })
+		}
+		registering.Wait()
+		for _, pair := range [][]error{results[:2], results[2:]} {
+			if (pair[0] == nil) == (pair[1] == nil) || !errors.Is(errors.Join(pair...), registrar.ErrChanged) {
+				t.Errorf("round %d: two came to %v", round, pair)
+			}
+		}
 	}
 }
 
