@@ -80,7 +80,7 @@ func (p *proposed) push(ctx context.Context, decide decision) (*Snapshot, error)
 
 // attempt tries once. Neither a snapshot nor an error: try again.
 func (p *proposed) attempt(ctx context.Context, decide decision, last *attempt) (*Snapshot, error) {
-	base, err := p.base.pull(ctx, accepted{})
+	base, err := p.base.pullNext(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (p *proposed) pull(ctx context.Context) (*Snapshot, error) {
 
 // look at the branch once.
 func (p *proposed) look(ctx context.Context) (*Snapshot, error) {
-	base, err := p.base.pull(ctx, accepted{})
+	base, err := p.base.pullNext(ctx)
 	if err != nil {
 		return nil, err
 	}

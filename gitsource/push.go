@@ -201,8 +201,8 @@ func (p proposal) isEmpty() bool { return p.hash == p.parent }
 
 // propose puts a commit on top of the branch, which stood at tip a moment ago.
 func (r *Repository) propose(ctx context.Context, tip plumbing.Hash, decide decision) (proposal, error) {
-	if !r.standsAt(tip) {
-		if _, err := r.pull(ctx, accepted{}); err != nil {
+	if !r.standsAt(tip) || !r.isAccepted() {
+		if _, err := r.pullNext(ctx); err != nil {
 			return proposal{}, err
 		}
 	}
@@ -233,7 +233,11 @@ func (r *Repository) land(p proposal) (*Snapshot, error) {
 	if err := store.addOwn(p.pack, p.folders); err != nil {
 		return nil, fmt.Errorf("commit %s was pushed, but not stored here: %w: pull to get it", p.hash, err)
 	}
-	return r.adopt(store, p.hash)
+	landed, err := r.adopt(store, p.hash)
+	if err == nil && r.lineage != nil {
+		r.lineage.accepted = landed.Revision()
+	}
+	return landed, err
 }
 
 // checkConflicts finds the files that are neither as they were nor as they shall be.

@@ -54,6 +54,13 @@ type WriterOptions struct {
 	Now func() time.Time
 	// Jitter between attempts while others are faster; nil: random.
 	Jitter Jitter
+	// After says what the branch, or with a Base that, must go on from when this Writer has
+	// read nothing of it yet, and what a person accepts in place of what is known: see
+	// [Repository.PullAfter]. Of a branch that does not go on from what was read or pushed
+	// last, nothing is read, and nothing is pushed to it: that is a [RewrittenError]. Unlike
+	// there, what goes on from what is accepted is accepted too. Each acceptance counts once.
+	// Nil: the branch is taken for what it is.
+	After func() After
 	// Queue is how many edits may wait; more are an [ErrQueueFull]. Default 4,096.
 	Queue int
 	// Batch is how many edits go into one commit at most. Default 1,000.
@@ -121,6 +128,9 @@ func OpenWriter(folder string, remote Remote, options WriterOptions) (*Writer, e
 	if options.Jitter != nil {
 		repository.jitter = options.Jitter
 	}
+	if options.After != nil {
+		repository.lineage = &lineage{after: options.After}
+	}
 	w := &Writer{options: options.orDefaults(), message: message, repository: repository}
 	if options.Base != "" {
 		if w.proposed, err = newProposed(repository, remote, path.Join(options.Root, "devices")); err != nil {
@@ -128,7 +138,9 @@ func OpenWriter(folder string, remote Remote, options WriterOptions) (*Writer, e
 		}
 	}
 	w.ended, w.end = context.WithCancel(context.Background())
-	w.last.Store(repository.last)
+	if repository.isAccepted() {
+		w.last.Store(repository.last)
+	}
 	return w, nil
 }
 
@@ -338,7 +350,7 @@ func (w *Writer) inTurn(ctx context.Context, act func() (*Snapshot, error)) (*Sn
 	switch {
 	case snapshot != nil:
 		w.last.Store(snapshot)
-	case w.proposed == nil:
+	case w.proposed == nil && w.repository.isAccepted():
 		w.last.Store(w.repository.last)
 	}
 	return snapshot, err
@@ -435,7 +447,7 @@ func (w *Writer) Refresh(ctx context.Context) (*Snapshot, error) {
 		if w.proposed != nil {
 			return w.proposed.pull(ctx)
 		}
-		return w.repository.pull(ctx, accepted{})
+		return w.repository.pullNext(ctx)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", w.repository.remote, err)
