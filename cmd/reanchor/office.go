@@ -121,6 +121,9 @@ func (o *office) readBranches(ctx context.Context) (reconciler.Branches, error) 
 	if err != nil {
 		return reconciler.Branches{}, fmt.Errorf("TrustDomain %s: %w", name, err)
 	}
+	if err := gitsource.CheckMessage(branches.MessageTemplate); err != nil {
+		return reconciler.Branches{}, fmt.Errorf("TrustDomain %s: spec.writeBack.messageTemplate: %w", name, err)
+	}
 	return branches, nil
 }
 
@@ -182,7 +185,8 @@ func (o *office) openWriter(folder string, remote gitsource.Remote, base string)
 		root = ""
 	}
 	return gitsource.OpenWriter(o.folder(folder), remote, gitsource.WriterOptions{
-		Base: base, Root: root, Author: gitsource.Author(o.branches.Author), Now: time.Now,
+		Base: base, Root: root, Now: time.Now,
+		Author: gitsource.Author(o.branches.Author), Committer: gitsource.Author(o.branches.Committer), Message: o.branches.MessageTemplate,
 		After: func() gitsource.After { return o.known.after(o.branches.Record.Name) },
 	})
 }
@@ -389,7 +393,7 @@ func (o *office) options(stdout io.Writer) (registrar.Options, error) {
 		Evidence: o.evidence, Serving: o.door.Serving, Rules: o.git, Clock: time.Now, Alarm: o.alarm,
 		Audit:   registrar.AuditLog(stdout, func(err error) { o.log.Error(err, "the audit log cannot be written") }),
 		Metrics: o.metrics, ErrorLog: log.New(handshakes{o.log}, "", 0), Proxies: proxies,
-		LegacyKeystores: o.flags.legacyKeystores, Limits: registrar.Limits{Hold: o.flags.hold},
+		LegacyKeystores: o.flags.legacyKeystores, Limits: o.flags.limits,
 	}, nil
 }
 

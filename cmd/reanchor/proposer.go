@@ -115,14 +115,14 @@ func (p *proposer) see(ctx context.Context, group string) {
 		p.asked[group] = true
 		return
 	}
-	p.metrics.Proposed(counted[outcome])
+	p.metrics.Proposed(proposed[outcome])
 	if outcome != forge.Unchanged {
 		p.log.Info("a pull request asks to merge registrations", "group", group, "outcome", string(outcome))
 	}
 }
 
-// counted are the outcomes as the metric has them.
-var counted = map[forge.Outcome]string{forge.Made: "made", forge.Edited: "edited", forge.Unchanged: "unchanged"}
+// proposed are the outcomes as the metric has them.
+var proposed = map[forge.Outcome]string{forge.Made: "made", forge.Edited: "edited", forge.Unchanged: "unchanged"}
 
 // errNothingWaits says that all was merged meanwhile.
 var errNothingWaits = errors.New("nothing waits to be merged")
