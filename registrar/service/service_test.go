@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -208,6 +209,16 @@ func TestProposals(t *testing.T) {
 		}
 	}
 	file := v1alpha1.DevicePath("sensors", "sensor-1")
+	if group := b.proposed.Load(); group == nil || *group != "sensors" {
+		t.Errorf("a pull request was asked for of %v", group)
+	}
+	waits := func(want ...string) {
+		t.Helper()
+		if files, err := b.git.Waiting("sensors"); err != nil || !slices.Equal(files, want) {
+			t.Errorf("%q wait (%v), want %q", files, err, want)
+		}
+	}
+	waits(file)
 	waiting := b.openWriter("reader", gitsource.RegistrationBranch("sensors"), "")
 	t.Cleanup(waiting.Close)
 	document, err := waiting.Get(t.Context(), file)
@@ -215,6 +226,7 @@ func TestProposals(t *testing.T) {
 	_, err = b.remote.Commit(t.Context(), "Merge the registrations", map[string][]byte{file: document.Content})
 	b.must(err)
 	b.must(b.git.Refresh(t.Context()))
+	waits()
 	b.reconcile("")
 	if status, answer := s.register(); status != http.StatusCreated {
 		t.Errorf("once merged: answered %d %s", status, answer)
