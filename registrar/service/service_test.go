@@ -1,9 +1,11 @@
 package service_test
 
 import (
+	"crypto"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,6 +54,34 @@ func TestDevicesRegister(t *testing.T) {
 	}
 	if landed > fleet || len(b.landed) != landed {
 		t.Errorf("%d registrations made %d commits, and again %d", fleet, landed, len(b.landed))
+	}
+}
+
+// Of registrations that are handed over at once, two of them for one key and two for one
+// device, one each comes to be.
+func TestOneOfTwoThatComeTogether(t *testing.T) {
+	b := open(t, registrartest.Root("Fleet Root 2025", time.Now()))
+	of := func(id string, key crypto.Signer) registrar.Registration {
+		return registrar.Registration{Decision: admission.Decision{
+			Verdict: admission.Register, Request: registrartest.PEM(registrartest.CSR(key, id, []string{id + ".sensors.example"})),
+			Device: admission.Device{Group: "sensors", ID: id, State: v1alpha1.DeviceActive, Key: registrartest.KeyID(key.Public())},
+		}}
+	}
+	for round := range 10 {
+		shared, one, other := registrartest.Key(), registrartest.Key(), registrartest.Key()
+		id := fmt.Sprintf("sensor-%d-", round)
+		asked := []registrar.Registration{of(id+"a", shared), of(id+"b", shared), of(id+"c", one), of(id+"c", other)}
+		results := make([]error, len(asked))
+		var registering sync.WaitGroup
+		for i := range asked {
+			registering.Go(func() { _, results[i] = b.git.Commit(t.Context(), asked[i]) })
+		}
+		registering.Wait()
+		for _, pair := range [][]error{results[:2], results[2:]} {
+			if (pair[0] == nil) == (pair[1] == nil) || !errors.Is(errors.Join(pair...), registrar.ErrChanged) {
+				t.Errorf("round %d: two came to %v", round, pair)
+			}
+		}
 	}
 }
 
@@ -179,6 +209,16 @@ func TestProposals(t *testing.T) {
 		}
 	}
 	file := v1alpha1.DevicePath("sensors", "sensor-1")
+	if group := b.proposed.Load(); group == nil || *group != "sensors" {
+		t.Errorf("a pull request was asked for of %v", group)
+	}
+	waits := func(want ...string) {
+		t.Helper()
+		if files, err := b.git.Waiting("sensors"); err != nil || !slices.Equal(files, want) {
+			t.Errorf("%q wait (%v), want %q", files, err, want)
+		}
+	}
+	waits(file)
 	waiting := b.openWriter("reader", gitsource.RegistrationBranch("sensors"), "")
 	t.Cleanup(waiting.Close)
 	document, err := waiting.Get(t.Context(), file)
@@ -186,6 +226,7 @@ func TestProposals(t *testing.T) {
 	_, err = b.remote.Commit(t.Context(), "Merge the registrations", map[string][]byte{file: document.Content})
 	b.must(err)
 	b.must(b.git.Refresh(t.Context()))
+	waits()
 	b.reconcile("")
 	if status, answer := s.register(); status != http.StatusCreated {
 		t.Errorf("once merged: answered %d %s", status, answer)
