@@ -6,6 +6,7 @@ import (
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -42,8 +43,9 @@ type decision struct {
 	apply *unstructured.Unstructured
 	// confirm is what is known of the device and not written on its newest request yet.
 	confirm *Confirm
-	// remove are objects that nobody needs any more.
-	remove []client.Object
+	// remove are objects that nobody needs any more, and discard such as lie elsewhere than
+	// where the device's objects are made now.
+	remove, discard []client.Object
 	// reissue its Certificate.
 	reissue bool
 	// due is when time alone changes the decision; zero: never.
@@ -146,11 +148,11 @@ func decideRequests(device Device, seen standing, rule Rule, now time.Time) deci
 	} else if known := seen.confirmed(now); newest != nil && known.String() != ConfirmationIn(newest.Annotations).By(now).String() {
 		d.confirm = &Confirm{Request: planner.Ref{Namespace: newest.Namespace, Name: newest.Name}, UID: newest.UID, Text: known.String()}
 	}
-	if seen.certificate != nil && d.apply == nil && d.confirm == nil && isReplaced(seen.ends(), newest, seen.requests, seen, now, &d) {
+	if seen.certificate != nil && d.apply == nil && d.confirm == nil && isReplaced(seen.ends(), newest, own, seen, now, &d) {
 		d.remove = append(d.remove, seen.certificate) // of before the group's devices made their own keys
 	}
 	for _, old := range seen.requests {
-		if old != newest && d.apply == nil && d.confirm == nil && isDone(old, newest, seen, now, &d) {
+		if old != newest && d.apply == nil && d.confirm == nil && isDone(old, newest, seen, device.Key, now, &d) {
 			d.remove = append(d.remove, old.CertificateRequest)
 		}
 	}
@@ -204,8 +206,9 @@ func again(d decision, at time.Time, ready bool, now time.Time) decision {
 // isDone reports whether nobody needs an older request any more: it has ended, it never came
 // to anything, or the device was seen with what came after it. A request for another key is
 // like any other: until the device is seen with the new key, it shows the old one's
-// certificate.
-func isDone(old, newest *request, seen standing, now time.Time, d *decision) bool {
+// certificate. A later one counts only if it is for the key that Git has: a certificate that
+// somebody else asked for in the device's name moves no device.
+func isDone(old, newest *request, seen standing, key pki.Fingerprint, now time.Time, d *decision) bool {
 	switch {
 	case old.failed || old.isSigned() && !old.live(now):
 		return true
@@ -214,7 +217,7 @@ func isDone(old, newest *request, seen standing, now time.Time, d *decision) boo
 	}
 	presented := seen.confirmed(now).Presented
 	for _, later := range seen.requests {
-		if later.compare(old) > 0 && later.isSigned() && later.chain[0].Fingerprint() == presented {
+		if later.key == key && later.compare(old) > 0 && later.isSigned() && later.chain[0].Fingerprint() == presented {
 			return true
 		}
 	}
@@ -308,12 +311,20 @@ func withoutRequests(d decision, seen standing, newest *request, now time.Time) 
 		d.confirm = &Confirm{Request: planner.Ref{Namespace: c.Namespace, Name: c.Name}, UID: c.UID, Text: known, Certificate: true}
 		return d
 	}
+	own := slices.DeleteFunc(slices.Clone(seen.issued), func(r *request) bool { return !isOf(r, seen.certificate) })
 	for _, r := range seen.requests {
-		if isReplaced(r.ends(), newest, seen.issued, seen, now, &d) {
+		if isReplaced(r.ends(), newest, own, seen, now, &d) {
 			d.remove = append(d.remove, r.CertificateRequest)
 		}
 	}
 	return d
+}
+
+// isOf reports whether cert-manager made a request for a Certificate, and not for one that was
+// of its name before.
+func isOf(r *request, certificate *certmanagerv1.Certificate) bool {
+	owner := metav1.GetControllerOfNoCopy(r)
+	return owner != nil && certificate != nil && owner.UID == certificate.UID
 }
 
 // isAsStamped reports whether a Certificate says all that it shall.

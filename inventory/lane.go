@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -47,6 +48,10 @@ type (
 	}
 )
 
+func (n name) compare(other name) int {
+	return cmp.Or(cmp.Compare(n.group, other.group), cmp.Compare(n.id, other.id))
+}
+
 // member is one device: listed in Git, or in the cluster, or both.
 type member struct {
 	device *Device
@@ -58,8 +63,14 @@ type member struct {
 	// somebody makes in another is not its.
 	places []place
 	standing
+	// home is the namespace of its group.
+	home string
 	// homeless: there is no such group any more, and so no namespace of it.
 	homeless bool
+	// bequeathed: Git lists it no more, and what there is of it is another device's to mind.
+	// inherited are the places of such as this one minds.
+	bequeathed bool
+	inherited  []place
 	// changed since it was decided last.
 	changed  bool
 	decision decision
@@ -259,6 +270,10 @@ type Work struct {
 	Apply []*unstructured.Unstructured
 	// Confirm says what to write on requests of what is known of their devices.
 	Confirm []Confirm
+	// Discard are objects that nobody needs any more, in order of namespace and name, and that
+	// lie where the group's objects are made no more: whoever may not delete them there leaves
+	// them.
+	Discard []client.Object
 	// Remove are objects that go, sorted likewise, and Reissue the Certificates to issue anew.
 	Remove  []client.Object
 	Reissue []planner.Ref
@@ -292,6 +307,7 @@ const namedFailures = 10
 func (l *Lane) Work(now time.Time) Work {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
+	l.bequeath()
 	work := Work{States: map[State]int{}}
 	for of, m := range l.members {
 		if due := m.decision.due; m.changed || !due.IsZero() && !now.Before(due) {
@@ -312,12 +328,19 @@ func (l *Lane) decide(of name, m *member, now time.Time) decision {
 	switch {
 	case !usable:
 		return decision{}
+	case device == nil && m.bequeathed:
+		return decision{}
 	case device == nil:
-		return decision{remove: m.all()}
+		return decision{remove: m.all(), discard: m.abroad()}
 	case !ruled:
 		return decision{}
 	}
 	d := decide(*device, m.standing, rule, now)
+	if device.State == v1alpha1.DeviceActive {
+		d.discard = m.outgrown(now, &d)
+	} else {
+		d.discard = m.abroad()
+	}
 	if counts := m.counts(now); !counts.IsZero() {
 		d.by(counts)
 	}
@@ -346,6 +369,7 @@ func (w *Work) add(of name, m *member) {
 		w.Confirm = append(w.Confirm, *d.confirm)
 	}
 	w.Remove = append(w.Remove, d.remove...)
+	w.Discard = append(w.Discard, d.discard...)
 	if d.reissue {
 		w.Reissue = append(w.Reissue, planner.Ref{Namespace: m.certificate.Namespace, Name: m.certificate.Name})
 	}
@@ -359,7 +383,9 @@ func (w *Work) sort() {
 		return strings.Compare(a.GetKind()+" "+a.GetNamespace()+"/"+a.GetName(), b.GetKind()+" "+b.GetNamespace()+"/"+b.GetName())
 	})
 	slices.SortFunc(w.Confirm, func(a, b Confirm) int { return a.Request.Compare(b.Request) })
-	slices.SortFunc(w.Remove, func(a, b client.Object) int { return objectOf(a).Compare(objectOf(b).Ref) })
+	for _, gone := range [][]client.Object{w.Remove, w.Discard} {
+		slices.SortFunc(gone, func(a, b client.Object) int { return objectOf(a).Compare(objectOf(b).Ref) })
+	}
 	slices.SortFunc(w.Reissue, planner.Ref.Compare)
 	slices.SortFunc(w.Failed, func(a, b Failure) int { return strings.Compare(a.Device, b.Device) })
 	w.Failed = w.Failed[:min(len(w.Failed), namedFailures)]
@@ -367,5 +393,5 @@ func (w *Work) sort() {
 
 // Idle reports that there is nothing to do.
 func (w *Work) Idle() bool {
-	return len(w.Apply)+len(w.Confirm)+len(w.Remove)+len(w.Reissue) == 0
+	return len(w.Apply)+len(w.Confirm)+len(w.Remove)+len(w.Discard)+len(w.Reissue) == 0
 }

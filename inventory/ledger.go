@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -35,34 +36,49 @@ type tallied struct {
 //	Chaining     who may still show a certificate that leads through it: every one of its
 //	             certificates counts until it has ended, or the device was seen with a later
 //
-// Who stands in a file that cannot be used counts as Active: that file may be mended.
+// Who stands in a file that cannot be used counts as Active: that file may be mended. So do
+// the devices of a group that Git declares no more while their files stand: there is a ledger
+// of it too. What counts of certificates that lie elsewhere than where the group's are made is
+// told in elsewhere.go.
 //
 // Silence is never consent: a device of which nothing is known has confirmed nothing.
 func (l *Lane) Ledger(desired planner.Desired, keys []Key, now time.Time) []planner.Ledger {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	l.know(keys)
+	l.bequeath()
 	waived := waiversIn(desired)
 	groups := map[string]*planner.Ledger{}
-	ledgers := make([]planner.Ledger, len(desired.Groups))
-	for i, group := range desired.Groups {
-		ledgers[i] = planner.Ledger{Group: group.Metadata.Name}
-		for _, key := range keys {
-			ledgers[i].Keys = append(ledgers[i].Keys, planner.Tally{Key: key.Certificate.Fingerprint()})
-		}
-		groups[group.Metadata.Name] = &ledgers[i]
+	for _, group := range desired.Groups {
+		groups[group.Metadata.Name] = emptyLedger(group.Metadata.Name, keys)
 	}
 	for of, m := range l.members {
-		ledger := groups[of.group]
-		if ledger == nil || !m.isActive(now) {
+		if !m.isActive(now) {
 			continue
+		}
+		ledger := groups[of.group]
+		if ledger == nil { // the group is gone, and its devices are not
+			ledger = emptyLedger(of.group, keys)
+			groups[of.group] = ledger
 		}
 		ledger.Active++
 		if t := l.tally(m, now); t.counts {
 			l.count(ledger, of, t, waived)
 		}
 	}
+	ledgers := make([]planner.Ledger, 0, len(groups))
+	for _, group := range slices.Sorted(maps.Keys(groups)) {
+		ledgers = append(ledgers, *groups[group])
+	}
 	return ledgers
+}
+
+func emptyLedger(group string, keys []Key) *planner.Ledger {
+	ledger := planner.Ledger{Group: group}
+	for _, key := range keys {
+		ledger.Keys = append(ledger.Keys, planner.Tally{Key: key.Certificate.Fingerprint()})
+	}
+	return &ledger
 }
 
 // isActive reports whether a device counts: Git lists it as Active, or does not say what it
@@ -98,31 +114,30 @@ func (l *Lane) tally(m *member, now time.Time) tallied {
 			t.trusts |= 1 << i
 		}
 	}
-	shown := m.mayShow(known.Presented, now)
-	for _, r := range shown {
+	for _, r := range slices.Concat(m.mayShowOfOld(now), m.mayShow(known.Presented, now)) {
 		t.counts = true
-		t.newest = l.leadsThrough(r)
-		t.live |= t.newest
+		mask, _ := l.look(r)
+		t.live |= mask
 		if ends := r.chain[0].NotAfter(); t.until.IsZero() || ends.Before(t.until) {
 			t.until = ends
 		}
+	}
+	if newest := m.newest(now); newest != nil {
+		_, t.newest = l.look(newest)
 	}
 	m.tallied = t
 	return t
 }
 
-// mayShow are the requests whose certificates a device may still show, the oldest first.
-func (s standing) mayShow(presented pki.Fingerprint, now time.Time) []*request {
+// mayShow are the requests whose certificates a device may still show of those that were made
+// for it where its objects are made now, the oldest first.
+func (m *member) mayShow(presented pki.Fingerprint, now time.Time) []*request {
 	var may []*request
-	all := slices.Concat(s.requests, s.issued)
-	if len(s.requests) > 0 && len(s.issued) > 0 { // who makes the keys was changed, to and fro perhaps
-		slices.SortStableFunc(all, func(a, b *request) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
-	}
-	for _, r := range all {
+	for _, r := range m.inOrder() {
 		if !r.live(now) {
 			continue
 		}
-		if r.chain[0].Fingerprint() == presented {
+		if m.isOwn(r) && r.chain[0].Fingerprint() == presented {
 			may = nil // it has moved on: it was seen with this one
 		}
 		may = append(may, r)
@@ -130,20 +145,47 @@ func (s standing) mayShow(presented pki.Fingerprint, now time.Time) []*request {
 	return may
 }
 
-// leadsThrough are the known keys that a chain leads through.
-func (l *Lane) leadsThrough(r *request) keySet {
-	if r.epoch == l.epoch {
-		return r.mask
+// newest is the request for the device's own key whose certificate came last and has not
+// ended, or, while there is none for that, for whichever key it had; nil: there is none.
+func (m *member) newest(now time.Time) *request {
+	var newest *request
+	for _, r := range m.inOrder() {
+		if r.live(now) && (newest == nil || m.isOwn(r) || !m.isOwn(newest)) {
+			newest = r
+		}
 	}
-	r.mask, r.epoch = 0, l.epoch
-	for _, certificate := range r.chain {
+	return newest
+}
+
+// inOrder are all requests, the oldest first.
+func (s standing) inOrder() []*request {
+	all := slices.Concat(s.requests, s.issued)
+	if len(s.requests) > 0 && len(s.issued) > 0 { // who makes the keys was changed, to and fro perhaps
+		slices.SortStableFunc(all, func(a, b *request) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	}
+	return all
+}
+
+// look which of the known keys a chain leads through. An anchor is held by any certificate that
+// comes with the leaf; that a device has moved is shown by those alone that lead up from it.
+func (l *Lane) look(r *request) (mask, proven keySet) {
+	if r.epoch == l.epoch {
+		return r.mask, r.proven
+	}
+	r.mask, r.proven, r.epoch = 0, 0, l.epoch
+	linked := true
+	for at, certificate := range r.chain {
+		linked = linked && (at == 0 || r.chain[at-1].SignedBy(certificate))
 		for i, key := range l.keys {
 			if certificate.SignedBy(key.Certificate) {
 				r.mask |= l.above[i]
+				if linked {
+					r.proven |= l.above[i]
+				}
 			}
 		}
 	}
-	return r.mask
+	return r.mask, r.proven
 }
 
 // count a device with each key.

@@ -27,9 +27,10 @@ type request struct {
 	failed   bool
 	failedAt time.Time
 	why      string
-	// mask says which of the known keys the chain leads through, as of the epoch.
-	mask  keySet
-	epoch int
+	// mask says which of the known keys signed one of the chain's certificates, and proven
+	// which of them the leaf leads up to, as of the epoch.
+	mask, proven keySet
+	epoch        int
 }
 
 // readRequest reads what cert-manager says of a request.
@@ -45,6 +46,10 @@ func readRequest(seen *certmanagerv1.CertificateRequest) *request {
 	chain, err := pki.ParsePEM(seen.Status.Certificate)
 	if err != nil {
 		r.failed, r.failedAt, r.why = true, seen.CreationTimestamp.Time, "what came back is no certificate: "+err.Error()
+	}
+	if len(chain) > 0 && !r.key.IsZero() && chain[0].SPKI() != r.key {
+		r.failed, r.failedAt, r.why = true, seen.CreationTimestamp.Time, "what came back is a certificate for another key than the request's: mend the issuer"
+		return r
 	}
 	r.chain = chain
 	return r

@@ -170,6 +170,7 @@ func TestACertificateStaysUntilTheDevicesOwnKeyIsInUse(t *testing.T) {
 				p.now = test.at
 				own := p.issued("one", 2, p.signer)
 				own.Spec.Request = []byte(device.Request)
+				own.Status.Certificate = p.issue(own).PEM()
 				seen.requests = []*request{readRequest(own)}
 			}
 			if test.used {

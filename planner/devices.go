@@ -176,16 +176,49 @@ func (c *course) needingHolds(k *key) []Hold {
 		return nil
 	}
 	holds := c.deviceHolds(k, c.groups(true), func(t Tally) Devices { return t.Chaining }, "%s a certificate of "+k.name+" still")
+	holds = append(holds, c.formerHolds(k)...)
 	if c.to != nil && !c.isIntermediate() {
 		holds = append(holds, c.deviceHolds(c.to, c.groups(true), func(t Tally) Devices { return t.Distrusting }, "%s not confirmed "+c.to.name+" yet")...)
 	}
 	return holds
 }
 
-// devicesNeed reports whether the certificate of a device chains to the key.
+// formerHolds name the devices of other groups whose certificates chain to the key: the group
+// was given another issuer since, or is declared no more while its devices are.
+func (c *course) formerHolds(k *key) []Hold {
+	var holds []Hold
+	for _, ledger := range c.formerGroups() {
+		tally, _ := c.turn.tally(ledger.Group, k)
+		if tally.Chaining.Count == 0 {
+			continue
+		}
+		words := "%s a certificate of " + k.name + " still, which the group's issuer has nothing to do with any more"
+		if !c.turn.declaresGroup(ledger.Group) {
+			words = "%s a certificate of " + k.name + " still, and Git does not declare the group any more (declare it again, or move or delete its devices)"
+		}
+		holds = append(holds, c.waitsFor("DeviceGroup "+ledger.Group, words, tally.Chaining))
+	}
+	return holds
+}
+
+// formerGroups are the ledgers of groups for which neither the authority signs, nor one below
+// it.
+func (c *course) formerGroups() []Ledger {
+	groups := c.groups(true)
+	return slices.DeleteFunc(slices.Clone(c.turn.observed.Ledger), func(ledger Ledger) bool {
+		return slices.ContainsFunc(groups, func(group v1alpha1.DeviceGroup) bool { return group.Metadata.Name == ledger.Group })
+	})
+}
+
+func (t *turn) declaresGroup(name string) bool {
+	return slices.ContainsFunc(t.desired.Groups, func(group v1alpha1.DeviceGroup) bool { return group.Metadata.Name == name })
+}
+
+// devicesNeed reports whether the certificate of a device chains to the key, whichever group
+// it is in.
 func (c *course) devicesNeed(k *key) bool {
-	return slices.ContainsFunc(c.groups(true), func(group v1alpha1.DeviceGroup) bool {
-		tally, _ := c.turn.tally(group.Metadata.Name, k)
+	return slices.ContainsFunc(c.turn.observed.Ledger, func(ledger Ledger) bool {
+		tally, _ := c.turn.tally(ledger.Group, k)
 		return tally.Chaining.Count > 0
 	})
 }
@@ -202,6 +235,10 @@ func (c *course) deviceDrops(k *key) []Drop {
 			now, _ := c.turn.tally(group.Metadata.Name, c.to)
 			drops = append(drops, c.dropDevices(k, group.Metadata.Name, now.Distrusting, "has not confirmed "+c.to.name+" yet")...)
 		}
+	}
+	for _, ledger := range c.formerGroups() {
+		tally, _ := c.turn.tally(ledger.Group, k)
+		drops = append(drops, c.dropDevices(k, ledger.Group, tally.Chaining, "chains to "+k.name)...)
 	}
 	return drops
 }
