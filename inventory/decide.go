@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"bytes"
 	"slices"
 	"time"
 
@@ -16,9 +17,13 @@ import (
 	"github.com/reanchor/reanchor/planner"
 )
 
-// retryAfter is how long a request that failed, or that nobody answers, is left before another
-// is made: what was wrong with it rarely mends itself.
+// retryAfter is how long a request that failed is left before another is made: what was wrong
+// with it rarely mends itself. One that waits for an answer, an approval by hand say, is left
+// for as long as it asks what Git says; when another takes its place, it has that long still.
 const retryAfter = time.Hour
+
+// reissueRetry is how long a Certificate that came back as it was is left.
+const reissueRetry = 10 * time.Minute
 
 // State is where a device stands.
 type State string
@@ -171,8 +176,8 @@ func decideNewest(newest *request, rule Rule, now time.Time) decision {
 	case newest == nil:
 		return decision{state: StatePending, apply: needed}
 	case newest.isPending() && ready && newest.isFor(rule):
-		return again(decision{state: StatePending}, newest.CreationTimestamp.Add(retryAfter), ready, now)
-	case newest.isPending() && ready: // for a key or an issuer that shall not sign any more
+		return decision{state: StatePending}
+	case newest.isPending() && ready: // for a key or an issuer that shall not sign any more, say
 		return decision{state: StatePending, apply: needed}
 	case newest.isPending():
 		return decision{state: StatePending}
@@ -293,11 +298,28 @@ func decideCertificate(device Device, seen standing, rule Rule, now time.Time) d
 	case newest.failed:
 		d.state, d.why = StateFailed, newest.why
 	case ready && !newest.chain[0].SignedBy(rule.Signer.Certificate):
-		d.reissue = !isIssuing(seen.certificate)
+		d.reissue = !isIssuing(seen.certificate) && !isAnsweredAlike(seen.issued, now, &d)
 	default:
 		d.state = StateIssued
 	}
 	return withoutRequests(d, seen, newest, now)
+}
+
+// isAnsweredAlike reports whether a Certificate was issued twice a short while ago, and the
+// second time by the same signer as the first: to ask at once again would bring the same, and
+// drive the requests out by which it is known what the device has.
+func isAnsweredAlike(issued []*request, now time.Time, d *decision) bool {
+	if len(issued) < 2 {
+		return false
+	}
+	last, before := issued[len(issued)-1], issued[len(issued)-2]
+	until := last.CreationTimestamp.Add(reissueRetry)
+	if !before.isSigned() || !now.Before(until) || last.CreationTimestamp.Sub(before.CreationTimestamp.Time) > reissueRetry ||
+		!bytes.Equal(last.chain[0].X509().AuthorityKeyId, before.chain[0].X509().AuthorityKeyId) {
+		return false
+	}
+	d.by(until)
+	return true
 }
 
 // withoutRequests removes what was made before cert-manager made the group's keys, once

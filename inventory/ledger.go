@@ -122,6 +122,12 @@ func (l *Lane) tally(m *member, now time.Time) tallied {
 			t.until = ends
 		}
 	}
+	if ends := m.forgotten(now); !ends.IsZero() {
+		t.counts, t.live = true, 1<<len(l.keys)-1
+		if t.until.IsZero() || ends.Before(t.until) {
+			t.until = ends
+		}
+	}
 	if newest := m.newest(now); newest != nil {
 		_, t.newest = l.look(newest)
 	}
@@ -155,6 +161,38 @@ func (m *member) newest(now time.Time) *request {
 		}
 	}
 	return newest
+}
+
+// forgotten is until when a certificate may live of which cert-manager keeps the request no
+// more (revisionHistoryLimit), and which the device may still show; zero: there is none. What
+// key signed it, nobody can tell then.
+func (m *member) forgotten(now time.Time) time.Time {
+	var until time.Time
+	for _, s := range append([]standing{m.standing}, standingsOf(m.elsewhere())...) {
+		if len(s.issued) == 0 || s.issued[0].renewal <= 1 || !s.issued[0].isSigned() {
+			continue
+		}
+		// the one before it lived as long, from before it was made
+		first := s.issued[0].chain[0]
+		if ends := s.issued[0].CreationTimestamp.Add(first.NotAfter().Sub(first.NotBefore())); ends.After(now) && ends.After(until) {
+			until = ends
+		}
+	}
+	if until.IsZero() {
+		return until
+	}
+	if shown, _ := m.shown(now); shown != nil {
+		return time.Time{}
+	}
+	return until
+}
+
+func standingsOf(places []place) []standing {
+	var all []standing
+	for _, p := range places {
+		all = append(all, p.standing)
+	}
+	return all
 }
 
 // inOrder are all requests, the oldest first.
