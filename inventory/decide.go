@@ -33,8 +33,8 @@ const (
 	// StateWaiting: no key may sign for it yet. StatePending: cert-manager has yet to answer.
 	StateWaiting State = "Waiting"
 	StatePending State = "Pending"
-	// StateIssued: it has a certificate of the key that shall sign. StateFailed: it was
-	// refused one.
+	// StateIssued: it has a certificate of the key that shall sign, or keeps what another
+	// signed until its wave comes. StateFailed: it was refused one.
 	StateIssued State = "Issued"
 	StateFailed State = "Failed"
 )
@@ -177,7 +177,7 @@ func decideNewest(newest *request, rule Rule, now time.Time) decision {
 		return decision{state: StatePending, apply: needed}
 	case newest.isPending() && ready && newest.isFor(rule):
 		return decision{state: StatePending}
-	case newest.isPending() && ready: // for a key or an issuer that shall not sign any more, say
+	case newest.isPending() && ready && !rule.waits: // for a key or an issuer that shall not sign any more, say
 		return decision{state: StatePending, apply: needed}
 	case newest.isPending():
 		return decision{state: StatePending}
@@ -192,7 +192,7 @@ func decideNewest(newest *request, rule Rule, now time.Time) decision {
 	case !leaf.SignedBy(rule.Signer.Certificate) && newest.Annotations[v1alpha1.AnnotationSignsWith] == rule.signsWith():
 		d := decision{state: StateFailed, why: "it came back signed by " + leaf.X509().Issuer.CommonName + " where " + rule.signsWith() + " shall sign"}
 		return again(d, newest.CreationTimestamp.Add(retryAfter), ready, now)
-	case !leaf.SignedBy(rule.Signer.Certificate):
+	case !leaf.SignedBy(rule.Signer.Certificate) && !rule.waits:
 		return decision{state: StatePending, apply: needed}
 	}
 	return again(decision{state: StateIssued}, renew, ready, now)
@@ -297,7 +297,7 @@ func decideCertificate(device Device, seen standing, rule Rule, now time.Time) d
 	case newest == nil || newest.isPending():
 	case newest.failed:
 		d.state, d.why = StateFailed, newest.why
-	case ready && !newest.chain[0].SignedBy(rule.Signer.Certificate):
+	case ready && !newest.chain[0].SignedBy(rule.Signer.Certificate) && !rule.waits:
 		d.reissue = !isIssuing(seen.certificate) && !isAnsweredAlike(seen.issued, now, &d)
 	default:
 		d.state = StateIssued

@@ -71,6 +71,9 @@ type member struct {
 	// inherited are the places of such as this one minds.
 	bequeathed bool
 	inherited  []place
+	// rank is its place, of so many, in the order of waves; waits: it is not in turn yet.
+	rank, of int
+	waits    bool
 	// changed since it was decided last.
 	changed  bool
 	decision decision
@@ -260,7 +263,7 @@ func (l *Lane) Obey(rules []Rule) {
 }
 
 func (r Rule) equal(other Rule) bool {
-	return r.signsWith() == other.signsWith() && r.Signer.Certificate.Fingerprint() == other.Signer.Certificate.Fingerprint() &&
+	return r.signsWith() == other.signsWith() && r.Later == other.Later && r.Signer.Certificate.Fingerprint() == other.Signer.Certificate.Fingerprint() &&
 		sameJSON(r.Group, other.Group) && sameJSON(r.Template, other.Template)
 }
 
@@ -308,6 +311,7 @@ func (l *Lane) Work(now time.Time) Work {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	l.bequeath()
+	l.queue(now)
 	work := Work{States: map[State]int{}}
 	for of, m := range l.members {
 		if due := m.decision.due; m.changed || !due.IsZero() && !now.Before(due) {
@@ -335,6 +339,7 @@ func (l *Lane) decide(of name, m *member, now time.Time) decision {
 	case !ruled:
 		return decision{}
 	}
+	rule.waits = m.waits
 	d := decide(*device, m.standing, rule, now)
 	if device.State == v1alpha1.DeviceActive {
 		d.discard = m.outgrown(now, &d)

@@ -49,21 +49,24 @@ func (l *Lane) Ledger(desired planner.Desired, keys []Key, now time.Time) []plan
 	l.bequeath()
 	waived := waiversIn(desired)
 	groups := map[string]*planner.Ledger{}
+	waves := map[string][]int{}
 	for _, group := range desired.Groups {
-		groups[group.Metadata.Name] = emptyLedger(group.Metadata.Name, keys)
+		waves[group.Metadata.Name] = planner.GroupWaves(desired, group)
+		groups[group.Metadata.Name] = emptyLedger(group.Metadata.Name, keys, waves[group.Metadata.Name])
 	}
+	l.rank(func(group string) bool { return len(waves[group]) > 0 }, now)
 	for of, m := range l.members {
 		if !m.isActive(now) {
 			continue
 		}
 		ledger := groups[of.group]
 		if ledger == nil { // the group is gone, and its devices are not
-			ledger = emptyLedger(of.group, keys)
+			ledger = emptyLedger(of.group, keys, nil)
 			groups[of.group] = ledger
 		}
 		ledger.Active++
 		if t := l.tally(m, now); t.counts {
-			l.count(ledger, of, t, waived)
+			l.count(ledger, of, m, t, waived)
 		}
 	}
 	ledgers := make([]planner.Ledger, 0, len(groups))
@@ -73,10 +76,14 @@ func (l *Lane) Ledger(desired planner.Desired, keys []Key, now time.Time) []plan
 	return ledgers
 }
 
-func emptyLedger(group string, keys []Key) *planner.Ledger {
+func emptyLedger(group string, keys []Key, waves []int) *planner.Ledger {
 	ledger := planner.Ledger{Group: group}
 	for _, key := range keys {
-		ledger.Keys = append(ledger.Keys, planner.Tally{Key: key.Certificate.Fingerprint()})
+		tally := planner.Tally{Key: key.Certificate.Fingerprint()}
+		for _, percent := range waves {
+			tally.Waves = append(tally.Waves, planner.WaveTally{Percent: percent})
+		}
+		ledger.Keys = append(ledger.Keys, tally)
 	}
 	return &ledger
 }
@@ -227,7 +234,7 @@ func (l *Lane) look(r *request) (mask, proven keySet) {
 }
 
 // count a device with each key.
-func (l *Lane) count(ledger *planner.Ledger, of name, t tallied, waived waivers) {
+func (l *Lane) count(ledger *planner.Ledger, of name, m *member, t tallied, waived waivers) {
 	device := planner.Device{Name: of.id, Seen: t.seen}
 	for i, key := range l.keys {
 		tally := &ledger.Keys[i]
@@ -245,6 +252,11 @@ func (l *Lane) count(ledger *planner.Ledger, of name, t tallied, waived waivers)
 		}
 		if !t.newest.has(i) {
 			note(&tally.Elsewhere, device)
+			for at := range tally.Waves {
+				if wave := &tally.Waves[at]; planner.InWave(m.rank, m.of, wave.Percent) {
+					note(&wave.Elsewhere, device)
+				}
+			}
 		}
 		if t.live.has(i) {
 			note(&tally.Chaining, device)
