@@ -32,7 +32,7 @@ build: ## build .bin/reanchor, and the names under which kubectl finds it
 	@for name in kubectl-reanchor kubectl_complete-reanchor; do ln -sf reanchor $(BIN)/$$name; done
 
 check: lint generated ## the quick checks: linters, generated files, unit tests and simulation
-	go test -short ./...
+	go test -short -vet=off ./...
 
 lint:
 	@unformatted=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go' | grep -v zz_generated)); \
@@ -54,16 +54,19 @@ generate: ## write deep copies, the CRD, the JSON Schemas and the reference anew
 	go test ./registrar -count=1 -run TestOpenAPI -update
 
 golden: ## write the golden files anew; read the difference before you commit it
-	go test $$(grep -rlF 'flag.Bool("update"' --include=*_test.go . | xargs -n1 dirname | sort -u) -update
+	go test $$(grep -rlF 'reanchor/fixtures/golden"' --include=*_test.go . | xargs -n1 dirname | sort -u) -update
 
 diagrams: ## parse the diagrams of the golden plans with Mermaid itself; needs npm
 	npm ci --prefix tools/mermaid --silent --no-audit --no-fund
 	node tools/mermaid/parse.mjs planner/report/testdata/*.md fixtures/history/plans/*.md
 
-test: deps check e2e ## everything: the quick checks, then end to end on a real control plane
+# The packages with tests end to end run all of their tests there, and are left out before.
+test: deps lint generated ## everything: the quick checks, then end to end on a real control plane
+	go test -short -vet=off $$(comm -23 <(go list ./... | sort) <(go list -tags e2e $(E2E) | sort))
+	@$(MAKE) --no-print-directory e2e
 
 e2e: build
-	go test -tags e2e -count=1 -p 2 -timeout 40m $(E2E)
+	go test -tags e2e -count=1 -p 2 -vet=off -timeout 40m $(E2E)
 
 import: build ## the same for an import of 1,000 Certificates, which takes ten minutes
 	IMPORT_SENSORS=1000 go test -tags e2e -count=1 -timeout 40m -v ./fixtures/import
@@ -83,8 +86,9 @@ bench: ## measure: ratios side by side, with allocations
 mutate: ## put faults into the planner, one after the other, and see what catches them
 	go run ./fixtures/mutation docs/explanation/mutations.md
 
-soak: ## look at other random worlds for so many MINUTES (10)
+soak: ## look at other random worlds for MINUTES (10), and run each fuzz target for FUZZTIME (1m)
 	@end=$$(( $$(date +%s) + 60 * $(or $(MINUTES),10) )); \
 	while [ $$(date +%s) -lt $$end ]; do \
 		go test -count=1 ./planner/simulation ./planner/forecast -rapid.checks=200 -rapid.seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ') -timeout 0 || exit 1; \
 	done
+	go run ./fixtures/soak -time $(or $(FUZZTIME),1m)

@@ -276,7 +276,7 @@ func TestAgainstTheCluster(t *testing.T) {
 		{"a field of another owner is not taken", (*story).reportsConflicts},
 		{"a retired key goes, Certificate first", (*story).retires},
 		{"Secrets stay unread", (*story).readsNoSecret},
-		{"the shipped Deployment runs", (*story).runsAsShipped},
+		{"the shipped Deployments run", (*story).runsAsShipped},
 	}
 	for _, chapter := range chapters {
 		if !t.Run(chapter.name, func(t *testing.T) { s.T = t; chapter.tell(s) }) {
@@ -570,14 +570,19 @@ func (s *story) readsNoSecret() {
 	}
 }
 
-// runsAsShipped installs config/default: the API server takes every object, and the
-// pod passes the namespace's restricted pod security.
+// runsAsShipped installs config/default and config/registrar: the API server takes every
+// object, and the pods pass the namespace's restricted pod security.
 func (s *story) runsAsShipped() {
 	if err := kubectl("apply", "--server-side", "-k", "../config/default"); err != nil {
 		s.Fatal(err)
 	}
-	if err := kubectl("-n", controllerNamespace, "rollout", "status", "deployment/reanchor-controller", "--timeout=60s"); err != nil {
+	if err := kubectl("apply", "--server-side", "-k", "../config/registrar"); err != nil {
 		s.Fatal(err)
+	}
+	for _, deployment := range []string{"reanchor-controller", "reanchor-registrar"} {
+		if err := kubectl("-n", controllerNamespace, "rollout", "status", "deployment/"+deployment, "--timeout=60s"); err != nil {
+			s.Fatal(err)
+		}
 	}
 }
 

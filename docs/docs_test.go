@@ -16,9 +16,12 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/gitsource"
 	"github.com/reanchor/reanchor/inventory"
 	"github.com/reanchor/reanchor/policies"
 	"github.com/reanchor/reanchor/renderer"
@@ -188,12 +191,56 @@ func TestObjects(t *testing.T) {
 			if err := yaml.UnmarshalStrict([]byte(block), kinds[object.Kind]()); err != nil {
 				t.Errorf("%s: %v\n%s", page, err, block)
 			}
+			var domain v1alpha1.TrustDomain
+			if err := yaml.Unmarshal([]byte(block), &domain); err == nil && gitsource.CheckMessage(domain.Spec.WriteBack.MessageTemplate) != nil {
+				t.Errorf("%s: %v\n%s", page, gitsource.CheckMessage(domain.Spec.WriteBack.MessageTemplate), block)
+			}
 		}
 	}
 	for kind := range kinds {
 		if shown[kind] == 0 {
 			t.Errorf("no page shows a %s", kind)
 		}
+	}
+}
+
+// TestInstallations builds every kustomization that installs what the project ships, and
+// nothing else, and expects the image that it names.
+func TestInstallations(t *testing.T) {
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	built := 0
+	for _, page := range howTo(t) {
+		for _, block := range blocks(t, page, "yaml") {
+			var file struct{ Resources, Components []string }
+			if err := yaml.Unmarshal([]byte(block), &file); err != nil || len(file.Resources) == 0 ||
+				slices.ContainsFunc(slices.Concat(file.Resources, file.Components), func(r string) bool { return !strings.HasPrefix(r, "path/to/reanchor/") }) {
+				continue // of a repository, or with files beside it
+			}
+			built++
+			folder := t.TempDir()
+			above, err := filepath.Rel(folder, root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(folder, "kustomization.yaml"), []byte(strings.ReplaceAll(block, "path/to/reanchor", above)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			objects, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
+			if err != nil {
+				t.Errorf("%s: %v", page, err)
+				continue
+			}
+			text, err := objects.AsYaml()
+			if err != nil || !strings.Contains(string(text), "kind: Deployment") || strings.Contains(block, "registry.example/reanchor") == strings.Contains(string(text), "image: reanchor:latest") {
+				t.Errorf("%s builds %s: %v", page, text, err)
+			}
+		}
+	}
+	if built < 3 {
+		t.Errorf("%d pages install something", built)
 	}
 }
 

@@ -44,6 +44,12 @@ const (
 	maxMessage = 32 << 10
 )
 
+// CheckMessage refuses a template that no [Message] could be told by.
+func CheckMessage(text string) error {
+	_, err := parseMessage(text)
+	return err
+}
+
 func parseMessage(text string) (*template.Template, error) {
 	parsed, err := template.New("message").Option("missingkey=error").Parse(cmp.Or(text, DefaultMessage))
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/json"
-	"flag"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,11 +22,10 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/fixtures/golden"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/renderer"
 )
-
-var update = flag.Bool("update", false, "write the golden repositories anew")
 
 // clusters are those of which the golden repositories tell.
 var clusters = map[string]func(w *world){
@@ -245,37 +243,11 @@ func (w *world) accountsForAll(repository Repository, left []Left) {
 
 func compare(t *testing.T, folder string, repository Repository) {
 	t.Helper()
-	if *update {
-		if err := os.RemoveAll(folder); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range repository.Files {
-			if err := os.WriteFile(filepath.Join(folder, file.Path), file.Content, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	golden := map[string]bool{}
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		golden[entry.Name()] = true
-	}
+	files := map[string][]byte{}
 	for _, file := range repository.Files {
-		want, err := os.ReadFile(filepath.Join(folder, file.Path))
-		if err != nil || !bytes.Equal(want, file.Content) {
-			t.Errorf("%s is not as in %s (%v); -update writes it anew:\n%s", file.Path, folder, err, file.Content)
-		}
-		delete(golden, file.Path)
+		files[file.Path] = file.Content
 	}
-	if len(golden) > 0 {
-		t.Errorf("%s has %v, which are not written any more", folder, golden)
-	}
+	golden.Folder(t, folder, files)
 }
 
 func load(t *testing.T, repository Repository) *renderer.Loaded {

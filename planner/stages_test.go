@@ -1,15 +1,13 @@
 package planner_test
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"github.com/reanchor/reanchor/fixtures/golden"
+)
 
 // TestARolloverStageByStage tells, for a person to read, what the planner says at each
 // stage of a rollover from 2025 to 2026, what it wants the cluster to hold then, and
@@ -27,25 +25,5 @@ func TestARolloverStageByStage(t *testing.T) {
 			fmt.Fprintf(&told, "    gate %s since %s\n", gate.Name, gate.Since.Format("15:04:05"))
 		}
 	}
-	golden(t, "stages.txt", strings.Join(named([]string{told.String()}), ""))
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s is not what is planned any more; read the difference, then `make golden`:\n%s", path, got)
-	}
+	golden.File(t, filepath.Join("testdata", "stages.txt"), strings.Join(named([]string{told.String()}), ""))
 }

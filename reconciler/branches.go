@@ -19,8 +19,10 @@ type Branches struct {
 	Source, Record Branch
 	// Folder of the domain in both, as fs.FS names it.
 	Folder string
-	// Author of the commits.
-	Author v1alpha1.CommitAuthor
+	// Author and Committer of the commits, and the template of the messages of those in
+	// which devices register; empty: the writer's own.
+	Author, Committer v1alpha1.CommitAuthor
+	MessageTemplate   string
 	// Interval at which to look at them.
 	Interval time.Duration
 }
@@ -41,7 +43,8 @@ func ReadBranches(ctx context.Context, reader client.Reader, domain *v1alpha1.Tr
 	t := &turn{domain: domain}
 	return Branches{
 		Source: t.sourceBranch(credentials), Record: t.recordBranch(credentials),
-		Folder: folderOf(domain.Spec), Author: authorOf(domain.Spec), Interval: intervalOf(domain.Spec),
+		Folder: folderOf(domain.Spec), Interval: intervalOf(domain.Spec),
+		Author: authorOf(domain.Spec), Committer: committerOf(domain.Spec), MessageTemplate: domain.Spec.WriteBack.MessageTemplate,
 	}, nil
 }
 

@@ -94,9 +94,10 @@ type Branch struct {
 
 // Commit is files to write to a branch.
 type Commit struct {
-	Author  v1alpha1.CommitAuthor
-	Message string
-	When    time.Time
+	Author    v1alpha1.CommitAuthor
+	Committer v1alpha1.CommitAuthor
+	Message   string
+	When      time.Time
 	// Files by their paths from the repository's root; nil deletes.
 	Files map[string][]byte
 }

@@ -148,7 +148,7 @@ func (t *turn) hasToRecord(plan planner.Plan) bool {
 func (t *turn) push(ctx context.Context, plan planner.Plan) (Snapshot, error) {
 	folder := folderOf(t.domain.Spec)
 	return t.Parts.Source.Push(ctx, t.recordBranch(*t.memory.credentials), t.heads.record, Commit{
-		Author: authorOf(t.domain.Spec), When: t.now,
+		Author: authorOf(t.domain.Spec), Committer: committerOf(t.domain.Spec), When: t.now,
 		Message: recordMessage(folder, plan.Record, plan.LinkRecord...), Files: recordFiles(folder, plan.Record, plan.LinkRecord...),
 	})
 }

@@ -86,10 +86,19 @@ func TestTheRecordIsWrittenLast(t *testing.T) {
 func TestTheAuthorOfTheRecord(t *testing.T) {
 	w := newRecordWorld(t)
 	w.edit(func(d *v1alpha1.TrustDomain) { d.Spec.WriteBack.Author = v1alpha1.CommitAuthor{Name: "PKI bot"} })
+	if got := committerOf(w.domain().Spec); got.Name != "PKI bot" {
+		t.Errorf("without a committer it is %+v", got)
+	}
+	w.edit(func(d *v1alpha1.TrustDomain) {
+		d.Spec.WriteBack.Committer = &v1alpha1.CommitAuthor{Name: "site 7", Email: "7@plant.example"}
+	})
 	w.plan.Record = []planner.RecordedKey{recordedKey(t, "2026")}
 	w.turn()
 	if got := w.pushed[0].commit.Author; got != (v1alpha1.CommitAuthor{Name: "PKI bot", Email: "noreply@reanchor.dev"}) {
 		t.Errorf("the author is %+v", got)
+	}
+	if got := w.pushed[0].commit.Committer; got != (v1alpha1.CommitAuthor{Name: "site 7", Email: "7@plant.example"}) {
+		t.Errorf("the committer is %+v", got)
 	}
 }
 

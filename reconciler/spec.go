@@ -100,13 +100,24 @@ const verifyHead = "HEAD"
 
 func validateWriteBack(writeBack v1alpha1.WriteBack) error {
 	modes := []v1alpha1.WriteBackMode{"", v1alpha1.WriteBackEnabled, v1alpha1.WriteBackDisabled}
-	switch author := writeBack.Author; {
+	switch {
 	case !slices.Contains(modes, writeBack.Mode):
 		return fmt.Errorf("spec.writeBack.mode is %q: set it to %s or %s", writeBack.Mode, v1alpha1.WriteBackEnabled, v1alpha1.WriteBackDisabled)
 	case writeBack.Branch != "" && !isBranch(writeBack.Branch):
 		return fmt.Errorf("spec.writeBack.branch is %q: give the name alone: main, not refs/heads/main (git check-ref-format says what a name may hold)", writeBack.Branch)
-	case strings.ContainsAny(author.Name+author.Email, "<>\n\r\x00"):
-		return fmt.Errorf("spec.writeBack.author is %q, %q: leave out <, > and line breaks", author.Name, author.Email)
+	}
+	if writeBack.Committer != nil {
+		if err := validateAuthor("committer", *writeBack.Committer); err != nil {
+			return err
+		}
+	}
+	return validateAuthor("author", writeBack.Author)
+}
+
+// validateAuthor refuses what would forge a line of a commit.
+func validateAuthor(field string, author v1alpha1.CommitAuthor) error {
+	if strings.ContainsAny(author.Name+author.Email, "<>\n\r\x00") {
+		return fmt.Errorf("spec.writeBack.%s is %q, %q: leave out <, > and line breaks", field, author.Name, author.Email)
 	}
 	return nil
 }
@@ -139,9 +150,20 @@ func hasOwnRecord(spec v1alpha1.TrustDomainSpec) bool {
 	return branch != "" && branch != spec.Source.Ref.Branch
 }
 
-// authorOf the commits by which the record is written.
+// authorOf the commits that are made for a domain.
 func authorOf(spec v1alpha1.TrustDomainSpec) v1alpha1.CommitAuthor {
-	author := spec.WriteBack.Author
+	return orDefaultAuthor(spec.WriteBack.Author)
+}
+
+// committerOf the same commits.
+func committerOf(spec v1alpha1.TrustDomainSpec) v1alpha1.CommitAuthor {
+	if spec.WriteBack.Committer == nil {
+		return authorOf(spec)
+	}
+	return orDefaultAuthor(*spec.WriteBack.Committer)
+}
+
+func orDefaultAuthor(author v1alpha1.CommitAuthor) v1alpha1.CommitAuthor {
 	return v1alpha1.CommitAuthor{Name: cmp.Or(author.Name, defaultAuthorName), Email: cmp.Or(author.Email, defaultAuthorEmail)}
 }
 

@@ -61,6 +61,7 @@ func TestValidateSpec(t *testing.T) {
 		"another mode":             {func(s *v1alpha1.TrustDomainSpec) { s.WriteBack.Mode = "Fork" }, `spec.writeBack.mode is "Fork": set it to Enabled or Disabled`},
 		"record reference":         {func(s *v1alpha1.TrustDomainSpec) { s.WriteBack.Branch = "refs/heads/anchors" }, "spec.writeBack.branch"},
 		"author's name":            {func(s *v1alpha1.TrustDomainSpec) { s.WriteBack.Author.Name = "a\nparent 00" }, "spec.writeBack.author"},
+		"committer's name":         {func(s *v1alpha1.TrustDomainSpec) { s.WriteBack.Committer = &v1alpha1.CommitAuthor{Name: "a\nb"} }, "spec.writeBack.committer"},
 		"author's address":         {func(s *v1alpha1.TrustDomainSpec) { s.WriteBack.Author.Email = "a> 0" }, "spec.writeBack.author"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,9 +2,7 @@ package reconciler
 
 import (
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,10 +13,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/fixtures/golden"
 	"github.com/reanchor/reanchor/planner"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // The life of a domain, turn by turn, as its status tells it and as kstatus reads
 // that.
@@ -93,7 +90,7 @@ func TestStatusTransitions(t *testing.T) {
 		}
 		fmt.Fprintf(&story, "%s\n", text)
 	}
-	golden(t, "testdata/status.golden", story.String())
+	golden.File(t, "testdata/status.golden", story.String())
 }
 
 // kstatus reads a domain as Flux, kubectl and others do.
@@ -108,22 +105,6 @@ func kstatus(t *testing.T, domain *v1alpha1.TrustDomain) string {
 		t.Fatal(err)
 	}
 	return result.Status.String()
-}
-
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s is out of date (go test -update writes it anew); now it is\n%s", path, got)
-	}
 }
 
 func TestHoldsInTheStatusAreBounded(t *testing.T) {

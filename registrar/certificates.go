@@ -60,7 +60,8 @@ func (d *desk) getCertificate(ctx context.Context, in *certificateInput) (*certi
 	if refusal != nil {
 		return nil, refused(v, refusal)
 	}
-	return out, d.saw(v, nil)
+	d.saw(v)
+	return out, nil
 }
 
 // accepted is the first form of an Accept header that there is; empty: none.

@@ -253,9 +253,9 @@ func (d *desk) self(v *visit, id string) (admission.Caller, admission.Fleet, *ad
 	return caller, fleet, nil
 }
 
-// observe passes on what a request has shown of a device, and what it was given: it is
-// evidence of what the device trusts.
-func (d *desk) observe(v *visit, trusts, fetched pki.Anchors) error {
+// observe passes on what a request has shown of a device: it is evidence of what the device
+// trusts. What a device was given is not: it may have kept nothing of it.
+func (d *desk) observe(v *visit, trusts pki.Anchors) error {
 	if d.Evidence == nil || len(v.chain) == 0 {
 		return nil
 	}
@@ -269,7 +269,7 @@ func (d *desk) observe(v *visit, trusts, fetched pki.Anchors) error {
 	}
 	evidence := Evidence{
 		Group: caller.Group.Name, ID: caller.ID, Presented: caller.Certificate, Credential: caller.Credential,
-		Trusts: fingerprints(trusts), Fetched: fingerprints(fetched), At: v.at,
+		Trusts: fingerprints(trusts), At: v.at,
 	}
 	if caller.ShowsOldKey() { // that it was seen with its present key stands
 		evidence.Presented = pki.Certificate{}

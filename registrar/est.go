@@ -93,7 +93,7 @@ func (e *estHandler) cacerts(w http.ResponseWriter, r *http.Request, v *visit, l
 	if refusal != nil {
 		return refusal
 	}
-	_ = e.desk.saw(v, trust.Anchors)
+	e.desk.saw(v)
 	sendBase64(w, r, typeCertsOnly, certsOnly(slices.Concat(trust.Anchors, trust.Intermediates, trust.Links)))
 	return nil
 }
@@ -171,7 +171,7 @@ func (e *estHandler) enrol(w http.ResponseWriter, r *http.Request, v *visit, lab
 	if refusal != nil {
 		return outcome{}, refusal
 	}
-	_ = e.desk.saw(v, nil)
+	e.desk.saw(v)
 	if done.pending != "" {
 		header := http.Header{"Retry-After": {seconds(done.retryAfter)}}
 		send(w, http.StatusAccepted, "text/plain; charset=utf-8", header, []byte(done.pending+"\n"))

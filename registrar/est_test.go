@@ -7,11 +7,9 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/base64"
-	"flag"
 	"io"
 	"mime"
 	"mime/multipart"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,13 +20,11 @@ import (
 	"github.com/smallstep/pkcs7"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/fixtures/golden"
 	"github.com/reanchor/reanchor/pki"
-	"github.com/reanchor/reanchor/registrar"
 	"github.com/reanchor/reanchor/registrar/admission"
 	"github.com/reanchor/reanchor/registrar/registrartest"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 const (
 	est    = "/.well-known/est/"
@@ -178,16 +174,7 @@ func TestGoldenBase64(t *testing.T) {
 		"csrattrs-rsa.txt":      {"single-rsa/csrattrs", "x"},
 	} {
 		got := e.ask(e.client(nil), "GET", est+test.path, "", "User-Agent: "+test.agent)
-		golden := filepath.Join("testdata", file)
-		if *update {
-			if err := os.WriteFile(golden, got.body, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(golden)
-		if err != nil || !bytes.Equal(got.body, want) {
-			t.Errorf("%s: got\n%s\nwant\n%s (%v)", file, got.body, want, err)
-		}
+		golden.File(t, filepath.Join("testdata", file), got.body)
 	}
 }
 
@@ -268,60 +255,4 @@ func TestChannelBinding(t *testing.T) {
 	if got := e.ask(e.client(credential), "POST", "/v1/devices", body, jsonType); got.StatusCode != 400 || got.problem() != "channel-binding" {
 		t.Errorf("a password by REST: %d %s", got.StatusCode, got.body)
 	}
-}
-
-// FuzzEST sends bodies of all kinds: each is answered, and none with an error of the server's.
-func FuzzEST(f *testing.F) {
-	handler, credential := fuzzed(f)
-	f.Add("simpleenroll", []byte(base64.StdEncoding.EncodeToString(csr(registrartest.Key(), "sensor-1"))))
-	f.Add("simplereenroll", []byte("-----BEGIN X-----"))
-	f.Add("sensors/serverkeygen", []byte("AAAA"))
-	f.Add("../x", []byte{0})
-	f.Fuzz(func(t *testing.T, path string, body []byte) {
-		answeredBy(t, handler, credential, est+path, "application/pkcs10", body)
-	})
-}
-
-// FuzzJSON does the same with REST and QIoT.
-func FuzzJSON(f *testing.F) {
-	handler, credential := fuzzed(f)
-	f.Add("/v1/devices", []byte(registration("sensors", csr(registrartest.Key(), "sensor-1"))))
-	f.Add("/v1/devices", []byte(`{"request":"-----BEGIN CERTIFICATE REQUEST-----\n-----END CERTIFICATE REQUEST-----"}`))
-	f.Add("/v1/register", []byte(`{"serial":"1","name":"n","keyStorePassword":"secret"}`))
-	f.Add("/v1/devices/%2e%2e%2f/x", []byte(`[[[[`))
-	f.Fuzz(func(t *testing.T, path string, body []byte) {
-		answeredBy(t, handler, credential, path, "application/json", body)
-	})
-}
-
-// FuzzPKCS7 reads what is sent as certs-only.
-func FuzzPKCS7(f *testing.F) {
-	f.Add(fleetCA.X509().Raw, nextCA.X509().Raw)
-	f.Fuzz(func(t *testing.T, a, b []byte) {
-		var given []pki.Certificate
-		for _, der := range [][]byte{a, b} {
-			if certificate, err := pki.Parse(der); err == nil {
-				given = append(given, certificate)
-			}
-		}
-		message, err := pkcs7.Parse(registrar.CertsOnly(given))
-		if err != nil || len(message.Certificates) != len(given) {
-			t.Errorf("%d certificates are read as %v", len(given), err)
-		}
-	})
-}
-
-// fuzzed is an endpoint's handler without TLS, and who comes to it.
-func fuzzed(f *testing.F) (http.Handler, *x509.Certificate) {
-	world := registrartest.NewWorld(fleetCA, time.Now)
-	world.Group("sensors", factoryCA, func(s *v1alpha1.DeviceGroupSpec) { s.Certificate.DNSNames = []string{"{{ .ID }}.sensors.example"} })
-	handler := registrar.Handler(registrar.Options{
-		Fleet: world.Fleet, Commits: world, Certificates: world, Keys: world, Evidence: world, Clock: time.Now,
-		Limits: registrar.Limits{Hold: time.Millisecond, PerDevice: 1e9, PerAddress: 1e9, PerGroup: 1e9},
-	})
-	leaf, err := x509.ParseCertificate(factory(factoryCA, "sensor-1").Certificate[0])
-	if err != nil {
-		f.Fatal(err)
-	}
-	return handler, leaf
 }

@@ -2,7 +2,6 @@ package registrar
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/pem"
@@ -116,14 +115,9 @@ func (e *estHandler) serverkeygen(w http.ResponseWriter, r *http.Request, v *vis
 	if refusal != nil || done.pending != "" {
 		return refusal
 	}
-	key, refusal := e.desk.privateKey(r.Context(), v, done.holder, done.issued)
+	der, refusal := e.desk.pkcs8(r.Context(), v, done.holder, done.issued)
 	if refusal != nil {
 		return refusal
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		v.entry.Error = "the key is of a kind that has no PKCS#8"
-		return unavailable(retryCertificate, "the key cannot be sent: ask whoever runs the fleet")
 	}
 	body := keyAndCertificate(der, certsOnly([]pki.Certificate{done.issued.Certificate}), wraps(r))
 	send(w, http.StatusOK, "multipart/mixed; boundary="+partsBoundary, nil, body)

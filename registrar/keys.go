@@ -29,3 +29,17 @@ func (d *desk) privateKey(ctx context.Context, v *visit, holder Holder, issued I
 	}
 	return key, nil
 }
+
+// pkcs8 is that key in DER, as it is handed to the device.
+func (d *desk) pkcs8(ctx context.Context, v *visit, holder Holder, issued Issued) ([]byte, *admission.Refusal) {
+	key, refusal := d.privateKey(ctx, v, holder, issued)
+	if refusal != nil {
+		return nil, refusal
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		v.entry.Error = "the key is of a kind that has no PKCS#8"
+		return nil, unavailable(retryCertificate, "the key cannot be sent: ask whoever runs the fleet")
+	}
+	return der, nil
+}

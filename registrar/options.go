@@ -129,8 +129,6 @@ type Evidence struct {
 	// Trusts are the anchors that it has shown to trust: it has confirmed a bundle with
 	// them, or has shaken hands with the proof name.
 	Trusts []pki.Fingerprint
-	// Fetched are the anchors that it was just given.
-	Fetched []pki.Fingerprint
 	// At is when.
 	At time.Time
 }

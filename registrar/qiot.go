@@ -2,7 +2,6 @@ package registrar
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
 	"net/http"
@@ -63,7 +62,8 @@ func (d *desk) postQIoT(ctx context.Context, in *qiotInput) (*qiotOutput, error)
 	out := &qiotOutput{Status: http.StatusOK, Body: keystores{ID: done.caller.ID}}
 	if done.pending != "" {
 		out.Status, out.RetryAfter, out.Body.Detail = http.StatusAccepted, seconds(done.retryAfter), done.pending
-		return out, d.saw(v, nil)
+		d.saw(v)
+		return out, nil
 	}
 	if refusal := d.fill(ctx, v, &out.Body, done, in.Body.KeyStorePassword); refusal != nil {
 		return nil, refused(v, refusal)
@@ -73,7 +73,8 @@ func (d *desk) postQIoT(ctx context.Context, in *qiotInput) (*qiotOutput, error)
 			return nil, refused(v, refusal)
 		}
 	}
-	return out, d.saw(v, done.trust.Anchors)
+	d.saw(v)
+	return out, nil
 }
 
 // itself refuses a body that speaks of another device than the certificate, or of a domain
@@ -117,14 +118,9 @@ func (d *desk) fill(ctx context.Context, v *visit, out *keystores, done outcome,
 
 // fillPEM adds the certificate and the key as they are.
 func (d *desk) fillPEM(ctx context.Context, v *visit, out *keystores, done outcome) *admission.Refusal {
-	key, refusal := d.privateKey(ctx, v, done.holder, done.issued)
+	der, refusal := d.pkcs8(ctx, v, done.holder, done.issued)
 	if refusal != nil {
 		return refusal
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		v.entry.Error = "the key is of a kind that has no PKCS#8"
-		return unavailable(retryCertificate, "the key cannot be sent: ask whoever runs the fleet")
 	}
 	out.TLSKey = base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	out.TLSCert = base64.StdEncoding.EncodeToString(append(done.issued.Certificate.PEM(), pemOf(done.issued.Chain)...))

@@ -167,7 +167,8 @@ func (d *desk) postDevice(ctx context.Context, in *registerInput) (*registerOutp
 	if refusal != nil {
 		return nil, refused(v, refusal)
 	}
-	return done.output(), d.saw(v, done.trust.Anchors)
+	d.saw(v)
+	return done.output(), nil
 }
 
 // csr reads a device's CSR. Who may not come hears of that first, whatever was sent.
@@ -193,13 +194,12 @@ func (o outcome) output() *registerOutput {
 	return out
 }
 
-// saw notes what the device was given. Only a confirmation fails if that cannot be noted: the
+// saw notes what the device has shown. Only a confirmation fails if that cannot be noted: the
 // device comes for something else.
-func (d *desk) saw(v *visit, fetched pki.Anchors) error {
-	if err := d.observe(v, nil, fetched); err != nil {
+func (d *desk) saw(v *visit) {
+	if err := d.observe(v, nil); err != nil {
 		v.entry.Error = err.Error()
 	}
-	return nil
 }
 
 type deviceInput struct {
@@ -243,7 +243,8 @@ func (d *desk) getDevice(ctx context.Context, in *deviceInput) (*deviceOutput, e
 		c := issued.Certificate
 		out.Body.Certificate = &certificate{SHA256: c.Fingerprint().String(), NotBefore: c.NotBefore().UTC(), NotAfter: c.NotAfter().UTC()}
 	}
-	return out, d.saw(v, nil)
+	d.saw(v)
+	return out, nil
 }
 
 // bundleHash is the name of a bundle: the SHA-256 of its PEM, in hex.
@@ -269,7 +270,7 @@ func (d *desk) putConfirmation(ctx context.Context, in *confirmationInput) (*str
 			Detail: "that is not the hash of the bundle which is served to this device: fetch /v1/trust-bundle with the device's certificate, and confirm its ETag",
 		})
 	}
-	if err := d.observe(v, anchors, nil); err != nil {
+	if err := d.observe(v, anchors); err != nil {
 		v.entry.Error = err.Error()
 		return nil, refused(v, unavailable(retryQueue, "too many confirmations wait to be written: come again later"))
 	}
@@ -299,10 +300,12 @@ func (d *desk) getBundle(ctx context.Context, in *bundleInput) (*bundleOutput, e
 		return strings.TrimPrefix(strings.TrimSpace(tag), "W/") == out.ETag
 	}) {
 		out.Status = http.StatusNotModified
-		return out, d.saw(v, trust.Anchors)
+		d.saw(v)
+		return out, nil
 	}
 	out.Body = trust.Anchors.PEM()
-	return out, d.saw(v, trust.Anchors)
+	d.saw(v)
+	return out, nil
 }
 
 // trust of a group: of the one that is asked for, of the caller's, or of all together. It is

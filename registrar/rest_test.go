@@ -444,7 +444,7 @@ func TestBundleAndConfirmation(t *testing.T) {
 		t.Errorf("no hash: %d %s", got.StatusCode, got.body)
 	}
 	seen := e.Seen()
-	if len(seen) != 3 || len(seen[0].Fetched) != 2 || len(seen[0].Trusts) != 0 || len(seen[2].Trusts) != 2 || seen[2].ID != "sensor-1" || seen[2].Presented.IsZero() {
+	if len(seen) != 3 || len(seen[0].Trusts) != 0 || len(seen[2].Trusts) != 2 || seen[2].ID != "sensor-1" || seen[2].Presented.IsZero() {
 		t.Errorf("evidence: %+v", seen)
 	}
 }

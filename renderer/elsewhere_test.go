@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/fixtures/golden"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 )
@@ -49,7 +50,7 @@ func fromElsewhere(t testing.TB) planner.Target {
 
 func TestRenderFromElsewhereGolden(t *testing.T) {
 	made := mustRender(t, mustLoad(t, repository(fleet), ""), fromElsewhere(t))
-	wantGolden(t, filepath.Join("testdata", "elsewhere.yaml"), asYAML(t, made))
+	golden.File(t, filepath.Join("testdata", "elsewhere.yaml"), asYAML(t, made))
 }
 
 func TestAnUnreadableSpecIsRefused(t *testing.T) {

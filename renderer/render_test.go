@@ -2,7 +2,6 @@ package renderer
 
 import (
 	"bytes"
-	"flag"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,11 +14,10 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/fixtures/golden"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 var (
 	plant    = planner.Ref{Namespace: "reanchor", Name: "plant"}
@@ -98,23 +96,7 @@ func TestRenderGolden(t *testing.T) {
 	target := distributing(t)
 	target.Bundles[0].Target = loaded.Desired.Bundles[0].Spec.Target
 	got := asYAML(t, mustRender(t, loaded, target))
-	wantGolden(t, filepath.Join("testdata", "small", "manifests.yaml"), got)
-}
-
-func wantGolden(t *testing.T, golden string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(golden, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("the manifests differ from %s (go test -update writes it):\n%s", golden, got)
-	}
+	golden.File(t, filepath.Join("testdata", "small", "manifests.yaml"), got)
 }
 
 func TestRenderIsStable(t *testing.T) {
@@ -246,7 +228,7 @@ func TestRenderIntermediatesGolden(t *testing.T) {
 		},
 		Issuers: []planner.TargetIssuer{{Ref: planner.Ref{Namespace: "plant", Name: "local"}, Authority: planner.Ref{Namespace: "plant", Name: "far"}, Key: "x.a.2025"}},
 	}
-	wantGolden(t, filepath.Join("testdata", "intermediates.yaml"), asYAML(t, mustRender(t, mustLoad(t, repository(fleet), ""), target)))
+	golden.File(t, filepath.Join("testdata", "intermediates.yaml"), asYAML(t, mustRender(t, mustLoad(t, repository(fleet), ""), target)))
 }
 
 func TestInternalIssuersBearNoBinding(t *testing.T) {

@@ -46,11 +46,19 @@ func setDeviceState(file string, data []byte, spec *yaml.Node, state DeviceState
 		}
 		return bytes.Join(lines, nil), nil
 	}
-	at := slices.IndexFunc(spec.Content, func(n *yaml.Node) bool { return n.Value == "group" })
-	first := spec.Content[at]
+	first := keyNode(spec, "group")
 	indent := bytes.Repeat([]byte(" "), first.Column-1)
 	added := fmt.Appendf(nil, "%sstate: %s\n", indent, state)
 	return bytes.Join(slices.Insert(lines, first.Line-1, added), nil), nil
+}
+
+// keyNode is where a mapping, which has it, names a key.
+func keyNode(mapping *yaml.Node, name string) *yaml.Node {
+	for i := 0; ; i += 2 {
+		if mapping.Content[i].Value == name {
+			return mapping.Content[i]
+		}
+	}
 }
 
 // replaceWord replaces a plain word where a node stands.

@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"bytes"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -50,4 +52,55 @@ func TestSetDeviceState(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzSetDeviceState: a file is refused, or changed in the state of the one device and in
+// nothing else; and it is so that what was done once is done.
+func FuzzSetDeviceState(f *testing.F) {
+	for _, seed := range []string{
+		"spec:\n  group: sensors\n  state: Active # since May\n", "spec: {group: sensors, state: Retired, request: x}\n",
+		"spec:\n  # its group\n  group: sensors\n  request: x\n", "spec:\n  request: group\n  group: sensors\n",
+		"spec: {group: sensors, request: x}\n", "spec: {group: sensors, state: \"Active\"}\n---\n" + deviceHead + "spec: {group: sensors}\n",
+		"spec: &a {group: sensors}\nmetadata: *a\n", "spec:\r\n  group: sensors\r\n", "spec: {group: sensors,\n  request: |-\n}",
+		"spec:\n  request: |\n    state: Active\n  group: >-\n    sensors\n",
+	} {
+		f.Add([]byte(deviceHead + seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		before, err := Decode("d.yaml", data)
+		if err != nil {
+			return // no such file is valid, and whoever changes one looks at that
+		}
+		edited, found, err := SetDeviceState("d.yaml", bytes.Clone(data), "sensors", "press-7", DeviceBlocked)
+		if err != nil {
+			return
+		}
+		if !found {
+			if !bytes.Equal(edited, data) {
+				t.Errorf("declares no such device, and becomes %q", edited)
+			}
+			return
+		}
+		after, err := Decode("d.yaml", edited)
+		if err != nil || len(after) != len(before) {
+			t.Fatalf("%q becomes %q: %v", data, edited, err)
+		}
+		changed := 0
+		for at := range before {
+			if reflect.DeepEqual(before[at].Object, after[at].Object) {
+				continue
+			}
+			device, is := before[at].Object.(*Device)
+			if !is {
+				t.Fatalf("%q becomes %q", data, edited)
+			}
+			device.Spec.State = DeviceBlocked
+			if changed++; changed > 1 || device.Metadata.Name != "press-7" || !reflect.DeepEqual(device, after[at].Object) {
+				t.Errorf("%q becomes %q", data, edited)
+			}
+		}
+		if again, _, err := SetDeviceState("d.yaml", bytes.Clone(edited), "sensors", "press-7", DeviceBlocked); err != nil || !bytes.Equal(again, edited) {
+			t.Errorf("%q becomes %q, and then %q: %v", data, edited, again, err)
+		}
+	})
 }

@@ -199,10 +199,19 @@ type WriteBack struct {
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('refs/')",message="branch must be a name such as main, not refs/heads/main"
 	// +optional
 	Branch string `json:"branch,omitempty"`
-	// Author and committer of the commits.
+	// Author of the commits.
 	// +kubebuilder:default={}
 	// +optional
 	Author CommitAuthor `json:"author,omitempty"`
+	// Committer of the commits; the author when absent.
+	// +optional
+	Committer *CommitAuthor `json:"committer,omitempty"`
+	// MessageTemplate of the commits in which devices register, as Go's text/template has
+	// it. It is given .Count, .Edits (each with .Path and .Subject, 100 at most), .More and
+	// .Branch. When absent: what happens to the only device, or a list.
+	// +kubebuilder:validation:MaxLength=4096
+	// +optional
+	MessageTemplate string `json:"messageTemplate,omitempty"`
 	// SigningKey that the commits are signed with. Where spec.source.verify asks for
 	// signatures, and the record lies on the same branch, it must be one of those.
 	// +optional
@@ -246,13 +255,13 @@ type Webhook struct {
 
 // CommitAuthor is who commits are by.
 type CommitAuthor struct {
-	// Name of the author.
+	// Name in the commits.
 	// +kubebuilder:default=reanchor
 	// +kubebuilder:validation:Pattern="^[^<>\\n\\r]+$"
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Name string `json:"name,omitempty"`
-	// Email of the author.
+	// Email in the commits.
 	// +kubebuilder:default=noreply@reanchor.dev
 	// +kubebuilder:validation:Pattern="^[^<>\\n\\r ]+$"
 	// +kubebuilder:validation:MaxLength=254

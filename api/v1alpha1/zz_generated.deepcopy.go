@@ -1129,6 +1129,11 @@ func (in *Window) DeepCopy() *Window {
 func (in *WriteBack) DeepCopyInto(out *WriteBack) {
 	*out = *in
 	out.Author = in.Author
+	if in.Committer != nil {
+		in, out := &in.Committer, &out.Committer
+		*out = new(CommitAuthor)
+		**out = **in
+	}
 	if in.SigningKey != nil {
 		in, out := &in.SigningKey, &out.SigningKey
 		*out = new(SigningKey)

@@ -95,13 +95,13 @@ func newDeviceSite(t *testing.T) deviceSite {
 	older, newer := newSigning(t, "2025"), newSigning(t, "2026")
 	site := deviceSite{files: map[string]string{
 		"kustomization.yaml":          "resources: [pki.yaml]\n",
-		"pki.yaml":                    fleetOf(factoryCA(t), `{name: "2025", state: Trusted}`, `{name: "2026", state: Signing}`),
+		"pki.yaml":                    fleetOf(factoryCA(), `{name: "2025", state: Trusted}`, `{name: "2026", state: Signing}`),
 		"anchors/fleet-root/2025.pem": inPEM(older.certificate.Raw),
 		"anchors/fleet-root/2026.pem": inPEM(newer.certificate.Raw),
 	}}
 	csrs := map[string]string{}
 	for _, id := range []string{"moved", "behind", "blocked"} {
-		csrs[id] = requestOf(t, id)
+		csrs[id] = requestOf(id)
 		site.list(id, v1alpha1.DeviceActive, csrs[id])
 	}
 	site.list("blocked", v1alpha1.DeviceBlocked, csrs["blocked"])

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -199,6 +200,9 @@ func (l *deviceList) add(group, id, csr string) {
 func (l *deviceList) request(csr string) (string, error) {
 	if csr == "" {
 		return "", nil
+	}
+	if strings.ContainsFunc(csr, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return "", fmt.Errorf("%q does not print: name the file of the device's certificate signing request", csr)
 	}
 	if !filepath.IsAbs(csr) {
 		csr = filepath.Join(filepath.Dir(l.file), csr)

@@ -17,6 +17,7 @@ import (
 	"k8s.io/kube-openapi/pkg/validation/strfmt"
 	"k8s.io/kube-openapi/pkg/validation/validate"
 
+	"github.com/reanchor/reanchor/fixtures/golden"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/report"
 	"github.com/reanchor/reanchor/planner/simulation"
@@ -73,7 +74,7 @@ func TestPullRequests(t *testing.T) {
 		}
 		t.Run(change.name, func(t *testing.T) {
 			comment, status := h.plan(t, change, observed, "markdown")
-			golden(t, filepath.Join(historyFolder, "plans", change.name+".md"), comment)
+			golden.File(t, filepath.Join(historyFolder, "plans", change.name+".md"), comment)
 			failUnlessAComment(t, comment)
 			if status != change.status {
 				t.Errorf("the exit status is %d, want %d", status, change.status)
@@ -368,21 +369,5 @@ func failUnlessByTheSchema(t *testing.T, text string) {
 	}
 	if result := validate.NewSchemaValidator(&published, nil, "", strfmt.Default).Validate(plan); !result.IsValid() {
 		t.Errorf("%v in\n%s", result.Errors, text)
-	}
-}
-
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(got), 0o644)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s is not what is planned any more; read the difference, then `make golden`:\n%s", path, got)
 	}
 }

@@ -115,6 +115,9 @@ func (o *office) readBranches(ctx context.Context) (reconciler.Branches, error) 
 	if err != nil {
 		return reconciler.Branches{}, fmt.Errorf("TrustDomain %s: %w", name, err)
 	}
+	if err := gitsource.CheckMessage(branches.MessageTemplate); err != nil {
+		return reconciler.Branches{}, fmt.Errorf("TrustDomain %s: spec.writeBack.messageTemplate: %w", name, err)
+	}
 	return branches, nil
 }
 
@@ -172,7 +175,8 @@ func (o *office) openWriter(folder string, remote gitsource.Remote, base string)
 		root = ""
 	}
 	return gitsource.OpenWriter(o.folder(folder), remote, gitsource.WriterOptions{
-		Base: base, Root: root, Author: gitsource.Author(o.branches.Author), Now: time.Now,
+		Base: base, Root: root, Now: time.Now,
+		Author: gitsource.Author(o.branches.Author), Committer: gitsource.Author(o.branches.Committer), Message: o.branches.MessageTemplate,
 	})
 }
 
@@ -383,7 +387,7 @@ func (o *office) options(ctx context.Context, stdout io.Writer) (registrar.Optio
 		Evidence: o.evidence, Serving: o.door.Serving, Rules: o.git, Clock: time.Now, Alarm: alarm,
 		Audit:   registrar.AuditLog(stdout, func(err error) { o.log.Error(err, "the audit log cannot be written") }),
 		Metrics: counted, ErrorLog: log.New(handshakes{o.log}, "", 0), Proxies: proxies,
-		LegacyKeystores: o.flags.legacyKeystores, Limits: registrar.Limits{Hold: o.flags.hold},
+		LegacyKeystores: o.flags.legacyKeystores, Limits: o.flags.limits,
 	}, nil
 }
 

@@ -2,15 +2,8 @@ package main
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -20,6 +13,7 @@ import (
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner/forecast"
+	"github.com/reanchor/reanchor/registrar/registrartest"
 )
 
 // BenchmarkPlan is all of reanchor plan for a root that rolls over under so many devices, from
@@ -62,11 +56,11 @@ func cloneOf(tb testing.TB, devices int) string {
 	tb.Helper()
 	folder := tb.TempDir()
 	var stream bytes.Buffer
-	factory := factoryCA(tb)
+	factory := factoryCA()
 	files := map[string]string{"kustomization.yaml": "resources: [pki.yaml]\n", "pki.yaml": fleetOf(factory, `{name: "2025", state: Signing}`)}
 	for i := range devices {
 		id := fmt.Sprintf("sensor-%06d", i)
-		files[v1alpha1.DevicePath("sensors", id)] = "apiVersion: reanchor.dev/v1alpha1\nkind: Device\nmetadata: {name: " + id + "}\nspec:\n  group: sensors\n  request: |\n" + indented(requestOf(tb, id))
+		files[v1alpha1.DevicePath("sensors", id)] = "apiVersion: reanchor.dev/v1alpha1\nkind: Device\nmetadata: {name: " + id + "}\nspec:\n  group: sensors\n  request: |\n" + indented(requestOf(id))
 	}
 	importCommit(&stream, "One fleet", files)
 	importCommit(&stream, "Roll", map[string]string{"pki.yaml": fleetOf(factory, `{name: "2025", state: Retired}`, `{name: "2026", state: Signing}`)})
@@ -96,33 +90,13 @@ func indented(text string) string {
 	return "    " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ") + "\n"
 }
 
-func requestOf(tb testing.TB, id string) string {
-	tb.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: id}}, private)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+// requestOf is a device's CSR, for a key of its own.
+func requestOf(id string) string {
+	return registrartest.PEM(registrartest.CSR(registrartest.Key(), id, nil))
 }
 
 // factoryCA is the certificate of a CA that signs factory certificates.
-func factoryCA(tb testing.TB) string {
-	tb.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Factory"}, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-}
+func factoryCA() string { return string(registrartest.Root("Factory", time.Now()).PEM()) }
 
 // fleetOf are the documents of a fleet whose root has these keys.
 func fleetOf(factory string, keys ...string) string {

@@ -2,31 +2,19 @@ package main
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/reanchor/reanchor/fixtures/golden"
 )
-
-var update = flag.Bool("update", false, "write the reference of the command line anew")
-
-const referencePage = "../../docs/reference/cli.md"
 
 // TestReference: the page says of every command what its own help says.
 func TestReference(t *testing.T) {
-	want := reference(newRoot())
-	if *update {
-		if err := os.WriteFile(referencePage, want, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(referencePage)
-	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%s is stale (%v): run make generate", referencePage, err)
-	}
+	golden.File(t, "../../docs/reference/cli.md", reference(newRoot()))
 }
 
 // reference is the page: the verbs, and then each with its help.

@@ -9,10 +9,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/fluxcd/pkg/runtime/logger"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -37,7 +37,7 @@ type registrarFlags struct {
 	deviceNamespaces         []string
 	proxies                  []string
 	legacyKeystores          bool
-	hold                     time.Duration
+	limits                   registrar.Limits
 	metricsAddress           string
 	healthAddress            string
 	eventsAddress            string
@@ -96,12 +96,45 @@ func (f *registrarFlags) bind(command *cobra.Command) {
 	set.StringSliceVar(&f.deviceNamespaces, "device-namespaces", nil, "namespaces of the device groups, where CertificateRequests are watched (default: all)")
 	set.StringSliceVar(&f.proxies, "proxy-keys", nil, "SHA-256 of the public keys (SPKI, hex) of the proxies whose X-Forwarded-Client-Cert counts (default: none)")
 	set.BoolVar(&f.legacyKeystores, "legacy-keystores", false, "write PKCS#12 that Java before 8u301 and 11.0.12 reads")
-	set.DurationVar(&f.hold, "hold", registrar.DefaultLimits().Hold, "how long a request waits for its certificate before the device is told to come again")
+	f.bindLimits(set)
 	set.StringVar(&f.metricsAddress, "metrics-addr", ":8080", "address that metrics are served at; 0 serves none")
 	set.StringVar(&f.healthAddress, "health-addr", ":9440", "address that /healthz and /readyz are served at; 0 serves none")
 	set.StringVar(&f.eventsAddress, "events-addr", "", "URL of notification-controller, which events are sent to as well")
 	f.log.BindFlags(set)
 	_ = command.MarkFlagRequired("name")
+}
+
+// bindLimits of what is taken of the endpoint's time and memory, and of Git's.
+func (f *registrarFlags) bindLimits(set *pflag.FlagSet) {
+	preset := registrar.DefaultLimits()
+	set.DurationVar(&f.limits.Hold, "hold", preset.Hold, "how long a request waits for its certificate before the device is told to come again")
+	set.Float64Var(&f.limits.PerGroup, "group-rate", preset.PerGroup, "registrations a second that a device group takes, renewals apart")
+	set.Float64Var(&f.limits.PerDevice, "device-rate", preset.PerDevice, "requests a second with one device's key")
+	set.Float64Var(&f.limits.PerAddress, "address-rate", preset.PerAddress, "requests a second from one address, those through --proxy-keys apart")
+	set.IntVar(&f.limits.Connections, "connections", preset.Connections, "connections at once")
+	set.IntVar(&f.limits.ConnectionsPerAddress, "address-connections", preset.ConnectionsPerAddress, "connections at once from one address")
+}
+
+// validateLimits refuses what would serve nobody.
+func (f *registrarFlags) validateLimits() error {
+	if f.limits.Hold <= 0 {
+		return fmt.Errorf("--hold %s: give a time above zero", f.limits.Hold)
+	}
+	for _, limit := range []struct {
+		name  string
+		given float64
+	}{
+		{"group-rate", f.limits.PerGroup},
+		{"device-rate", f.limits.PerDevice},
+		{"address-rate", f.limits.PerAddress},
+		{"connections", float64(f.limits.Connections)},
+		{"address-connections", float64(f.limits.ConnectionsPerAddress)},
+	} {
+		if !(limit.given > 0) { // nor is NaN
+			return fmt.Errorf("--%s %g: give a number above zero", limit.name, limit.given)
+		}
+	}
+	return nil
 }
 
 // validate refuses flags that contradict each other, or would be ignored otherwise.
@@ -126,11 +159,12 @@ func (f *registrarFlags) validate() error {
 		return errors.New("there is no certificate to serve: give --tls-secret, or --tls-cert and --tls-key")
 	case f.proof.isGiven() && f.proofName == "":
 		return errors.New("--proof-secret and --proof-cert say nothing without --proof-name: give that too")
-	case f.hold <= 0:
-		return fmt.Errorf("--hold %s: give a time above zero", f.hold)
 	}
 	if _, _, err := net.SplitHostPort(f.listen); err != nil {
 		return fmt.Errorf("--listen %q: give an address and a port, ':8443' say", f.listen)
+	}
+	if err := f.validateLimits(); err != nil {
+		return err
 	}
 	_, err := f.trustedProxies()
 	return err

@@ -89,7 +89,7 @@ func (s *source) Push(ctx context.Context, to reconciler.Branch, base reconciler
 		return nil, err
 	}
 	pushed, err := opened.Push(ctx, base.(snapshot).Snapshot, gitsource.Commit{
-		Author: gitsource.Author(commit.Author), Message: commit.Message, When: commit.When, Files: commit.Files,
+		Author: gitsource.Author(commit.Author), Committer: gitsource.Author(commit.Committer), Message: commit.Message, When: commit.When, Files: commit.Files,
 	})
 	if conflict, ok := errors.AsType[*gitsource.ConflictError](err); ok {
 		return nil, fmt.Errorf("%w: %w", reconciler.ErrConflict, conflict)

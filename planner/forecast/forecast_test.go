@@ -1,20 +1,17 @@
 package forecast_test
 
 import (
-	"flag"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/reanchor/reanchor/fixtures/golden"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/forecast"
 	"github.com/reanchor/reanchor/planner/report"
 	"github.com/reanchor/reanchor/planner/simulation"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // cluster is the plant as it was seen, with what Git declared applied, and so many turns of
 // what it declares now.
@@ -84,7 +81,7 @@ func TestForecasts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name+".json", string(text))
+			golden.File(t, filepath.Join("testdata", name+".json"), text)
 		})
 	}
 }
@@ -145,26 +142,6 @@ func observedBundle() forecast.Request {
 	base, head := fleet(signing("2025")), fleet(retired("2025"), signing("2026"))
 	base.Bundles[0].Spec.Via, head.Bundles[0].Spec.Via = "Observed", "Observed"
 	return between(base, head)
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s is not what is forecast any more; read the difference, then `make golden`:\n%s", path, got)
-	}
 }
 
 // TestTheDigestIsOfWhatIsDone: a forecast from the base, and one from a cluster that is at

@@ -1,10 +1,12 @@
 package simulation_test
 
 import (
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/fixtures/golden"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/simulation"
@@ -43,7 +45,7 @@ func TestAdoption(t *testing.T) {
 	if world.Secret(secretOf("plant-ca")).IsZero() {
 		t.Error("the Secret that was there before is gone")
 	}
-	golden(t, "adopted.log", world.Log())
+	golden.File(t, filepath.Join("testdata", "adopted.log"), world.Log())
 }
 
 func expectSameLeaves(t *testing.T, before, now planner.Observed) {

@@ -1,16 +1,13 @@
 package simulation_test
 
 import (
-	"flag"
-	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/reanchor/reanchor/fixtures/golden"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/simulation"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestNarratives runs a scenario to its end and compares what happened, and why,
 // with a log that a person has read.
@@ -81,7 +78,7 @@ func TestNarratives(t *testing.T) {
 					t.Fatalf("%v\n%s", err, log)
 				}
 			}
-			golden(t, name+".log", world.Log())
+			golden.File(t, filepath.Join("testdata", name+".log"), world.Log())
 		})
 	}
 }
@@ -93,25 +90,5 @@ func takeTurns(t *testing.T, world *simulation.World, turns int) {
 	}
 	if broken := world.Violations(); len(broken) > 0 {
 		t.Fatalf("invariant broken: %s\n%s", broken[0], world.Log())
-	}
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s is not what happened any more; read the difference, then `make golden`:\n%s", path, got)
 	}
 }

@@ -1,10 +1,12 @@
 package simulation_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/fixtures/golden"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/simulation"
 )
@@ -73,7 +75,7 @@ func TestNarrativesOfOutside(t *testing.T) {
 					t.Fatalf("%v\n%s", err, log)
 				}
 			}
-			golden(t, name+".log", world.Log())
+			golden.File(t, filepath.Join("testdata", name+".log"), world.Log())
 		})
 	}
 }

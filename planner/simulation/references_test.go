@@ -1,12 +1,14 @@
 package simulation_test
 
 import (
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/fixtures/golden"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/simulation"
 )
@@ -96,7 +98,7 @@ func TestNarrativesOfReferences(t *testing.T) {
 					t.Fatalf("%v\n%s", err, log)
 				}
 			}
-			golden(t, name+".log", world.Log())
+			golden.File(t, filepath.Join("testdata", name+".log"), world.Log())
 		})
 	}
 }

@@ -446,8 +446,19 @@ func TestNoGroupIsAWayRoundAnother(t *testing.T) {
 	}
 }
 
+// FuzzParseRequest: a CSR is refused with one line for the device, or read, and is the same when
+// it is written in PEM; and granted is only what the group derives, to the letter.
 func FuzzParseRequest(f *testing.F) {
-	f.Add(registrartest.CSR(registrartest.Key(), "sensor-1", []string{name}))
+	key := registrartest.Key()
+	whole := registrartest.CSR(key, "sensor-1", []string{name})
+	_, edwards, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
+	f.Add(registrartest.CSR(edwards, "sensor-1", []string{name}))
+	f.Add(registrartest.CSR(key, "sensor-1", []string{name, "www.example"}, func(r *x509.CertificateRequest) { r.EmailAddresses = []string{"a@b"} }))
+	f.Add(registrartest.CSRWith(key, whole, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 7}, []byte{asn1.TagUTF8String, 1, 'x'}))
 	f.Add(sha1Request)
 	f.Add([]byte{0x30, 0x80})
 	fleet, _ := newWorld(nil).Fleet()
@@ -458,7 +469,13 @@ func FuzzParseRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, der []byte) {
 		request, refusal := admission.ParseRequest(der)
 		if refusal != nil {
+			if refusal.Status != 400 || refusal.Detail == "" || strings.Contains(refusal.Detail, "\n") {
+				t.Errorf("%x is refused with %d %q", der, refusal.Status, refusal.Detail)
+			}
 			return
+		}
+		if again, refusal := admission.ParseRequestPEM([]byte(request.PEM())); refusal != nil || again.Key != request.Key || again.PEM() != request.PEM() {
+			t.Errorf("%x is read, and what it is written as is another: %v", der, refusal)
 		}
 		decision, refusal := admission.Decide(fleet, admission.Ask{Caller: caller, Operation: admission.Enrol, Request: request, Now: now})
 		if refusal != nil {

@@ -1,9 +1,17 @@
 package admission_test
 
 import (
+	"bytes"
+	"io/fs"
+	"reflect"
+	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"sigs.k8s.io/yaml"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/registrar/admission"
 	"github.com/reanchor/reanchor/registrar/registrartest"
 )
@@ -44,4 +52,40 @@ func TestDocumentOfARekey(t *testing.T) {
 	if spec := decision.Document().Spec; spec.Rekeyed != want || len(spec.Superseded) != 1 || spec.Superseded[0] != want || spec.Recoveries != 0 {
 		t.Errorf("it is to stand as %+v", spec)
 	}
+}
+
+// FuzzDocument: whatever an id that may be registered holds, its document says it, lies below
+// devices/, and says the same when it is written again.
+func FuzzDocument(f *testing.F) {
+	whole := registrartest.PEM(registrartest.CSR(registrartest.Key(), "sensor-1", []string{name}))
+	for _, id := range []string{"sensor-1", "SN 4711", "urn:dev:mac:0024befffe804ff1", "null", "yes", "1e3", "0x10", "2001-01-01", "~", "=", "<<", "a/b", "日本", ".inf", "../x"} {
+		f.Add(id, whole, uint8(1))
+	}
+	f.Add("sensor-1", "---\nkind: Authority\n", uint8(0))
+	f.Add("sensor-1", "\t\r\n: \"\\u2028\"", uint8(255))
+	f.Fuzz(func(t *testing.T, id, request string, superseded uint8) {
+		if v1alpha1.DeviceIDProblem(id) != "" || !utf8.ValidString(request) {
+			return // nothing of that is written
+		}
+		decision := admission.Decision{Device: admission.Device{Group: "sensors", ID: id, State: v1alpha1.DeviceActive}, Request: request}
+		for at := range superseded {
+			decision.Device.Superseded = append(decision.Device.Superseded, pki.Fingerprint{at, 1})
+		}
+		text, err := decision.YAML()
+		again, _ := decision.YAML()
+		if err != nil || !bytes.Equal(text, again) {
+			t.Fatalf("%q is written as %q, and as %q: %v", id, text, again, err)
+		}
+		at := v1alpha1.DevicePath("sensors", id)
+		if !fs.ValidPath(at) || !strings.HasPrefix(at, "devices/sensors/") || strings.Count(at, "/") != 3 {
+			t.Errorf("%q lies in %s", id, at)
+		}
+		var read v1alpha1.Device
+		if err := yaml.UnmarshalStrict(text, &read); err != nil || !reflect.DeepEqual(read, decision.Document()) {
+			t.Errorf("%q is read as %+v: %v", text, read, err)
+		}
+		if documents, err := v1alpha1.Decode(at, text); err == nil && (len(documents) != 1 || !reflect.DeepEqual(documents[0].Object, &read)) {
+			t.Errorf("%q is decoded as %+v", text, documents)
+		}
+	})
 }
