@@ -101,6 +101,9 @@ func (w *World) certify(d *device) {
 
 // waits reports whether a device is not in turn yet.
 func (w *World) waits(d *device, rule planner.DeviceRule) bool {
+	if rule.Later == 0 {
+		return false
+	}
 	rank, of := w.rank(d)
 	return !planner.InWave(rank, of, 100-rule.Later)
 }
@@ -243,14 +246,21 @@ func (w *World) tally(group string, key planner.Key, all []planner.Key) planner.
 		}
 		note(choose(trusts, &tally.Trusting, &tally.Distrusting), d)
 		note(choose(chains, &tally.Chaining, &tally.Elsewhere), d)
-		rank, of := w.rank(d)
-		for at := range tally.Waves {
-			if wave := &tally.Waves[at]; !chains && planner.InWave(rank, of, wave.Percent) {
-				note(&wave.Elsewhere, d)
-			}
+		if !chains && len(tally.Waves) > 0 {
+			w.noteInWaves(tally.Waves, d)
 		}
 	}
 	return tally
+}
+
+// noteInWaves counts a device in each wave that it stands in, or before it.
+func (w *World) noteInWaves(waves []planner.WaveTally, d *device) {
+	rank, of := w.rank(d)
+	for at := range waves {
+		if planner.InWave(rank, of, waves[at].Percent) {
+			note(&waves[at].Elsewhere, d)
+		}
+	}
 }
 
 // wavesOf a group.
