@@ -3,6 +3,8 @@
 //
 //	cmd → {reconciler, receiver, importer, registrar, dashboard}
 //	    → {applier, inventory, renderer, gitsource, forge, policies, prober} → planner → api → pki
+//
+// enrolment stands on pki alone: it runs on devices.
 package architecture
 
 import (
@@ -30,7 +32,7 @@ const module = "github.com/reanchor/reanchor"
 // only from storeys below its own.
 var storeys = [][]string{
 	{"pki", "config"},
-	{"api/v1alpha1"},
+	{"api/v1alpha1", "enrolment"},
 	{"planner"},
 	{"applier", "inventory", "renderer", "gitsource", "forge", "policies", "prober"},
 	{"reconciler", "receiver", "importer", "registrar", "dashboard"},
@@ -53,6 +55,12 @@ var keepers = map[string][]string{
 	"github.com/spf13/cobra":  {"cmd/"},
 	"k8s.io/client-go":        {"applier", "inventory", "reconciler", "registrar", "dashboard", "cmd/"},
 	"sigs.k8s.io/controller-": {"applier", "inventory", "reconciler", "importer", "registrar", "dashboard", "cmd/"},
+}
+
+// light are the packages that others build into programs of their own, and all that they may
+// depend on beside the standard library.
+var light = map[string][]string{
+	"enrolment": {module + "/pki", "github.com/smallstep/pkcs7"},
 }
 
 // clocks may read the time: commands, and what stands around the product.
@@ -195,6 +203,26 @@ func TestModulesHaveKeepers(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestLightPackagesStayLight(t *testing.T) {
+	checked := 0
+	for _, p := range packages(t) {
+		ours := name(p.ImportPath)
+		for _, path := range p.Deps {
+			first, _, _ := strings.Cut(path, "/")
+			if light[ours] == nil || !strings.Contains(first, ".") {
+				continue // of the standard library, whose paths begin without a dot
+			}
+			checked++
+			if !slices.ContainsFunc(light[ours], func(allowed string) bool { return path == allowed || strings.HasPrefix(path, allowed+"/") }) {
+				t.Errorf("%s depends on %s: it is built into programs of devices, and needs %s alone", ours, path, strings.Join(light[ours], ", "))
+			}
+		}
+	}
+	if checked == 0 {
+		t.Fatal("no dependency was seen: go list told nothing")
 	}
 }
 

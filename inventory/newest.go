@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"slices"
 	"time"
 
 	"github.com/reanchor/reanchor/pki"
@@ -16,6 +17,8 @@ type Answer struct {
 }
 
 // Newest is what the cluster answered a device for a key; for the zero key, for whichever.
+// Where cert-manager makes the key, a certificate counts once it lies with its key in the
+// Secret, which the Certificate's revision tells.
 func (l *Lane) Newest(group, id string, key pki.Fingerprint) Answer {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -31,7 +34,7 @@ func (l *Lane) Newest(group, id string, key pki.Fingerprint) Answer {
 			}
 			answer.Refused = ""
 			switch {
-			case r.isSigned():
+			case r.isSigned() && m.isStored(r):
 				answer.Chain = r.chain
 			case r.failed:
 				answer.Refused = r.why
@@ -39,6 +42,15 @@ func (l *Lane) Newest(group, id string, key pki.Fingerprint) Answer {
 		}
 	}
 	return answer
+}
+
+// isStored reports whether a certificate is one for a key of the device's own, or lies in the
+// device's Secret, or did.
+func (s standing) isStored(r *request) bool {
+	if !slices.Contains(s.issued, r) {
+		return true
+	}
+	return s.certificate != nil && s.certificate.Status.Revision != nil && r.renewal <= *s.certificate.Status.Revision
 }
 
 // Known is what is known of a device from itself by now, and the object to write it on: its

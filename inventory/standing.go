@@ -16,8 +16,10 @@ type Standing struct {
 	Certificate State
 	Why         string
 	// Signer is the known key that signed the newest certificate that the device may show,
-	// "fleet-root/2025", and Ends when that ends; empty and zero: it has none.
+	// "fleet-root/2025", and Ends when that ends; empty and zero: it has none. Older are the
+	// other keys of whose certificates it may still show one: it was not seen with a later.
 	Signer string
+	Older  []string
 	Ends   time.Time
 	// Wanted is the key that shall sign, "fleet-root/2026"; empty: none yet.
 	Wanted string
@@ -25,11 +27,16 @@ type Standing struct {
 	// of; zero: never.
 	Trusts []string
 	Seen   time.Time
+	// Distrusts: it has not shown that it trusts the root that shall sign, while another root
+	// of the same authority is there still.
+	Distrusts bool
 }
 
-// Behind reports that an active device has no certificate of the key that shall sign.
+// Behind reports that an active device has not moved to the key that shall sign: it has no
+// certificate of that, may still show one of another key, or has not shown that it trusts the
+// new root. These are the devices that a rollover waits for.
 func (s Standing) Behind() bool {
-	return s.State == v1alpha1.DeviceActive && (s.Wanted == "" || s.Signer != s.Wanted)
+	return s.State == v1alpha1.DeviceActive && (s.Wanted == "" || s.Signer != s.Wanted || len(s.Older) > 0 || s.Distrusts)
 }
 
 // String names a key without its namespace: "fleet-root/2025".
@@ -65,14 +72,26 @@ func (l *Lane) standing(device Device, usable bool, m *member, rule Rule, keys [
 			s.Trusts = append(s.Trusts, key.String())
 		}
 	}
-	if shown := m.mayShow(known.Presented, now); len(shown) > 0 {
-		leaf := shown[len(shown)-1].chain[0]
-		s.Ends = leaf.NotAfter()
+	s.Distrusts = slices.ContainsFunc(keys, func(key Key) bool {
+		return key.Authority == rule.Signer.Authority && key.Name != rule.Signer.Name
+	}) && rule.Signer.Certificate.SelfSigned() && !slices.Contains(s.Trusts, s.Wanted)
+	s.shows(m.mayShow(known.Presented, now), keys)
+	return s
+}
+
+// shows takes in the requests whose certificates the device may show, the oldest first.
+func (s *Standing) shows(requests []*request, keys []Key) {
+	for _, r := range requests {
+		leaf := r.chain[0]
+		if s.Signer != "" && !slices.Contains(s.Older, s.Signer) {
+			s.Older = append(s.Older, s.Signer)
+		}
+		s.Ends, s.Signer = leaf.NotAfter(), ""
 		for _, key := range keys {
 			if leaf.SignedBy(key.Certificate) {
 				s.Signer = key.String()
 			}
 		}
 	}
-	return s
+	s.Older = slices.DeleteFunc(s.Older, func(key string) bool { return key == s.Signer })
 }

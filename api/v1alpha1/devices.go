@@ -104,10 +104,12 @@ func (Approval) Values() []string {
 
 // DeviceCertificate is what a device's certificate is like.
 type DeviceCertificate struct {
-	// Duration of the certificate; 2160h when absent.
+	// Duration of the certificate, 1h at least where cert-manager makes the key and 1m where
+	// the device does; 2160h when absent.
 	Duration *metav1.Duration `json:"duration,omitempty"`
-	// RenewBefore is how long before its end the certificate is renewed; a third of the
-	// duration when absent.
+	// RenewBefore is how long before its end the certificate is renewed, 5m at least where
+	// cert-manager makes the key and 20s where the device does; a third of the duration when
+	// absent.
 	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
 	// DNSNames of the certificate, in which {{ .ID }} stands for the device's id.
 	DNSNames []string `json:"dnsNames,omitempty"`

@@ -17,8 +17,20 @@ import (
 	"github.com/reanchor/reanchor/pki"
 )
 
-// minRenewBefore is the shortest that cert-manager's webhook takes.
-const minRenewBefore = 5 * time.Minute
+// floor is below what a device's certificate is refused.
+type floor struct {
+	duration, renewBefore time.Duration
+	// whose they are.
+	whose string
+}
+
+// floors by who makes the key. What cert-manager makes is a Certificate, of which its
+// webhook asks more than of the CertificateRequest that a device's own CSR becomes. That is
+// renewed by the turns of a domain, at the interval of which a renewal may be late.
+var floors = map[DeviceKeys]floor{
+	KeysCluster: {minDuration, 5 * time.Minute, "cert-manager takes at least where it makes the key"},
+	KeysDevice:  {time.Minute, 20 * time.Second, "a device needs at least to come by for the next"},
+}
 
 // estOperations are the names of EST's own paths, which no label may have (RFC 7030,
 // section 3.2.2).
@@ -46,7 +58,7 @@ func (v *validator) group(document Document, group *DeviceGroup) {
 	}
 	v.bootstrap(document, spec.Bootstrap.Certificates)
 	v.allow(document, spec)
-	v.deviceDurations(document, spec.Certificate)
+	v.deviceDurations(document, spec)
 	v.deviceNames(document, spec.Certificate.DNSNames)
 	v.deviceUsages(document, spec.Certificate.Usages)
 }
@@ -83,15 +95,15 @@ func (v *validator) allow(document Document, spec DeviceGroupSpec) {
 	}
 }
 
-func (v *validator) deviceDurations(document Document, certificate DeviceCertificate) {
-	duration, renewBefore := certificate.Duration.Duration, certificate.RenewBefore.Duration
-	switch {
-	case duration < minDuration:
-		v.refuse(document, "spec.certificate.duration", "%s is shorter than the %s that cert-manager issues at least: lengthen it", duration, minDuration)
+func (v *validator) deviceDurations(document Document, spec DeviceGroupSpec) {
+	duration, renewBefore := spec.Certificate.Duration.Duration, spec.Certificate.RenewBefore.Duration
+	switch least := floors[spec.Keys]; {
+	case duration < least.duration:
+		v.refuse(document, "spec.certificate.duration", "%s is shorter than the %s that %s: lengthen it", duration, least.duration, least.whose)
 	case renewBefore >= duration:
 		v.refuse(document, "spec.certificate.renewBefore", "%s is not shorter than the duration of %s, so that a certificate would be renewed at once and for ever: shorten it", renewBefore, duration)
-	case renewBefore < minRenewBefore:
-		v.refuse(document, "spec.certificate.renewBefore", "%s is shorter than the %s that cert-manager takes at least: lengthen it", renewBefore, minRenewBefore)
+	case renewBefore < least.renewBefore:
+		v.refuse(document, "spec.certificate.renewBefore", "%s is shorter than the %s that %s: lengthen it", renewBefore, least.renewBefore, least.whose)
 	}
 }
 

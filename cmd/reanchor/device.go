@@ -26,14 +26,15 @@ type deviceFlags struct {
 func newDevice() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "device",
-		Short: "List devices, and change them in a clone of the repository",
+		Short: "List devices, change them in a clone of the repository, enrol as one",
 		Long: `List devices, and change them in a clone of the repository. Each is a document of its own
-below devices/, which reanchor registrar writes too; what changes one is a commit, as you.`,
+below devices/, which reanchor registrar writes too; what changes one is a commit, as you.
+On a device, enrol as one.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	command.AddCommand(
-		newDeviceList(), newDeviceShow(), newDeviceImport(),
+		newDeviceList(), newDeviceShow(), newDeviceImport(), newDeviceEnrol(),
 		newDeviceVerb("block", v1alpha1.DeviceBlocked, "Write the commit that shuts a device out, until it is Active again"),
 		newDeviceVerb("retire", v1alpha1.DeviceRetired, "Write the commit that takes a device out of service for good"),
 	)

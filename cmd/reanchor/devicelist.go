@@ -40,16 +40,17 @@ func newDeviceList() *cobra.Command {
 		Use:   "list",
 		Short: "List the devices of a domain's folder, and how far they are",
 		Long: `List the devices that a domain's folder declares, in order of their groups and ids. With
---live the cluster is asked for what stands there: whose key signed the certificate that a
+--live the cluster is asked for what stands there: whose keys signed the certificates that a
 device may show, and until when; which keys it was seen to trust; when it was last heard of.
---behind leaves those that have no certificate of the key that shall sign when every
-rollover is over. Nothing is written, and CertificateRequests, Certificates and issuers are
+--behind leaves those that have not moved to the key that shall sign when every rollover is
+over: without a certificate of it, or not seen with one and so perhaps showing an older, or
+not seen to trust the new root. Nothing is written, and CertificateRequests, Certificates and issuers are
 read with get and list alone, as reanchor observe does.`,
 		Example: "  reanchor device list --folder clusters/plant --group sensors\n  reanchor device list --folder clusters/plant --live -n plant --behind",
 		Args:    cobra.NoArgs,
 	}
 	flags.bindTo(command)
-	command.Flags().BoolVar(&flags.behind, "behind", false, "with --live: only those without a certificate of the key that shall sign")
+	command.Flags().BoolVar(&flags.behind, "behind", false, "with --live: only those that have not moved to the key that shall sign")
 	output := bindFormat(command, "them", "table", "json")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := output.validate(); err != nil {
@@ -119,6 +120,7 @@ type liveRow struct {
 	Certificate inventory.State `json:"certificate,omitempty"`
 	Why         string          `json:"why,omitempty"`
 	Signer      string          `json:"signer,omitempty"`
+	Older       []string        `json:"older,omitempty"`
 	Ends        time.Time       `json:"ends,omitzero"`
 	Wanted      string          `json:"wanted,omitempty"`
 	Behind      bool            `json:"behind"`
@@ -189,7 +191,7 @@ func rowOf(s inventory.Standing, live bool) deviceRow {
 	}
 	if live {
 		row.Live = &liveRow{
-			Certificate: s.Certificate, Why: strings.Join(strings.Fields(s.Why), " "), Signer: s.Signer, Ends: s.Ends.UTC(),
+			Certificate: s.Certificate, Why: strings.Join(strings.Fields(s.Why), " "), Signer: s.Signer, Older: s.Older, Ends: s.Ends.UTC(),
 			Wanted: s.Wanted, Behind: s.Behind(), Trusts: s.Trusts, Seen: s.Seen.UTC(),
 		}
 	}
@@ -221,9 +223,17 @@ func (d deviceRow) cells() []cell {
 	if d.Live.Certificate == inventory.StateFailed {
 		colour = red
 	}
-	cells := plain(name, string(d.State), orDash(string(d.Live.Certificate)), orDash(d.Live.Signer), orDash(dated(d.Live.Ends)), orDash(strings.Join(d.Live.Trusts, ", ")), seen(d.Live.Seen))
+	cells := plain(name, string(d.State), orDash(string(d.Live.Certificate)), orDash(d.Live.signers()), orDash(dated(d.Live.Ends)), orDash(strings.Join(d.Live.Trusts, ", ")), seen(d.Live.Seen))
 	cells[2].colour = colour
 	return cells
+}
+
+// signers are the keys of whose certificates the device may show one, the oldest first.
+func (l liveRow) signers() string {
+	if l.Signer == "" {
+		return strings.Join(l.Older, ", ")
+	}
+	return strings.Join(append(slices.Clone(l.Older), l.Signer), ", ")
 }
 
 // orDash is a cell that is not empty.
@@ -272,6 +282,6 @@ func (l liveRow) lines() [][]cell {
 		rows = append(rows, plain("Because", l.Why))
 	}
 	return append(rows,
-		plain("Signed by", orDash(l.Signer)), plain("Until", orDash(dated(l.Ends))), plain("Shall be", orDash(l.Wanted)),
+		plain("Signed by", orDash(l.signers())), plain("Until", orDash(dated(l.Ends))), plain("Shall be", orDash(l.Wanted)),
 		plain("Trusts", orDash(strings.Join(l.Trusts, ", "))), plain("Last seen", seen(l.Seen)))
 }

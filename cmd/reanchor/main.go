@@ -16,7 +16,7 @@
 //	reanchor suspend       stop the turns of a TrustDomain
 //	reanchor resume        let it have turns again
 //	reanchor compromise    write the commit that takes a stolen key out at once
-//	reanchor device        list devices, and change them in a clone of the repository
+//	reanchor device        list devices, change them in a clone of the repository, enrol as one
 //	reanchor version       say which build this is
 //
 // Installed as kubectl-reanchor it is a plugin of kubectl.

@@ -47,6 +47,16 @@ func TestKeysOfTheCluster(t *testing.T) {
 		Certificate: leaf.PEM(), Conditions: []certmanagerv1.CertificateRequestCondition{{Type: certmanagerv1.CertificateRequestConditionReady, Status: certmanagermeta.ConditionTrue}},
 	})
 	b.cluster.Handler().OnAdd(request, true)
+	stored := &certmanagerv1.Certificate{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "plant", Name: v1alpha1.DeviceObjectName("boxes", "box-1"), Labels: request.Labels, Annotations: map[string]string{v1alpha1.AnnotationDevice: "box-1"},
+	}}
+	b.cluster.Handler().OnAdd(stored, true)
+	if issued, found := b.cluster.Newest(registrar.Holder{Group: "boxes", ID: "box-1"}); found {
+		t.Errorf("%v is issued, and its key not stored yet", issued.Certificate)
+	}
+	stored = stored.DeepCopy()
+	stored.Status.Revision = new(1)
+	b.cluster.Handler().OnUpdate(nil, stored)
 	if issued, found := b.cluster.Newest(registrar.Holder{Group: "boxes", ID: "box-1"}); !found || !issued.Certificate.Equal(leaf) {
 		t.Errorf("issued is %v, %t", issued.Certificate, found)
 	}

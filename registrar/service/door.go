@@ -80,7 +80,7 @@ func (d *Door) serve(trust *trusts) (*registrar.Serving, error) {
 		return nil, fmt.Errorf("read the endpoint's certificate: %w", err)
 	}
 	if found {
-		serving.Links = linksFrom(root, trust.all.Links, trust.all.Anchors, d.clock())
+		serving.Links = linksFrom(root, trust.all.Links, trust.all.Anchors.Union(trust.former), d.clock())
 	}
 	if d.proofName == "" {
 		return serving, nil
@@ -109,7 +109,8 @@ func rootOf(credential tls.Certificate, anchors pki.Anchors) (pki.Certificate, b
 	return anchors[at], true, nil
 }
 
-// linksFrom are those by which what a root signed verifies with each of the other anchors.
+// linksFrom are those by which what a root signed verifies with each of the other anchors,
+// those of devices among them that were away until long after a rollover.
 func linksFrom(root pki.Certificate, links []pki.Certificate, anchors pki.Anchors, at time.Time) []pki.Certificate {
 	var shown []pki.Certificate
 	for _, anchor := range anchors {

@@ -1,10 +1,13 @@
 package service_test
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/reanchor/reanchor/fixtures/stage"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/registrar/registrartest"
 )
@@ -34,4 +37,30 @@ func TestLinksAreShown(t *testing.T) {
 	if status, answer, _, err := s.ask(proofName, "GET", "/v1/trust-bundle", ""); status != http.StatusOK || err != nil {
 		t.Errorf("by the proof name: %d %s %v", status, answer, err)
 	}
+
+	b.retire("2026")
+	s.anchors = pki.NewAnchors(old.Certificate)
+	status, bundle, _, err := s.ask(serverName, "GET", "/v1/trust-bundle", "")
+	if status != http.StatusOK || err != nil {
+		t.Fatalf("by the link, after the old root was retired: %d %v", status, err)
+	}
+	if told, err := pki.ParsePEM([]byte(bundle)); err != nil || len(told) != 1 || !told[0].Equal(next.Certificate) {
+		t.Errorf("it is told to trust %v, %v", told, err)
+	}
+}
+
+// retire a key, as a person and the controller do together.
+func (b *bench) retire(key string) {
+	b.t.Helper()
+	declared, err := b.remote.Show(b.t.Context(), "show", stage.Branch+":pki.yaml")
+	b.must(err)
+	certificate, err := b.remote.Show(b.t.Context(), "show", stage.Branch+":anchors/fleet-root/"+key+".pem")
+	b.must(err)
+	_, err = b.remote.Commit(b.t.Context(), "Retire a key", map[string][]byte{
+		"pki.yaml":                                   []byte(strings.Replace(declared, fmt.Sprintf("{name: %q, state: Trusted}", key), fmt.Sprintf("{name: %q, state: Retired}", key), 1)),
+		"anchors/fleet-root/" + key + ".pem":         nil,
+		"anchors/fleet-root/retired/" + key + ".pem": []byte(certificate),
+	})
+	b.must(err)
+	b.must(b.git.Refresh(b.t.Context()))
 }

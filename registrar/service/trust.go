@@ -13,6 +13,9 @@ import (
 type trusts struct {
 	byGroup map[string]admission.Trust
 	all     admission.Trust
+	// former are the roots that were retired: nobody is told to trust them, and who was away
+	// may know nothing else.
+	former pki.Anchors
 }
 
 // trustOf reads from documents and record what devices shall trust.
@@ -36,6 +39,7 @@ func trustOf(desired planner.Desired, record planner.Record) *trusts {
 		t.byGroup[group.Metadata.Name] = trust
 		t.all.Anchors = t.all.Anchors.Union(trust.Anchors)
 		t.all.Links = pki.NewAnchors(slices.Concat(t.all.Links, trust.Links)...)
+		t.former = t.former.Union(recordedOf(root, record, true))
 	}
 	return t
 }
@@ -86,19 +90,28 @@ func anchorsBeside(desired planner.Desired, record planner.Record, root v1alpha1
 // keysOf are the certificates of an authority's keys that came to be, or are given in Git,
 // and are neither retired nor compromised.
 func keysOf(authority v1alpha1.Authority, record planner.Record) []pki.Certificate {
-	states := map[string]v1alpha1.KeyState{}
 	var keys []pki.Certificate
 	for _, key := range authority.Spec.Keys {
-		states[key.Name] = key.State
 		if given, err := pki.ParsePEM([]byte(key.Certificate)); err == nil && len(given) == 1 && !key.State.Goes() {
 			keys = append(keys, given[0])
 		}
 	}
+	return pki.NewAnchors(append(keys, recordedOf(authority, record, false)...)...)
+}
+
+// recordedOf are the certificates that the record keeps of an authority's keys, of those that
+// were retired or of the others, but for those that Git calls compromised.
+func recordedOf(authority v1alpha1.Authority, record planner.Record, retired bool) []pki.Certificate {
+	stolen := map[string]bool{}
+	for _, key := range authority.Spec.Keys {
+		stolen[key.Name] = key.State == v1alpha1.KeyCompromised
+	}
+	var keys []pki.Certificate
 	for _, key := range record.Keys {
 		name, _ := v1alpha1.SplitKey(key.Name)
-		if key.Authority == authority.Metadata.Name && !key.Retired && states[name] != v1alpha1.KeyCompromised {
+		if key.Authority == authority.Metadata.Name && key.Retired == retired && !stolen[name] {
 			keys = append(keys, key.Certificate)
 		}
 	}
-	return pki.NewAnchors(keys...)
+	return keys
 }

@@ -1,0 +1,134 @@
+package enrolment
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/reanchor/reanchor/pki"
+)
+
+// The files of a device.
+const (
+	keyFile         = "key.pem"
+	certificateFile = "certificate.pem"
+	anchorsFile     = "anchors.pem"
+	loadedFile      = "loaded"
+)
+
+// Who may read them: the key is its owner's, the rest is public.
+const (
+	secret fs.FileMode = 0o600
+	public fs.FileMode = 0o644
+)
+
+const keyBlock = "PRIVATE KEY" // PKCS#8: RFC 5958
+
+// folder holds the state of a device.
+type folder string
+
+func (f folder) path(name string) string { return filepath.Join(string(f), name) }
+
+// read a file; nil if it is not there.
+func (f folder) read(name string) ([]byte, error) {
+	content, err := os.ReadFile(f.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return content, err
+}
+
+// certificates of a file; none if it is not there.
+func (f folder) certificates(name string) ([]pki.Certificate, error) {
+	content, err := f.read(name)
+	if content == nil || err != nil {
+		return nil, err
+	}
+	certificates, err := pki.ParsePEM(content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: move it away, to have it fetched again", f.path(name), err)
+	}
+	return certificates, nil
+}
+
+// replace a file: after a crash it has the old content or the new one.
+func (f folder) replace(name string, content []byte, mode fs.FileMode) error {
+	return f.put(name, content, mode, os.Rename)
+}
+
+// put content beside its place, on the disk, and then in it.
+func (f folder) put(name string, content []byte, mode fs.FileMode, move func(from, to string) error) error {
+	beside, err := os.CreateTemp(string(f), "."+name+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(beside.Name()) }() // if it is still there
+	_, err = beside.Write(content)
+	if err := errors.Join(err, beside.Chmod(mode), beside.Sync(), beside.Close()); err != nil {
+		return err
+	}
+	if err := move(beside.Name(), f.path(name)); err != nil {
+		return err
+	}
+	return f.sync()
+}
+
+// sync what the folder lists.
+func (f folder) sync() error {
+	opened, err := os.Open(string(f))
+	if err != nil {
+		return err
+	}
+	return errors.Join(opened.Sync(), opened.Close())
+}
+
+// key of the device, made if there is none. Of two processes that make one at once, both get
+// the key of the faster one.
+func (f folder) key(algorithm KeyAlgorithm) (crypto.Signer, error) {
+	content, err := f.read(keyFile)
+	if content != nil || err != nil {
+		return f.parseKey(content, err)
+	}
+	made, err := makeKey(algorithm)
+	if err != nil {
+		return nil, fmt.Errorf("make a key: %w", err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(made)
+	if err != nil {
+		return nil, fmt.Errorf("write a key of %s: it has no PKCS#8", algorithm)
+	}
+	err = f.put(keyFile, pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), secret, os.Link)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("store the device's key: %w: see that %s can be written to", err, f)
+	}
+	return f.parseKey(f.read(keyFile))
+}
+
+// parseKey tells nothing of what it reads.
+func (f folder) parseKey(content []byte, err error) (crypto.Signer, error) {
+	if err != nil {
+		return nil, fmt.Errorf("read the device's key: %w", err)
+	}
+	if info, err := os.Stat(f.path(keyFile)); err == nil && info.Mode().Perm()&0o007 != 0 {
+		return nil, fmt.Errorf("%s may be read by everybody: run chmod 600 on it", f.path(keyFile))
+	}
+	unusable := fmt.Errorf("%s holds no private key in PKCS#8: put back the one that the device had; with another it registers anew, which the group's recovery quota counts", f.path(keyFile))
+	block, _ := pem.Decode(content)
+	if block == nil || block.Type != keyBlock {
+		return nil, unusable
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, unusable
+	}
+	key, is := parsed.(crypto.Signer)
+	if !is {
+		return nil, unusable
+	}
+	return key, nil
+}
