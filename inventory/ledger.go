@@ -24,9 +24,10 @@ type tallied struct {
 	trusts, newest, live keySet
 	// until is when the first of its certificates ends that count.
 	until time.Time
-	// seen is when it was last heard of, and counts whether it has a certificate at all.
-	seen   time.Time
-	counts bool
+	// seen is when it was last heard of, counts whether it has a certificate at all, and since
+	// when it has had the first of those that count.
+	seen, since time.Time
+	counts      bool
 }
 
 // Ledger counts how far the devices of each group are with each key.
@@ -123,6 +124,9 @@ func (l *Lane) tally(m *member, now time.Time) tallied {
 	}
 	for _, r := range slices.Concat(m.mayShowOfOld(now), m.mayShow(known.Presented, now)) {
 		t.counts = true
+		if made := r.CreationTimestamp.Time; t.since.IsZero() || made.Before(t.since) {
+			t.since = made
+		}
 		mask, _ := l.look(r)
 		t.live |= mask
 		if ends := r.chain[0].NotAfter(); t.until.IsZero() || ends.Before(t.until) {
@@ -235,7 +239,7 @@ func (l *Lane) look(r *request) (mask, proven keySet) {
 
 // count a device with each key.
 func (l *Lane) count(ledger *planner.Ledger, of name, m *member, t tallied, waived waivers) {
-	device := planner.Device{Name: of.id, Seen: t.seen}
+	device := planner.Device{Name: of.id, Seen: t.seen, Since: t.since}
 	for i, key := range l.keys {
 		tally := &ledger.Keys[i]
 		if over := waived.of(of.group+"/"+of.id, key.Authority.Name); len(over) > 0 {

@@ -55,10 +55,20 @@ type Devices struct {
 	First []Device `json:"first,omitempty"`
 }
 
-// Device is one device and when it was last heard of; zero: never.
+// Device is one device, when it was last heard of (zero: never), and since when it has had the
+// first of its certificates that count: nobody is silent before he could have spoken.
 type Device struct {
-	Name string    `json:"name"`
-	Seen time.Time `json:"seen,omitzero"`
+	Name  string    `json:"name"`
+	Seen  time.Time `json:"seen,omitzero"`
+	Since time.Time `json:"since,omitzero"`
+}
+
+// lastHeard is from when on a device counts as silent.
+func (d Device) lastHeard() time.Time {
+	if d.Since.After(d.Seen) {
+		return d.Since
+	}
+	return d.Seen
 }
 
 // namedDevices is how many devices a hold names.
@@ -133,7 +143,7 @@ func (c *course) waitsFor(subject, words string, devices Devices) Hold {
 func (c *course) silentOnes(devices Devices) int {
 	silent := 0
 	for _, device := range devices.First {
-		until := device.Seen.Add(c.waitForOffline())
+		until := device.lastHeard().Add(c.waitForOffline())
 		if !c.turn.now.Before(until) {
 			silent++
 			continue

@@ -1,8 +1,10 @@
 package planner_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
@@ -108,3 +110,32 @@ func TestDevicesMoveInWaves(t *testing.T) {
 }
 
 func stolen(s *site) { s.commit("2025 Compromised", "2026 Signing") }
+
+// A device is silent from when it was last heard of, or from when it could first have been.
+func TestSilence(t *testing.T) {
+	const limit = 720 * time.Hour // spec.rollover.waitForOffline, when absent
+	for name, test := range map[string]struct {
+		device planner.Device
+		silent bool
+	}{
+		"seen just now":                        {planner.Device{Seen: noon}, false},
+		"not seen for too long":                {planner.Device{Seen: noon.Add(-limit), Since: noon.Add(-2 * limit)}, true},
+		"seen long ago, for what it holds now": {planner.Device{Seen: noon.Add(-limit), Since: noon}, false},
+		"new, and never seen":                  {planner.Device{Since: noon.Add(-time.Minute)}, false},
+		"never seen for too long":              {planner.Device{Since: noon.Add(-limit)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := drained()
+			s.now = noon
+			s.desired.Groups = []v1alpha1.DeviceGroup{sensors()}
+			test.device.Name = "sensor-1"
+			behind := planner.Tally{Key: key2026.Fingerprint(), Elsewhere: planner.Devices{Count: 1, First: []planner.Device{test.device}}}
+			s.observed.Ledger = []planner.Ledger{{Group: "sensors", Active: 1, Keys: []planner.Tally{{Key: key2025.Fingerprint()}, behind}}}
+			holds := s.next().Rollovers[0].Holds
+			at := slices.IndexFunc(holds, func(h planner.Hold) bool { return h.Subject == "DeviceGroup sensors" })
+			if at < 0 || holds[at].Alarm != test.silent || strings.Contains(holds[at].Why, "silent") != test.silent {
+				t.Errorf("the holds are %+v", holds)
+			}
+		})
+	}
+}

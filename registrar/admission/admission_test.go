@@ -310,6 +310,7 @@ func TestGranted(t *testing.T) {
 		d.Key, d.Superseded = registrartest.KeyID(&third.PublicKey), append(slices.Clone(rekeyed.Superseded), rekeyed.Key)
 	})
 	cluster := func(s *v1alpha1.DeviceGroupSpec) { s.Keys = v1alpha1.KeysCluster }
+	otherNames := func(s *v1alpha1.DeviceGroupSpec) { s.Certificate.DNSNames = []string{"{{ .ID }}.meters.example"} }
 	for title, test := range map[string]struct {
 		scene
 		verdict  admission.Verdict
@@ -330,6 +331,8 @@ func TestGranted(t *testing.T) {
 		}, admission.Register, registered, v1alpha1.ApprovalAutomatic},
 		"again":                       {scene{csr: csr, chain: bootstrap("sensor-1"), devices: []admission.Device{registered}}, admission.Existing, registered, v1alpha1.ApprovalAutomatic},
 		"renewed":                     {scene{csr: csr, chain: own("sensor-1", key, now.AddDate(0, 0, 9)), devices: []admission.Device{registered}, asks: admission.Reenrol}, admission.Existing, registered, v1alpha1.ApprovalAutomatic},
+		"renewed, and the group derives other names now": {scene{csr: csr, chain: own("sensor-1", key, now.AddDate(0, 0, 9)), devices: []admission.Device{registered}, asks: admission.Reenrol, group: otherNames}, admission.Existing, registered, v1alpha1.ApprovalAutomatic},
+		"again, and the group derives other names now":   {scene{csr: csr, chain: own("sensor-1", key, now.AddDate(0, 0, 9)), devices: []admission.Device{registered}, group: otherNames}, admission.Existing, registered, v1alpha1.ApprovalAutomatic},
 		"renewed after its end":       {scene{csr: csr, chain: own("sensor-1", key, now.Add(-time.Minute)), devices: []admission.Device{registered}, asks: admission.Reenrol, group: func(s *v1alpha1.DeviceGroupSpec) { s.Recovery.AcceptExpired = &metav1.Duration{Duration: time.Hour} }}, admission.Existing, registered, v1alpha1.ApprovalAutomatic},
 		"another key, its own shown":  {scene{csr: anew, chain: own("sensor-1", key, now.AddDate(0, 0, 9)), devices: []admission.Device{registered}, asks: admission.Reenrol}, admission.Rekey, rekeyed, v1alpha1.ApprovalAutomatic},
 		"rekeyed, and no answer came": {scene{csr: anew, chain: own("sensor-1", key, now.AddDate(0, 0, 9)), devices: []admission.Device{rekeyed}, asks: admission.Reenrol}, admission.Existing, rekeyed, v1alpha1.ApprovalAutomatic},

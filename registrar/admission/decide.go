@@ -118,7 +118,7 @@ func keepsNames(ask Ask) *Refusal {
 // wellMade refuses CSRs that are not signed, weak, or ask for what the group does not derive.
 func wellMade(ask Ask) *Refusal {
 	spec := ask.Caller.Group.Spec
-	derived, refusal := Derive(spec.Certificate, ask.Caller.ID)
+	derived, refusal := ask.names()
 	if refusal != nil || ask.Request.IsZero() {
 		return refusal
 	}
@@ -131,6 +131,18 @@ func wellMade(ask Ask) *Refusal {
 		}
 	}
 	return ask.Request.asks(derived)
+}
+
+// names are what the CSR is to ask for: what the group derives, or, of a device that shows its
+// own certificate and keeps key and names, those of that. Nothing is written then, and a group
+// that derives other names by now takes nobody's certificate from him.
+func (a Ask) names() (Derived, *Refusal) {
+	certificate := a.Caller.Group.Spec.Certificate
+	keeps := a.Caller.Credential == Operational && !a.Request.IsZero() && a.Request.Key == a.Caller.Device.Key
+	if keeps && a.Request.keepsNamesOf(a.Caller.Certificate) == nil {
+		return namesOf(a.Caller.Certificate, certificate), nil
+	}
+	return Derive(certificate, a.Caller.ID)
 }
 
 // obeys refuses CSRs that violate a rule.

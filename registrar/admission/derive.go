@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
+	"github.com/reanchor/reanchor/pki"
 )
 
 // Derived is what the certificate of a device says, as its group derives it from its id.
@@ -46,6 +47,13 @@ func Derive(certificate v1alpha1.DeviceCertificate, id string) (Derived, *Refusa
 	derived.DNSNames = slices.Compact(derived.DNSNames)
 	derived.keyUsage, derived.extended = usagesOf(certificate.Usages)
 	return derived, nil
+}
+
+// namesOf a certificate that a device got here, with the usages that its group has now.
+func namesOf(certificate pki.Certificate, group v1alpha1.DeviceCertificate) Derived {
+	derived := Derived{CommonName: certificate.X509().Subject.CommonName, DNSNames: slices.Sorted(slices.Values(certificate.X509().DNSNames))}
+	derived.keyUsage, derived.extended = usagesOf(group.Usages)
+	return derived
 }
 
 // keyUsageBits are the usages that cert-manager puts into the key usage extension, by the
