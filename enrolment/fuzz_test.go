@@ -1,12 +1,15 @@
 package enrolment
 
 import (
+	"bytes"
 	"encoding/base64"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
+
+	"github.com/smallstep/pkcs7"
 
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/registrar/registrartest"
@@ -22,6 +25,12 @@ func FuzzAnswers(f *testing.F) {
 	f.Add([]byte(`{"certificate":"x","chain":"y"}`), "", "Wed, 21 Oct 2026 07:28:00 GMT")
 	f.Add([]byte(`{"certificate":{"sha256":"00"}}`), "application/json", "-1")
 	f.Add([]byte(`{"type":"tag:reanchor.dev,2026:blocked","detail":"no"}`), "application/problem+json", "99999999999999999999")
+	certsOnly, err := pkcs7.DegenerateCertificate(root.X509().Raw)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(base64.StdEncoding.EncodeToString(certsOnly)), "application/pkcs7-mime; smime-type=certs-only", "0")
+	f.Add([]byte(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0x30, 0x80}, 40_000))), "application/pkcs7-mime", "")
 	f.Add([]byte(base64.StdEncoding.EncodeToString([]byte{0x30, 0x80, 6, 9, 42, 134, 72, 134, 247, 13, 1, 7, 2, 0xa0, 0x80, 0, 0, 0, 0})), "text/plain", "")
 	f.Fuzz(func(t *testing.T, body []byte, header, after string) {
 		if bundle, err := parseBundle(body, header); err == nil && (len(bundle) == 0 || !bundle[0].IsCA()) {

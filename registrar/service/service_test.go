@@ -11,6 +11,11 @@ import (
 	"testing"
 	"time"
 
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	certmanagermeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/gitsource"
 	"github.com/reanchor/reanchor/inventory"
@@ -109,6 +114,36 @@ func TestRecovery(t *testing.T) {
 	if status, answer := thief.register(); status != http.StatusConflict {
 		t.Errorf("another's key: answered %d %s", status, answer)
 	}
+}
+
+// A device that showed its key and got another shows the old one until it is seen with the new.
+func TestAnOldKeyIsGoodUntilTheNewOneIsInUse(t *testing.T) {
+	b := open(t, registrartest.Root("Fleet Root 2025", time.Now()))
+	b.serve()
+	s := b.sensor("sensor-1")
+	if status, answer := s.register(); status != http.StatusCreated {
+		t.Fatalf("answered %d %s", status, answer)
+	}
+	before := *s
+	s.key = registrartest.Key()
+	if status, answer := s.register(); status != http.StatusCreated {
+		t.Fatalf("with a new key: answered %d %s", status, answer)
+	}
+	shown := func(by *sensor) int {
+		status, _, _, err := by.ask(serverName, "GET", "/v1/devices/sensor-1", "")
+		b.must(err)
+		return status
+	}
+	if status := shown(&before); status != http.StatusOK {
+		t.Errorf("the answer may be lost yet: the old certificate is answered %d", status)
+	}
+	if status := shown(s); status != http.StatusOK {
+		t.Errorf("the new certificate is answered %d", status)
+	}
+	b.eventually("the new certificate was seen, and the old one is not taken any more", func() bool {
+		b.request("sensor-1")
+		return shown(&before) == http.StatusForbidden
+	})
 }
 
 // What somebody else pushed is seen by the commit itself: a changed device, and a key that has
@@ -271,6 +306,46 @@ func TestEvidence(t *testing.T) {
 	b.eventually("the proof was written down", func() bool { return confirmed().At.After(before) })
 	if known := confirmed(); len(known.Anchors) != 2 {
 		t.Errorf("a proof of one anchor leaves %v", known.Anchors)
+	}
+}
+
+// Where cert-manager makes the key, what is known of a device is kept on its Certificate.
+func TestEvidenceOfADeviceWhoseKeyIsTheClusters(t *testing.T) {
+	b := open(t, registrartest.Root("Fleet Root 2025", time.Now()))
+	b.serve()
+	document := "apiVersion: reanchor.dev/v1alpha1\nkind: Device\nmetadata: {name: box-1}\nspec: {group: boxes}\n"
+	_, err := b.remote.Commit(t.Context(), "List a box", map[string][]byte{v1alpha1.DevicePath("boxes", "box-1"): []byte(document)})
+	b.must(err)
+	b.must(b.git.Refresh(t.Context()))
+	box := &sensor{b: b, id: "box-1", key: registrartest.Key(), anchors: pki.NewAnchors(b.root.Certificate)}
+	leaf := b.root.Sign(registrartest.Leaf(box.id, time.Now().Add(-time.Minute), time.Now().Add(24*time.Hour)), box.key.Public())
+	box.shows = registrartest.With(box.key, leaf)
+	request := boxRequest(box.id, registrartest.PEM(registrartest.CSR(box.key, box.id, nil)), certmanagerv1.CertificateRequestStatus{
+		Certificate: leaf.PEM(), Conditions: []certmanagerv1.CertificateRequestCondition{{Type: certmanagerv1.CertificateRequestConditionReady, Status: certmanagermeta.ConditionTrue}},
+	})
+	made := &certmanagerv1.Certificate{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "plant", Name: v1alpha1.DeviceObjectName("boxes", box.id), UID: "the box's",
+		Labels: request.Labels, Annotations: map[string]string{v1alpha1.AnnotationDevice: box.id},
+	}}
+	b.must(b.objects.Create(t.Context(), made))
+	b.must(b.objects.Create(t.Context(), request))
+	b.cluster.Handler().OnAdd(made, true)
+	b.cluster.Handler().OnAdd(request, true)
+
+	hash := pki.NewAnchors(b.root.Certificate).SHA256()
+	if status, answer, _, err := box.ask(serverName, "PUT", "/v1/devices/box-1/confirmation", fmt.Sprintf(`{"bundle":%q}`, hash)); status != http.StatusNoContent || err != nil {
+		t.Fatalf("confirmed: %d %s %v", status, answer, err)
+	}
+	b.eventually("it is written on the Certificate", func() bool {
+		var seen certmanagerv1.Certificate
+		b.must(b.objects.Get(t.Context(), client.ObjectKeyFromObject(made), &seen))
+		known := inventory.ConfirmationIn(seen.Annotations)
+		return known.Presented == leaf.Fingerprint() && slices.Equal(known.Anchors, []pki.Fingerprint{b.root.Fingerprint()})
+	})
+	var seen certmanagerv1.CertificateRequest
+	b.must(b.objects.Get(t.Context(), client.ObjectKeyFromObject(request), &seen))
+	if known := seen.Annotations[v1alpha1.AnnotationConfirmed]; known != "" {
+		t.Errorf("cert-manager's own request says %s", known)
 	}
 }
 

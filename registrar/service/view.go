@@ -72,6 +72,7 @@ func (v *view) Device(group, id string) (admission.Device, bool) {
 		Group: found.Group, ID: found.ID, State: found.State, Key: found.Key,
 		Superseded: found.Superseded, Rekeyed: found.Rekeyed, Recoveries: found.Recoveries, Blob: found.Blob,
 	}
+	device.Shown = !found.Rekeyed.IsZero() && v.cluster.lane.HasShown(group, id, found.Key)
 	if device.Key.IsZero() {
 		if chain := v.cluster.lane.Newest(group, id, device.Key).Chain; len(chain) > 0 {
 			device.Key = chain[0].SPKI()
