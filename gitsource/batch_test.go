@@ -17,6 +17,7 @@ func blobOf(content string) string {
 }
 
 func TestMerge(t *testing.T) {
+	t.Parallel()
 	snapshot := pull(t, open(t, newOriginWith(t, map[string]string{
 		"devices/a/00/one.yaml": "1", "devices/a/00/run.yaml": "100755|1", "devices/a/00/link.yaml": "120000|one.yaml",
 	}).remote()))
@@ -77,6 +78,7 @@ func texts(files map[string][]byte) map[string]string {
 // Batches are compared with a map that the same edits are made in one after the other, and the
 // trees with those that git itself writes of the same files.
 func TestBatchesMatchAModel(t *testing.T) {
+	t.Parallel()
 	repository := open(t, newOriginWith(t, map[string]string{"start": "0"}).remote())
 	plain := newOrigin(t, t.TempDir()+"/plain.git")
 	rapid.Check(t, func(rt *rapid.T) {

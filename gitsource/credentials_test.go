@@ -120,6 +120,7 @@ func TestClientCertificate(t *testing.T) {
 }
 
 func TestContradictoryCredentials(t *testing.T) {
+	t.Parallel()
 	certificate, key, _ := clientCertificate(t, time.Now().Add(time.Hour))
 	_, otherKey, _ := clientCertificate(t, time.Now().Add(time.Hour))
 	app := &GitHubApp{AppID: "1", InstallationID: "2", PrivateKey: appPEM(t)}

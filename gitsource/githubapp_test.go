@@ -128,6 +128,7 @@ func newGitHub(t *testing.T) (*github, Remote) {
 }
 
 func TestGitHubApp(t *testing.T) {
+	t.Parallel()
 	g, remote := newGitHub(t)
 	repository := open(t, remote)
 	defer repository.Close()
@@ -158,6 +159,7 @@ func TestGitHubApp(t *testing.T) {
 }
 
 func TestGitHubAppErrors(t *testing.T) {
+	t.Parallel()
 	message := func(code int, text string) func(w http.ResponseWriter, r *http.Request) {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(code)

@@ -64,6 +64,7 @@ func transports(t *testing.T) map[string]func() (*origin, Remote) {
 }
 
 func TestRewrites(t *testing.T) {
+	t.Parallel()
 	for scheme, fresh := range transports(t) {
 		t.Run(scheme, func(t *testing.T) {
 			origin, remote := fresh()
@@ -123,6 +124,7 @@ func TestRewrites(t *testing.T) {
 
 // What a merge brought in is history as well.
 func TestHistoryOfMerges(t *testing.T) {
+	t.Parallel()
 	origin := newOriginWith(t, map[string]string{"a": "1"})
 	base := origin.head("main")
 	side := origin.commitTo(t, "side", base, map[string]string{"side": "1"})
@@ -137,6 +139,7 @@ func TestHistoryOfMerges(t *testing.T) {
 
 // Neither a branch that stands still nor one that moves on costs more than with Pull.
 func TestHistoryCostsNothing(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	repository := open(t, server.remote("pki.git"))
@@ -162,6 +165,7 @@ func TestHistoryCostsNothing(t *testing.T) {
 
 // A program that starts anew asks once more, for commits, and then not again.
 func TestHistoryAfterRestartIsAskedForOnce(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", manyFiles(2000))
 	origin.git(t, "config", "uploadpack.allowFilter", "true")
@@ -185,6 +189,7 @@ func TestHistoryAfterRestartIsAskedForOnce(t *testing.T) {
 }
 
 func TestServerThatRefusesHaves(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	first := origin.head("main")
@@ -198,6 +203,7 @@ func TestServerThatRefusesHaves(t *testing.T) {
 }
 
 func TestRevisions(t *testing.T) {
+	t.Parallel()
 	repository := open(t, newOriginWith(t, site).remote())
 	good := "main@sha1:" + strings.Repeat("0a", 20)
 	for _, bad := range []string{"main", "main@sha1:", "main@sha1:abc", good + "0", "main@sha256:" + strings.Repeat("0a", 32), "@sha1:" + strings.Repeat("xy", 20)} {
@@ -216,6 +222,7 @@ func TestRevisions(t *testing.T) {
 // A file that is too large, and that was taken out again, is no part of what a branch has to
 // follow: it holds nobody up for good.
 func TestHistoryPastAHugeFile(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range []string{"https", "ssh"} {
 		t.Run(scheme, func(t *testing.T) {
 			server := newServer(t)
@@ -247,6 +254,7 @@ func TestHistoryPastAHugeFile(t *testing.T) {
 }
 
 func TestMessagesSince(t *testing.T) {
+	t.Parallel()
 	for scheme, fresh := range transports(t) {
 		t.Run(scheme, func(t *testing.T) {
 			origin, remote := fresh()

@@ -71,6 +71,7 @@ func TestWriterFollowsNoRewrittenBranch(t *testing.T) {
 
 // After a restart nothing is known but what was told.
 func TestWriterGoesOnFromWhatWasKnown(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	known := After{Revision: "main@sha1:" + origin.head("main")}

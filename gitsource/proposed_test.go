@@ -46,6 +46,7 @@ func pathsOf(names ...string) []string {
 }
 
 func TestProposedRegistrations(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range []string{"https", "ssh", "file"} {
 		t.Run(scheme, func(t *testing.T) {
 			server := newServer(t)
@@ -118,6 +119,7 @@ func TestProposedRegistrations(t *testing.T) {
 
 // What somebody else committed to the branch stays, until it is merged.
 func TestProposedOnTopOfOthers(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	branch := RegistrationBranch("sensors")
@@ -141,6 +143,7 @@ func TestProposedOnTopOfOthers(t *testing.T) {
 }
 
 func TestProposedRejected(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	origin.hook(t, "pre-receive", `echo "no such branches here" >&2; exit 1`)
@@ -159,6 +162,7 @@ func TestProposedRejected(t *testing.T) {
 
 // Several replicas propose at once; nothing of one is lost by another's rebuilding.
 func TestProposedTogether(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	const replicas, devices = 3, 8

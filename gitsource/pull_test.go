@@ -31,6 +31,7 @@ var site = map[string]string{
 }
 
 func TestPull(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	snapshot := pull(t, open(t, server.remote("pki.git")))
@@ -51,6 +52,7 @@ func TestPull(t *testing.T) {
 }
 
 func TestUnchangedPullIsOneListing(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	server.repository(t, "pki.git", site)
 	folder := t.TempDir()
@@ -73,6 +75,7 @@ func TestUnchangedPullIsOneListing(t *testing.T) {
 }
 
 func TestPullBringsOnlyWhatIsNew(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	files := manyFiles(2000)
 	origin := server.repository(t, "pki.git", files)
@@ -107,6 +110,7 @@ func manyFiles(count int) map[string]string {
 // A branch that is moved back and forth must never lead to a commit of which the
 // server believes that we have it: the file that comes back is the trap.
 func TestRewrittenHistory(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range []string{"https", "file"} {
 		t.Run(scheme, func(t *testing.T) {
 			server := newServer(t)
@@ -132,6 +136,7 @@ func TestRewrittenHistory(t *testing.T) {
 }
 
 func TestBranchDeletedLater(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	repository := open(t, server.remote("pki.git"))
@@ -149,6 +154,7 @@ func TestBranchDeletedLater(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	server.repository(t, "pki.git", site)
 	newOrigin(t, filepath.Join(server.root, "empty.git"))
@@ -215,6 +221,7 @@ func wantTold(t *testing.T, err error, remote Remote, hint string) {
 }
 
 func TestAnswersThatAreNotGit(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	server.repository(t, "pki.git", site)
 	for name, body := range map[string]string{
@@ -242,6 +249,7 @@ func TestAnswersThatAreNotGit(t *testing.T) {
 func pktLine(line string) string { return fmt.Sprintf("%04x%s", len(line)+4, line) }
 
 func TestStalledServer(t *testing.T) {
+	t.Parallel()
 	stages := map[string]string{
 		"at the listing":   "/info/refs",
 		"before the pack":  "/git-upload-pack",
@@ -312,6 +320,7 @@ func leftBehind() bool {
 }
 
 func TestCanceledWhileAnotherIsUnderWay(t *testing.T) {
+	t.Parallel()
 	repository := open(t, newOriginWith(t, site).remote())
 	repository.turn <- struct{}{}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -332,6 +341,7 @@ func newOriginWith(t testing.TB, files map[string]string) *origin {
 }
 
 func TestRedirects(t *testing.T) {
+	t.Parallel()
 	server, elsewhere := newServer(t), newServer(t)
 	server.repository(t, "pki.git", site)
 	elsewhere.repository(t, "pki.git", site)
@@ -366,6 +376,7 @@ func TestRedirects(t *testing.T) {
 }
 
 func TestServerThatRefusesShallow(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	origin.commit(t, map[string]string{"second": "2"})
@@ -418,6 +429,7 @@ func refusing(what string) func(w http.ResponseWriter, r *http.Request) bool {
 }
 
 func TestReplacedStore(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	server.repository(t, "pki.git", site)
 	server.repository(t, "other.git", map[string]string{"other": "repository"})
@@ -487,6 +499,7 @@ func wantOneStore(t *testing.T, folder string) {
 
 // A store that was replaced stays until nobody reads it any more.
 func TestReplacedStoreStaysWhileInUse(t *testing.T) {
+	t.Parallel()
 	origin := newOriginWith(t, map[string]string{"a": "0"})
 	folder := t.TempDir()
 	repository := openIn(t, folder, origin.remote())
@@ -544,6 +557,7 @@ func TestFileWithoutGit(t *testing.T) {
 }
 
 func TestFileRemotes(t *testing.T) {
+	t.Parallel()
 	origin := newOriginWith(t, site)
 	checkout := filepath.Join(t.TempDir(), "with space")
 	run(t, "", "git", "clone", "--quiet", origin.folder, checkout)
@@ -599,6 +613,7 @@ func TestFileRemotes(t *testing.T) {
 // TestCopiesAreNotReachedByPath: what was fetched with one user's credentials is not
 // there for another one.
 func TestCopiesAreNotReachedByPath(t *testing.T) {
+	t.Parallel()
 	storage := t.TempDir()
 	origin := newOriginWith(t, site)
 	pull(t, openIn(t, filepath.Join(storage, "victim", "fleet"), origin.remote()))
@@ -679,6 +694,7 @@ func TestOpenRefuses(t *testing.T) {
 
 // git http-backend is git's own server side, for a second opinion.
 func TestGitHTTPBackend(t *testing.T) {
+	t.Parallel()
 	execPath, err := exec.Command("git", "--exec-path").Output()
 	backend := filepath.Join(strings.TrimSpace(string(execPath)), "git-http-backend")
 	if _, statErr := os.Stat(backend); err != nil || statErr != nil {

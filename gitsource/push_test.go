@@ -19,6 +19,7 @@ import (
 )
 
 func TestPush(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", map[string]string{
 		"keep": "kept\n", "a/b/c": "deep\n", "a/only": "goes\n", "run.sh": "100755|#!/bin/sh\n", "gone/one": "1\n", "gone/two": "2\n", "a.b": "sorts between a and a/\n",
@@ -64,6 +65,7 @@ func TestPush(t *testing.T) {
 }
 
 func TestPushThatChangesNothing(t *testing.T) {
+	t.Parallel()
 	origin := newOriginWith(t, site)
 	repository := open(t, origin.remote())
 	base := pull(t, repository)
@@ -85,6 +87,7 @@ func TestPushThatChangesNothing(t *testing.T) {
 }
 
 func TestPushEmptiesTheRepository(t *testing.T) {
+	t.Parallel()
 	origin := newOriginWith(t, map[string]string{"a/b": "1"})
 	repository := open(t, origin.remote())
 	wantContents(t, push(t, repository, nil, map[string][]byte{"a/b": nil}), nil)
@@ -94,6 +97,7 @@ func TestPushEmptiesTheRepository(t *testing.T) {
 }
 
 func TestPushRefusesInvalidCommits(t *testing.T) {
+	t.Parallel()
 	origin := newOriginWith(t, map[string]string{
 		"folder/file": "1", "file": "2", "link": "120000|file", "module": "160000|" + strings.Repeat("1", 40),
 	})
@@ -139,6 +143,7 @@ func TestPushRefusesInvalidCommits(t *testing.T) {
 }
 
 func TestPushReplacesFileByFolder(t *testing.T) {
+	t.Parallel()
 	origin := newOriginWith(t, map[string]string{"x": "file", "y/z": "below"})
 	repository := open(t, origin.remote())
 	base := pull(t, repository)
@@ -192,6 +197,7 @@ func FuzzCheckPath(f *testing.F) {
 
 // Writers that know nothing of each other must all land, each file once.
 func TestRaceOfWriters(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range []string{"https", "file"} {
 		t.Run(scheme, func(t *testing.T) {
 			server := newServer(t)
@@ -238,6 +244,7 @@ func (s *server) between(act func()) {
 }
 
 func TestLostRace(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	repository := open(t, server.remote("pki.git"))
@@ -291,9 +298,11 @@ func TestConflictNamesAFew(t *testing.T) {
 }
 
 func TestPushThatOthersAlwaysWin(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	repository := open(t, server.remote("pki.git"))
+	repository.jitter = func(time.Duration) time.Duration { return 0 }
 	pull(t, repository)
 	pushes := 0
 	server.answer(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) bool {
@@ -310,6 +319,7 @@ func TestPushThatOthersAlwaysWin(t *testing.T) {
 }
 
 func TestRejectedByHook(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	for _, hook := range []string{"update", "pre-receive"} {
@@ -336,6 +346,7 @@ func TestRejectedByHook(t *testing.T) {
 // What keeps a record does: one writer moves a file, another adds one beside it, a
 // third deletes the last one of a folder; each decided before the others had landed.
 func TestRaceInOneFolder(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range []string{"https", "file"} {
 		t.Run(scheme, func(t *testing.T) {
 			server := newServer(t)
@@ -371,6 +382,7 @@ func TestRaceInOneFolder(t *testing.T) {
 }
 
 func TestPushToABranchThatIsGone(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	origin.commitTo(t, "anchors", "", map[string]string{"README.md": "the record"})
@@ -393,6 +405,7 @@ func TestPushToABranchThatIsGone(t *testing.T) {
 }
 
 func TestPushWithoutTheRight(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	server.repository(t, "pki.git", site)
 	server.answer(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
@@ -412,6 +425,7 @@ func TestPushWithoutTheRight(t *testing.T) {
 // A push whose answer is lost has landed: it must not be made twice, nor be
 // reported as failed.
 func TestLostAnswer(t *testing.T) {
+	t.Parallel()
 	answers := map[string]func(w http.ResponseWriter){
 		"empty":             func(http.ResponseWriter) {},
 		"gateway error":     func(w http.ResponseWriter) { http.Error(w, "bad gateway", http.StatusBadGateway) },
@@ -453,6 +467,7 @@ func TestLostAnswer(t *testing.T) {
 }
 
 func TestFileLock(t *testing.T) {
+	t.Parallel()
 	origin := newOriginWith(t, site)
 	lock := filepath.Join(origin.folder, "refs", "heads", "main.lock")
 	if err := os.WriteFile(lock, nil, 0o600); err != nil {
@@ -478,6 +493,7 @@ func TestFileLock(t *testing.T) {
 
 // Pushed edits are compared with the same edits of a map.
 func TestEditsMatchAModel(t *testing.T) {
+	t.Parallel()
 	origin := newOriginWith(t, map[string]string{"start": "0"})
 	repository := open(t, origin.remote())
 	rapid.Check(t, func(rt *rapid.T) {

@@ -88,6 +88,7 @@ func withSignature(raw, signature string) string {
 }
 
 func TestSignatures(t *testing.T) {
+	t.Parallel()
 	jane, mallory := pgpKey(t, "Jane", 0), pgpKey(t, "Mallory", 0)
 	short, revoked := pgpKey(t, "Short", time.Hour), pgpKey(t, "Revoked", 0)
 	revokedLater := pgpKey(t, "Later", 0)
@@ -261,6 +262,7 @@ func shortFolder(t *testing.T) string {
 // A commit that is not accepted leaves everything as it was, costs no second fetch,
 // and does not stand in the way of the next.
 func TestRefusedSignatureLeavesTheLastSnapshot(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	key := newSSHKey(t, "")
@@ -300,6 +302,7 @@ func TestRefusedSignatureLeavesTheLastSnapshot(t *testing.T) {
 }
 
 func TestSignedPush(t *testing.T) {
+	t.Parallel()
 	key, pgp, locked := newSSHKey(t, "opens up"), pgpKey(t, "Reanchor", 0), pgpKey(t, "Locked", 0)
 	allowed := []byte("reanchor@example.com " + authorized(key.signer))
 	both := &Verification{SSH: allowed, OpenPGP: [][]byte{publicPGP(t, pgp), publicPGP(t, locked)}}
@@ -354,6 +357,7 @@ func TestSignedPush(t *testing.T) {
 
 // The same commit, signed by OpenPGP with the same key, has the same name.
 func TestSigningIsRepeatable(t *testing.T) {
+	t.Parallel()
 	key := &SigningKey{OpenPGP: privatePGP(t, pgpKey(t, "Jane", 0))}
 	origin := newOriginWith(t, site)
 	base := origin.head("main")
@@ -438,6 +442,7 @@ func withMemory(exponent byte) func([]byte) []byte {
 }
 
 func TestKeysRefused(t *testing.T) {
+	t.Parallel()
 	jane, key := pgpKey(t, "Jane", 0), newSSHKey(t, "opens up")
 	line := strings.TrimSpace(authorized(key.signer))
 	expired := pgpKey(t, "Short", time.Hour)

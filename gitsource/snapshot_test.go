@@ -22,6 +22,7 @@ import (
 )
 
 func TestFS(t *testing.T) {
+	t.Parallel()
 	files := map[string]string{
 		"README.md": "read me\n", "empty": "", "run.sh": "100755|#!/bin/sh\n", "a/b/c/d": "deep\n", "a.b": "1", "a-b": "2", "a/b.yaml": "3",
 		"link": "120000|a/b/c/d", "a/up": "120000|../README.md", "folder": "120000|a/b",
@@ -47,6 +48,7 @@ func TestFS(t *testing.T) {
 }
 
 func TestFSErrors(t *testing.T) {
+	t.Parallel()
 	snapshot := pull(t, open(t, newOriginWith(t, map[string]string{
 		"file": "1", "folder/x": "2",
 		"absolute": "120000|/etc/passwd", "escape": "120000|folder/../../x", "folder/escape": "120000|../../etc/passwd", "loop": "120000|loop",
@@ -90,6 +92,7 @@ func TestFSErrors(t *testing.T) {
 }
 
 func TestSubmoduleIsAnEmptyFolder(t *testing.T) {
+	t.Parallel()
 	snapshot := pull(t, open(t, newOriginWith(t, map[string]string{"a": "1", "vendor/module": "160000|" + strings.Repeat("1", 40)}).remote()))
 	if err := fstest.TestFS(snapshot.FS(), "a", "vendor", "vendor/module"); err != nil {
 		t.Error(err)
@@ -105,6 +108,7 @@ func TestSubmoduleIsAnEmptyFolder(t *testing.T) {
 
 // Names that git itself would not make, but a hostile server can send.
 func TestHostileTrees(t *testing.T) {
+	t.Parallel()
 	origin := newOriginWith(t, site)
 	blob := run(t, "content", "git", "-C", origin.folder, "hash-object", "-w", "--stdin")
 	hash := make([]byte, 20)
@@ -140,6 +144,7 @@ func TestHostileTrees(t *testing.T) {
 // A tree of ten folders in each of ten levels takes a kilobyte and stands for ten
 // thousand million files.
 func TestTreeBomb(t *testing.T) {
+	t.Parallel()
 	origin := newOriginWith(t, map[string]string{"0": "boom"})
 	tree := origin.git(t, "rev-parse", "main^{tree}")
 	for range 10 {
@@ -158,6 +163,7 @@ func TestTreeBomb(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	large := make([]byte, 3<<20) // packs small, as zeros do
 	random := make([]byte, 1<<20)
@@ -205,6 +211,7 @@ func TestLimits(t *testing.T) {
 // Changed is compared with git diff-tree, over random trees that turn files into
 // folders and back and change modes.
 func TestChangedMatchesGit(t *testing.T) {
+	t.Parallel()
 	origin := newOriginWith(t, map[string]string{"a": "0"})
 	repository := open(t, origin.remote())
 	random := rand.New(rand.NewPCG(1, 2))
@@ -239,6 +246,7 @@ func TestChangedMatchesGit(t *testing.T) {
 }
 
 func TestChangedOverThousandsOfFiles(t *testing.T) {
+	t.Parallel()
 	files := manyFiles(5000)
 	origin := newOriginWith(t, files)
 	repository := open(t, origin.remote())
@@ -261,6 +269,7 @@ func TestChangedOverThousandsOfFiles(t *testing.T) {
 }
 
 func TestChangedBetweenRepositories(t *testing.T) {
+	t.Parallel()
 	origin := newOriginWith(t, site)
 	before := pull(t, open(t, origin.remote()))
 	origin.commit(t, map[string]string{"authorities/root.yaml": "changed"})
@@ -272,6 +281,7 @@ func TestChangedBetweenRepositories(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", manyFiles(200))
 	repository := open(t, server.remote("pki.git"))
@@ -336,6 +346,7 @@ func TestRemoteShowsNoCredentials(t *testing.T) {
 }
 
 func TestCredentialsInTheURL(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	server.repository(t, "pki.git", site)
 	remote := server.remote("pki.git")
@@ -359,6 +370,7 @@ func TestCredentialsInTheURL(t *testing.T) {
 }
 
 func TestOpenFileSeeks(t *testing.T) {
+	t.Parallel()
 	f, err := pull(t, open(t, newOriginWith(t, map[string]string{"f": "0123456789"}).remote())).FS().Open("f")
 	if err != nil {
 		t.Fatal(err)

@@ -24,6 +24,7 @@ import (
 )
 
 func TestSSH(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	remote := server.overSSH(t)("pki.git")
@@ -52,6 +53,7 @@ func TestSSH(t *testing.T) {
 }
 
 func TestSSHRejectedByHook(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	origin.hook(t, "pre-receive", `echo "devices need a ticket" >&2; exit 1`)
@@ -69,6 +71,7 @@ func TestSSHRejectedByHook(t *testing.T) {
 }
 
 func TestSSHErrors(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	server.repository(t, "pki.git", site)
 	newOrigin(t, filepath.Join(server.root, "empty.git"))
@@ -132,6 +135,7 @@ func TestSSHPath(t *testing.T) {
 }
 
 func TestSSHKeyForms(t *testing.T) {
+	t.Parallel()
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -310,6 +314,7 @@ func authorized(key gossh.Signer) string {
 
 // What ssh-keygen hashes is found again.
 func TestKnownHostsOfOpenSSH(t *testing.T) {
+	t.Parallel()
 	key := newSSHKey(t, "").signer
 	file := filepath.Join(t.TempDir(), "known_hosts")
 	if err := os.WriteFile(file, []byte("[git.example]:2222 "+authorized(key)), 0o600); err != nil {
@@ -333,6 +338,7 @@ func TestKnownHostsOfOpenSSH(t *testing.T) {
 }
 
 func TestKnownHostsRefused(t *testing.T) {
+	t.Parallel()
 	key := authorized(newSSHKey(t, "").signer)
 	for lines, want := range map[string]string{
 		"":                                      "ssh:// takes the server's host keys: give KnownHosts",

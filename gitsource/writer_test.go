@@ -39,6 +39,7 @@ func put(t testing.TB, w *Writer, edit Edit) Landed {
 }
 
 func TestWriter(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	options := testWriterOptions()
@@ -82,6 +83,7 @@ func TestWriter(t *testing.T) {
 }
 
 func TestWriterConflict(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	writer := testWriter(t, server.remote("pki.git"))
@@ -125,6 +127,7 @@ func (w *Writer) waits() int {
 
 // What arrives while a push is under way goes into the next commit.
 func TestWriterGroups(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	writer := testWriter(t, server.remote("pki.git"))
@@ -158,6 +161,7 @@ func TestWriterGroups(t *testing.T) {
 // Of two that want different things of one file, the second hears what the first made of it,
 // once that is there for all to see.
 func TestWriterRivals(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	writer := testWriter(t, server.remote("pki.git"))
@@ -194,6 +198,7 @@ func TestWriterRivals(t *testing.T) {
 // Two edits that come together, with one claim: Vet sees what the first has written before the
 // second is, and nothing is written without a look at what it was written on.
 func TestWriterClaims(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	writer := testWriter(t, server.remote("pki.git"))
@@ -234,6 +239,7 @@ func TestWriterClaims(t *testing.T) {
 }
 
 func TestWriterFailures(t *testing.T) {
+	t.Parallel()
 	edit := registration("one")
 	hook := func(script string) func(*testing.T, *server, *origin) {
 		return func(t *testing.T, _ *server, o *origin) { o.hook(t, "pre-receive", script) }
@@ -319,6 +325,7 @@ func othersWin(t *testing.T, s *server, o *origin) {
 }
 
 func TestOpenWriterRefuses(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		change func(*WriterOptions)
 		says   string
@@ -376,6 +383,7 @@ func TestWriterMessages(t *testing.T) {
 
 // One document that a hook does not like keeps out no other.
 func TestWriterIsolatesWhatIsRejected(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	origin.hook(t, "pre-receive", `while read old new ref; do git ls-tree -r --name-only $new | grep -q evil && { echo "evil is not welcome" >&2; exit 1; }; done; exit 0`)
@@ -407,6 +415,7 @@ func TestWriterIsolatesWhatIsRejected(t *testing.T) {
 }
 
 func TestWriterQueueIsBounded(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	server.repository(t, "pki.git", site)
 	options := testWriterOptions()
@@ -434,6 +443,7 @@ func TestWriterQueueIsBounded(t *testing.T) {
 
 // A caller that does not wait any longer hears whether its edit may be there.
 func TestWriterCallersThatLeave(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	writer := testWriter(t, server.remote("pki.git"))
@@ -473,6 +483,7 @@ func TestWriterCallersThatLeave(t *testing.T) {
 
 // A push whose answer is lost, and a server that is gone afterwards.
 func TestWriterLosesTheAnswer(t *testing.T) {
+	t.Parallel()
 	for _, landed := range []bool{true, false} {
 		t.Run(fmt.Sprintf("landed %t", landed), func(t *testing.T) {
 			server := newServer(t)
@@ -507,6 +518,7 @@ func TestWriterLosesTheAnswer(t *testing.T) {
 }
 
 func TestWriterOnAServerThatRefusesShallow(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", site)
 	writer := testWriter(t, server.remote("pki.git"))
@@ -521,6 +533,7 @@ func TestWriterOnAServerThatRefusesShallow(t *testing.T) {
 }
 
 func TestWriterSigns(t *testing.T) {
+	t.Parallel()
 	ssh, pgp := newSSHKey(t, ""), pgpKey(t, "Registrar", 0)
 	keys := map[string]struct {
 		signing *SigningKey
@@ -546,6 +559,7 @@ func TestWriterSigns(t *testing.T) {
 // A store that is pushed to again and again stays small, without asking the remote for what it
 // has already, and a snapshot of what was before stays readable.
 func TestWriterRecyclesItsStore(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	origin := server.repository(t, "pki.git", fleetOf(300))
 	folder := t.TempDir()
@@ -635,6 +649,7 @@ func TestWriterLeavesNothingBehind(t *testing.T) {
 // them. A hook rejects pushes now and then, and one of the three is stopped and started again at
 // any moment. Whoever hears an error asks again, as a device does.
 func TestWritersTogether(t *testing.T) {
+	t.Parallel()
 	for _, scheme := range []string{"https", "ssh"} {
 		t.Run(scheme, func(t *testing.T) {
 			server := newServer(t)
