@@ -42,6 +42,9 @@ type DeviceChanges struct {
 	Confirm []Confirmed
 	// Remove are objects to delete.
 	Remove []client.Object
+	// Discard are objects to delete that lie where the devices' objects are made no more, in a
+	// namespace in which the account that writes may have no right any more: then they stay.
+	Discard []client.Object
 }
 
 // Confirmed is the value of the annotation [v1alpha1.AnnotationConfirmed] of one
@@ -65,7 +68,7 @@ type DeviceResult struct {
 // ChangeDevices writes what differs, side by side. One object that is refused keeps no other
 // back. The error joins all failures that may be over the next time.
 func (a *Applier) ChangeDevices(ctx context.Context, domain planner.Ref, changes DeviceChanges) (DeviceResult, error) {
-	n := len(changes.Apply) + len(changes.Confirm) + len(changes.Remove)
+	n := len(changes.Apply) + len(changes.Confirm) + len(changes.Remove) + len(changes.Discard)
 	outcomes := make([]error, n)
 	t := &turn{Applier: a, domain: domain, owners: newOwners(a.Reader, domain)}
 	sideBySide(ctx, workers, n, func(at int) { outcomes[at] = t.changeDevice(ctx, changes, at) })
@@ -112,7 +115,18 @@ func (t *turn) changeDevice(ctx context.Context, changes DeviceChanges, at int) 
 	if at -= len(changes.Apply); at < len(changes.Confirm) {
 		return t.confirmDevice(ctx, changes.Confirm[at])
 	}
-	object := changes.Remove[at-len(changes.Confirm)]
+	if at -= len(changes.Confirm); at < len(changes.Remove) {
+		return t.deleteDevice(ctx, changes.Remove[at])
+	}
+	err := t.deleteDevice(ctx, changes.Discard[at-len(changes.Remove)])
+	if apierrors.IsForbidden(err) {
+		return nil
+	}
+	return err
+}
+
+// deleteDevice deletes an object, and none that was made in its place since.
+func (t *turn) deleteDevice(ctx context.Context, object client.Object) error {
 	uid := object.GetUID()
 	err := t.Writer.Delete(ctx, object.DeepCopyObject().(client.Object), client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))
 	if client.IgnoreNotFound(err) != nil {

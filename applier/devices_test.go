@@ -163,3 +163,32 @@ func TestAFleetThatFailsIsToldInShort(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// What lies where the devices' objects are made no more stays if it may not be deleted there.
+func TestWhatIsDiscardedMayStay(t *testing.T) {
+	group := schema.GroupResource{Group: "cert-manager.io", Resource: "certificaterequests"}
+	for name, test := range map[string]struct {
+		answer error
+		fails  bool
+	}{
+		"deleted":            {nil, false},
+		"the account may no": {apierrors.NewForbidden(group, "old", errors.New("not granted")), false},
+		"busy":               {apierrors.NewTooManyRequests("later", 1), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := ""
+			cluster, _ := newCluster(t, nil, standingRequest("old"))
+			writer := interceptor.NewClient(cluster.(client.WithWatch), interceptor.Funcs{
+				Delete: func(_ context.Context, _ client.WithWatch, object client.Object, _ ...client.DeleteOption) error {
+					asked = object.GetName()
+					return test.answer
+				},
+			})
+			a := &Applier{Reader: cluster, Writer: writer}
+			_, err := a.ChangeDevices(t.Context(), fleet, DeviceChanges{Discard: []client.Object{standingRequest("old")}})
+			if (err != nil) != test.fails || asked != standingRequest("old").Name {
+				t.Errorf("asked to delete %q: %v", asked, err)
+			}
+		})
+	}
+}

@@ -13,6 +13,10 @@ import (
 // slow, more than the one before did: Vault does so by 30 s, ACME's servers by an hour.
 const backdated = time.Hour
 
+// skew is by how much a device's clock may be behind the issuer's: a certificate that was just
+// issued begins in its future, and is valid for everybody else.
+const skew = 5 * time.Minute
+
 // acceptable refuses a certificate that the device could not use, or that is no step forward
 // from the one that it holds.
 func acceptable(next []pki.Certificate, id string, h *held, now time.Time) error {
@@ -28,6 +32,10 @@ func acceptable(next []pki.Certificate, id string, h *held, now time.Time) error
 		return errors.New("it is a CA's")
 	case len(h.chain) > 0 && leaf.NotBefore().Add(backdated).Before(h.chain[0].NotBefore()):
 		return errors.New("it is older than the one that the device has")
+	case leaf.NotBefore().After(now.Add(skew)):
+		return fmt.Errorf("it begins at %s, and by the device's clock it is %s: set that", instant(leaf.NotBefore()), instant(now))
+	case leaf.NotBefore().After(now):
+		now = leaf.NotBefore()
 	}
 	return pki.Verify(next, h.anchors, now)
 }
@@ -43,3 +51,5 @@ func trustworthy(anchors pki.Anchors, server []pki.Certificate, now time.Time) e
 	}
 	return nil
 }
+
+func instant(at time.Time) string { return at.UTC().Format(time.RFC3339) }

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"sync/atomic"
 
 	"github.com/reanchor/reanchor/pki"
@@ -62,7 +61,7 @@ func (d *Device) load() error {
 	if d.id, err = identify(d.options, chain); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(string(d.folder), 0o700); err != nil {
+	if err := d.folder.make(); err != nil {
 		return err
 	}
 	anchors, err := d.firstAnchors()

@@ -337,6 +337,19 @@ func TestLoadComesFirst(t *testing.T) {
 	}
 }
 
+// A device whose clock is a little slow takes a certificate that begins in its future; one whose
+// clock is wrong is told so.
+func TestSlowClock(t *testing.T) {
+	for behind, says := range map[time.Duration]string{3 * time.Minute: "", 10 * time.Minute: "by the device's clock it is "} {
+		s := openSite(t)
+		w := s.open(func(o *enrolment.Options) { o.Clock = func() time.Time { return s.now().Add(-behind) } })
+		err := w.Enrol(t.Context())
+		if says == "" && (err != nil || len(w.Chain()) != 1) || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("%s behind: %v", behind, err)
+		}
+	}
+}
+
 // Run goes on through everything, until it is ended.
 func TestRun(t *testing.T) {
 	s := openSite(t)

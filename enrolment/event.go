@@ -42,7 +42,7 @@ func (e Event) String() string {
 	case Registered, Renewed:
 		leaf := e.Chain[0].X509()
 		did := map[Kind]string{Registered: "is registered", Renewed: "has another certificate"}[e.Kind]
-		return fmt.Sprintf("%s %s: signed by %s, until %s", e.ID, did, leaf.Issuer.CommonName, leaf.NotAfter.UTC().Format(time.RFC3339))
+		return fmt.Sprintf("%s %s: signed by %s, until %s", e.ID, did, leaf.Issuer.CommonName, instant(leaf.NotAfter))
 	case Trusts:
 		return fmt.Sprintf("%s trusts %s", e.ID, namesOf(e.Anchors))
 	case Confirmed:
@@ -50,7 +50,8 @@ func (e Event) String() string {
 	case Proved:
 		return fmt.Sprintf("%s has shaken hands with the proof name", e.ID)
 	}
-	return fmt.Sprintf("%s tries again in %s: %v", e.ID, e.Wait.Round(time.Second), e.Err)
+	why := strings.ReplaceAll(e.Err.Error(), "\n", "; ") // of steps that failed apart
+	return fmt.Sprintf("%s tries again in %s: %s", e.ID, e.Wait.Round(time.Second), why)
 }
 
 func namesOf(anchors pki.Anchors) string {

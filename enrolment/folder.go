@@ -34,6 +34,18 @@ type folder string
 
 func (f folder) path(name string) string { return filepath.Join(string(f), name) }
 
+// make the folder if it is not there, and have its parent list it on the disk: a key that is
+// lost with its folder is a registration that is lost.
+func (f folder) make() error {
+	if _, err := os.Stat(string(f)); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(string(f), 0o700); err != nil {
+		return err
+	}
+	return folder(filepath.Dir(string(f))).sync()
+}
+
 // read a file; nil if it is not there.
 func (f folder) read(name string) ([]byte, error) {
 	content, err := os.ReadFile(f.path(name))

@@ -24,6 +24,25 @@
 //   - https://docs.gitlab.com/api/notes/
 //   - https://docs.gitea.com/api (issue)
 //
+// # Pull requests
+//
+// Beside that it sees that one pull request is open from a branch into another of the same
+// repository, and that its title and description say what is wanted:
+//
+//	forge, err := forge.ForRepository(forge.GitHub, os.Getenv, forge.Settings{Repository: "example/pki"})
+//	outcome, err := forge.Propose(ctx, forge.Proposal{From: "reanchor/registrations/sensors", Into: "main", …})
+//
+// It lists those that are open, opens one if there is none, and edits the one that says
+// something else. One that a person has closed is not found, so that another is opened.
+//
+//	         list, and open by POST                         edit
+//	GitHub   repos/R/pulls                                  PATCH repos/R/pulls/N
+//	GitLab   projects/R/merge_requests                      PUT   projects/R/merge_requests/N
+//	Gitea    repos/R/pulls                                  PATCH repos/R/pulls/N
+//
+// Sources: https://docs.github.com/en/rest/pulls/pulls and
+// https://docs.gitlab.com/api/merge_requests/
+//
 // # Trouble
 //
 // A request has half a minute. Where a forge asks for patience (429, or 403 with Retry-After

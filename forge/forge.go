@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,7 +16,8 @@ import (
 	"time"
 )
 
-// Forge is a pull request, and the way to its comments.
+// Forge is a pull request and the way to its comments, or a repository and the way to its pull
+// requests.
 type Forge struct {
 	provider, repository, token, author string
 	api                                 *url.URL
@@ -29,7 +31,7 @@ type Forge struct {
 const (
 	patience  = 30 * time.Second // for one request
 	mostBytes = 32 << 20         // of one answer
-	mostPages = 300              // of comments, a hundred each
+	mostPages = 300              // of a list, a hundred entries each
 )
 
 func newForge(provider string, api *url.URL, repository string, number int, token, author string) *Forge {
@@ -52,8 +54,11 @@ func sit(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// String names the pull request: "github example/pki #17".
+// String names the pull request: "github example/pki #17"; or the repository alone.
 func (f *Forge) String() string {
+	if f.number == 0 {
+		return f.provider + " " + f.repository
+	}
 	return fmt.Sprintf("%s %s #%d", f.provider, f.repository, f.number)
 }
 
@@ -175,22 +180,11 @@ func (f *Forge) one(id int64) string {
 
 // comments are all of them, from all pages.
 func (f *Forge) comments(ctx context.Context) ([]comment, error) {
-	var all []comment
-	query := "per_page=100"
-	for range mostPages {
-		var page []comment
-		header, err := f.ask(ctx, http.MethodGet, f.list()+"?"+query, nil, &page)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, page...)
-		next := nextPage(header)
-		if next == "" || next == query {
-			return all, nil
-		}
-		query = next
+	all, err := pages[comment](ctx, f, f.list(), "per_page=100")
+	if errors.Is(err, errTooManyPages) {
+		return nil, fmt.Errorf("there are more than %d pages of comments: begin a new pull request", mostPages)
 	}
-	return nil, fmt.Errorf("there are more than %d pages of comments: begin a new pull request", mostPages)
+	return all, err
 }
 
 // nextPage is the query of the page that follows; empty on the last one.

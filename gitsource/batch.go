@@ -1,6 +1,7 @@
 package gitsource
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -24,6 +25,11 @@ type Edit struct {
 	// are faster: an error keeps it out of the commit, and is what the caller gets. It is not
 	// asked where the edit stands already, or does not fit. Nil: nothing is asked.
 	Vet func(on *Snapshot) error
+	// Claims are what no two files may have at once, by names of the caller's own: the key of a
+	// device, say. Of two edits of different files with a claim in common, only the first goes
+	// into a commit. The second waits for the next one, where Vet sees what the first has
+	// written: what is to come of it, Vet says.
+	Claims []string
 }
 
 func (e Edit) blob() plumbing.Hash { return plumbing.ComputeHash(plumbing.BlobObject, e.Content) }
@@ -38,7 +44,8 @@ const (
 	present
 	// conflicting: what stands there is not what the edit was decided on.
 	conflicting
-	// deferred: another edit of the same commit is in its way. The next commit shall decide.
+	// deferred: another edit of the same commit is in its way, by its place or by a claim. The
+	// next commit shall decide.
 	deferred
 	// impossible: what stands there, or on the way, is no file that can be written.
 	impossible
@@ -57,13 +64,14 @@ type merged struct {
 }
 
 // merge looks at every edit on top of a tree, in the order in which they came. Of several for
-// one path, the first that fits is written, and the others wait until it is there: nobody hears
-// about what is not pushed yet.
+// one path, or with one claim, the first that fits is written, and the others wait until it is
+// there: nobody hears about what is not pushed yet.
 func merge(on *Snapshot, edits []Edit) (merged, error) {
 	m := merged{files: map[string][]byte{}, outcomes: make([]outcome, len(edits)), vetoes: map[int]error{}}
-	claims := claims{folders: map[string]bool{}, files: map[string]plumbing.Hash{}}
+	claims := claims{folders: map[string]bool{}, files: map[string]plumbing.Hash{}, names: map[string]bool{}}
 	for i, edit := range edits {
-		if blob, claimed := claims.files[edit.Path]; claimed && blob == edit.blob() {
+		wanted := edit.blob()
+		if blob, claimed := claims.files[edit.Path]; claimed && blob == wanted {
 			continue // written, by its twin
 		}
 		if claims.forbid(edit.Path) {
@@ -71,31 +79,42 @@ func merge(on *Snapshot, edits []Edit) (merged, error) {
 			continue
 		}
 		var err error
-		if m.outcomes[i], err = judge(on.objects(), on.commit.TreeHash, edit); err != nil {
+		if m.outcomes[i], err = judge(on.objects(), on.commit.TreeHash, edit, wanted); err != nil {
 			return merged{}, err
 		}
-		if m.outcomes[i] == written && edit.Vet != nil {
-			if m.vetoes[i] = edit.Vet(on); m.vetoes[i] != nil {
-				m.outcomes[i] = vetoed
-			}
+		if m.outcomes[i] != written {
+			continue
 		}
-		if m.outcomes[i] == written {
+		if m.outcomes[i], m.vetoes[i] = claims.admit(on, edit); m.outcomes[i] == written {
 			m.files[edit.Path] = edit.Content
-			claims.add(edit.Path, edit.blob())
+			claims.add(edit, wanted)
 		}
 	}
 	return m, nil
 }
 
-// judge compares one edit with what stands in the tree.
-func judge(tree objects, root plumbing.Hash, edit Edit) (outcome, error) {
+// admit tells what becomes of an edit that fits into the tree.
+func (c claims) admit(on *Snapshot, edit Edit) (outcome, error) {
+	if slices.ContainsFunc(edit.Claims, func(name string) bool { return c.names[name] }) {
+		return deferred, nil
+	}
+	if edit.Vet != nil {
+		if err := edit.Vet(on); err != nil {
+			return vetoed, err
+		}
+	}
+	return written, nil
+}
+
+// judge compares one edit, and the blob that it wants, with what stands in the tree.
+func judge(tree objects, root plumbing.Hash, edit Edit, wanted plumbing.Hash) (outcome, error) {
 	stands, open, err := standing(tree, root, edit.Path)
 	switch {
 	case err != nil:
 		return 0, err
 	case !open:
 		return impossible, nil
-	case stands.hash == edit.blob():
+	case stands.hash == wanted:
 		return present, nil
 	case stands.hash != blobHash(edit.Was):
 		return conflicting, nil
@@ -127,10 +146,11 @@ func standing(tree objects, folder plumbing.Hash, path string) (found entry, ope
 }
 
 // claims are the places that the files of a commit take, so that none of them becomes the
-// folder of another.
+// folder of another, and the names that they claim.
 type claims struct {
 	folders map[string]bool
 	files   map[string]plumbing.Hash
+	names   map[string]bool
 }
 
 // forbid reports whether a file cannot be written beside those that are claimed.
@@ -146,10 +166,13 @@ func (c claims) forbid(path string) bool {
 	return false
 }
 
-func (c claims) add(path string, blob plumbing.Hash) {
-	c.files[path] = blob
-	for folder := range above(path) {
+func (c claims) add(edit Edit, blob plumbing.Hash) {
+	c.files[edit.Path] = blob
+	for folder := range above(edit.Path) {
 		c.folders[folder] = true
+	}
+	for _, name := range edit.Claims {
+		c.names[name] = true
 	}
 }
 

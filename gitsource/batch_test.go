@@ -1,6 +1,7 @@
 package gitsource
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,7 +20,8 @@ func TestMerge(t *testing.T) {
 	snapshot := pull(t, open(t, newOriginWith(t, map[string]string{
 		"devices/a/00/one.yaml": "1", "devices/a/00/run.yaml": "100755|1", "devices/a/00/link.yaml": "120000|one.yaml",
 	}).remote()))
-	one, two := "devices/a/00/one.yaml", "devices/a/01/two.yaml"
+	one, two, three := "devices/a/00/one.yaml", "devices/a/01/two.yaml", "devices/a/02/three.yaml"
+	never := func(*Snapshot) error { return errors.New("no") }
 	cases := map[string]struct {
 		edits []Edit
 		want  []outcome
@@ -40,6 +42,11 @@ func TestMerge(t *testing.T) {
 		"twins":                           {[]Edit{{Path: two, Content: []byte("2")}, {Path: two, Content: []byte("2")}}, []outcome{written, written}, map[string]string{two: "2"}},
 		"rivals":                          {[]Edit{{Path: two, Content: []byte("2")}, {Path: two, Content: []byte("3")}}, []outcome{written, deferred}, map[string]string{two: "2"}},
 		"rivals, of which the first errs": {[]Edit{{Path: one, Content: []byte("2")}, {Path: one, Content: []byte("3"), Was: blobOf("1")}}, []outcome{conflicting, written}, map[string]string{one: "3"}},
+		"one claim":                       {[]Edit{{Path: two, Content: []byte("2"), Claims: []string{"k", "l"}}, {Path: three, Content: []byte("3"), Claims: []string{"m", "l"}}}, []outcome{written, deferred}, map[string]string{two: "2"}},
+		"claims of their own":             {[]Edit{{Path: two, Content: []byte("2"), Claims: []string{"k"}}, {Path: three, Content: []byte("3"), Claims: []string{"l"}}}, []outcome{written, written}, map[string]string{two: "2", three: "3"}},
+		"a claim of one that is refused":  {[]Edit{{Path: two, Content: []byte("2"), Claims: []string{"k"}, Vet: never}, {Path: three, Content: []byte("3"), Claims: []string{"k"}}}, []outcome{vetoed, written}, map[string]string{three: "3"}},
+		"a claim of one that is there":    {[]Edit{{Path: one, Content: []byte("1"), Claims: []string{"k"}}, {Path: three, Content: []byte("3"), Claims: []string{"k"}}}, []outcome{present, written}, map[string]string{three: "3"}},
+		"twins with a claim":              {[]Edit{{Path: two, Content: []byte("2"), Claims: []string{"k"}}, {Path: two, Content: []byte("2"), Claims: []string{"k"}}}, []outcome{written, written}, map[string]string{two: "2"}},
 		"below one another":               {[]Edit{{Path: two, Content: []byte("2")}, {Path: two + "/x.yaml", Content: []byte("3")}}, []outcome{written, deferred}, map[string]string{two: "2"}},
 		"above one another":               {[]Edit{{Path: two + "/x.yaml", Content: []byte("3")}, {Path: two, Content: []byte("2")}}, []outcome{written, deferred}, map[string]string{two + "/x.yaml": "3"}},
 	}

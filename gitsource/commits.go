@@ -34,10 +34,7 @@ func (s *store) addCommits(limits Limits, fill func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	return s.addPack(limits, func(w io.Writer) error {
-		_, err := w.Write(pack)
-		return err
-	})
+	return s.addOwn(pack, nil)
 }
 
 // commitsIn reads the commits of a pack, those that stand as differences from other commits

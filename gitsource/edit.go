@@ -2,10 +2,10 @@ package gitsource
 
 import (
 	"cmp"
-	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -13,30 +13,38 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 )
 
-// edit writes and deletes files in a tree: it returns the new root and the objects
-// that the store lacks for it. It reads the folders on the way to the files, and no
-// others.
-func edit(s *store, root plumbing.Hash, files map[string][]byte) (plumbing.Hash, []object, error) {
-	e := editor{store: s, known: map[plumbing.Hash]bool{root: true}}
+// edited is a tree that was made of another.
+type edited struct {
+	root plumbing.Hash
+	// objects that the other tree has not, and the folders among them.
+	objects []object
+	folders map[plumbing.Hash][]entry
+}
+
+// edit writes and deletes files in a tree. It reads the folders on the way to the files, and
+// no others.
+func edit(s *store, root plumbing.Hash, files map[string][]byte) (edited, error) {
+	e := editor{store: s, known: map[plumbing.Hash]bool{root: true}, made: edited{folders: map[plumbing.Hash][]entry{}}}
 	changes := make([]change, 0, len(files))
 	for _, path := range slices.Sorted(maps.Keys(files)) {
 		changes = append(changes, change{path: path, rest: path, data: files[path]})
 	}
 	base, err := s.folderAt(root)
 	if err != nil {
-		return plumbing.ZeroHash, nil, err
+		return edited{}, err
 	}
 	entries, err := e.folder(base, changes)
 	if err != nil {
-		return plumbing.ZeroHash, nil, err
+		return edited{}, err
 	}
-	return e.add(newObject(plumbing.TreeObject, encodeFolder(entries))), e.objects, nil
+	e.made.root = e.addFolder(entries)
+	return e.made, nil
 }
 
 type editor struct {
-	store   *store
-	known   map[plumbing.Hash]bool
-	objects []object
+	store *store
+	known map[plumbing.Hash]bool // what need not be added
+	made  edited
 }
 
 // change is what becomes of one file: its content, or nil to delete it. rest is
@@ -48,23 +56,59 @@ type change struct {
 
 func (c change) deletes() bool { return c.data == nil }
 
-// add keeps an object, once, unless the store has it.
+// add keeps an object, once, unless it stood in the same place before.
 func (e *editor) add(o object) plumbing.Hash {
 	if !e.known[o.hash] {
 		e.known[o.hash] = true
-		e.objects = append(e.objects, o)
+		e.made.objects = append(e.made.objects, o)
 	}
 	return o.hash
+}
+
+// addFolder adds a folder of these entries, sorted by name.
+func (e *editor) addFolder(entries []entry) plumbing.Hash {
+	hash := e.add(newObject(plumbing.TreeObject, encodeFolder(entries)))
+	e.made.folders[hash] = entries
+	return hash
+}
+
+// amended is a folder of which some entries have changed: what stands in the place of those
+// of the same name, nothing if its hash is zero.
+type amended struct {
+	base    []entry // sorted by name
+	changed map[string]entry
+}
+
+func (a amended) find(name string) (entry, bool) {
+	if now, found := a.changed[name]; found {
+		return now, !now.hash.IsZero()
+	}
+	return find(a.base, name)
+}
+
+func (a amended) remove(name string) { a.changed[name] = entry{name: name} }
+
+// entries of the folder as it is now, sorted by name.
+func (a amended) entries() []entry {
+	all := make([]entry, 0, len(a.base)+len(a.changed))
+	before := a.base
+	for _, name := range slices.Sorted(maps.Keys(a.changed)) {
+		at, found := slices.BinarySearchFunc(before, name, byName)
+		all = append(all, before[:at]...)
+		if now := a.changed[name]; !now.hash.IsZero() {
+			all = append(all, now)
+		}
+		if before = before[at:]; found {
+			before = before[1:]
+		}
+	}
+	return append(all, before...)
 }
 
 // folder applies changes to the entries of a folder.
 func (e *editor) folder(base []entry, changes []change) ([]entry, error) {
 	here, below := split(changes)
-	entries := make(map[string]entry, len(base)+len(here)+len(below))
-	for _, old := range base {
-		entries[old.name] = old
-		e.known[old.hash] = true
-	}
+	entries := amended{base: base, changed: map[string]entry{}}
 	for _, c := range here {
 		if err := e.file(entries, c, below[c.rest]); err != nil {
 			return nil, err
@@ -75,7 +119,7 @@ func (e *editor) folder(base []entry, changes []change) ([]entry, error) {
 			return nil, err
 		}
 	}
-	return slices.Collect(maps.Values(entries)), nil
+	return entries.entries(), nil
 }
 
 // split separates the changes to files in a folder from those in its folders.
@@ -94,13 +138,13 @@ func split(changes []change) (here []change, below map[string][]change) {
 }
 
 // file writes or deletes one file. under are changes to files below the same name.
-func (e *editor) file(entries map[string]entry, c change, under []change) error {
-	old, there := entries[c.rest]
+func (e *editor) file(entries amended, c change, under []change) error {
+	old, there := entries.find(c.rest)
 	if there && old.isFolder() {
 		return invalid("%s is a folder: name the files in it", c.path)
 	}
 	if c.deletes() {
-		delete(entries, c.rest)
+		entries.remove(c.rest)
 		return nil
 	}
 	if i := slices.IndexFunc(under, func(c change) bool { return !c.deletes() }); i >= 0 {
@@ -113,14 +157,15 @@ func (e *editor) file(entries map[string]entry, c change, under []change) error 
 	if mode != filemode.Regular && mode != filemode.Executable {
 		return invalid("%s is a symbolic link or a submodule: delete it first, in a commit of its own", c.path)
 	}
-	entries[c.rest] = entry{name: c.rest, mode: mode, hash: e.add(newObject(plumbing.BlobObject, c.data))}
+	e.known[old.hash] = true
+	entries.changed[c.rest] = entry{name: c.rest, mode: mode, hash: e.add(newObject(plumbing.BlobObject, c.data))}
 	return nil
 }
 
 // below applies changes to the folder of that name, which comes with its first
 // file and goes with its last.
-func (e *editor) below(entries map[string]entry, name string, changes []change) error {
-	old, there := entries[name]
+func (e *editor) below(entries amended, name string, changes []change) error {
+	old, there := entries.find(name)
 	if there && !old.isFolder() {
 		if i := slices.IndexFunc(changes, func(c change) bool { return !c.deletes() }); i >= 0 {
 			return invalid("%s cannot be written: %s above it is a file", changes[i].path, name)
@@ -131,20 +176,21 @@ func (e *editor) below(entries map[string]entry, name string, changes []change) 
 	if err != nil {
 		return err
 	}
-	edited, err := e.folder(base, changes)
+	inside, err := e.folder(base, changes)
 	if err != nil {
 		return err
 	}
-	if len(edited) == 0 {
-		delete(entries, name)
+	if len(inside) == 0 {
+		entries.remove(name)
 		return nil
 	}
-	entries[name] = entry{name: name, mode: filemode.Dir, hash: e.add(newObject(plumbing.TreeObject, encodeFolder(edited)))}
+	e.known[old.hash] = true
+	entries.changed[name] = entry{name: name, mode: filemode.Dir, hash: e.addFolder(inside)}
 	return nil
 }
 
-// encodeFolder is a tree object's content. Git sorts a folder as if its name ended
-// in a slash.
+// encodeFolder is a tree object's content, of entries sorted by name. Git sorts a folder as
+// if its name ended in a slash.
 func encodeFolder(entries []entry) []byte {
 	sortName := func(e entry) string {
 		if e.isFolder() {
@@ -152,11 +198,18 @@ func encodeFolder(entries []entry) []byte {
 		}
 		return e.name
 	}
-	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(sortName(a), sortName(b)) })
-	var data []byte
+	if slices.ContainsFunc(entries, entry.isFolder) {
+		entries = slices.SortedFunc(slices.Values(entries), func(a, b entry) int { return cmp.Compare(sortName(a), sortName(b)) })
+	}
+	size := 0
 	for _, e := range entries {
-		data = fmt.Appendf(data, "%o %s\x00", uint32(e.mode), e.name)
-		data = append(data, e.hash[:]...)
+		size += len("100644 ") + len(e.name) + 1 + len(e.hash)
+	}
+	data := make([]byte, 0, size)
+	for _, e := range entries {
+		data = strconv.AppendUint(data, uint64(e.mode), 8)
+		data = append(append(data, ' '), e.name...)
+		data = append(append(data, 0), e.hash[:]...)
 	}
 	return data
 }

@@ -337,22 +337,18 @@ func (l *local) write(ctx context.Context) (writing, error) {
 	if err != nil && !errors.Is(err, ErrBranchNotFound) {
 		return writing{}, err
 	}
-	push := func(_ context.Context, from, to plumbing.Hash, pack []byte) error {
+	push := func(_ context.Context, from, to plumbing.Hash, pack *pack) error {
 		return l.push(git, from, to, pack)
 	}
 	return writing{tip: tip, push: push, close: func() {}}, nil
 }
 
 // push adds the pack and moves the branch, under the branch's lock.
-func (l *local) push(git *filesystem.Storage, from, to plumbing.Hash, pack []byte) error {
+func (l *local) push(git *filesystem.Storage, from, to plumbing.Hash, pack *pack) error {
 	if err := l.checkWorktree(git); err != nil {
 		return err
 	}
-	_, err := storePack(filepath.Join(git.Filesystem().Root(), "objects"), l.remote.Limits, func(w io.Writer) error {
-		_, err := w.Write(pack)
-		return err
-	})
-	if err != nil {
+	if _, err := pack.keep(filepath.Join(git.Filesystem().Root(), "objects")); err != nil {
 		return l.notWritten(err)
 	}
 	return l.moveBranch(git, from, to)

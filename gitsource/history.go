@@ -1,8 +1,10 @@
 package gitsource
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -162,6 +164,54 @@ func (r *Repository) checkHistory(ctx context.Context, from reading, s *Snapshot
 		return nil
 	}
 	return &RewrittenError{Was: a.after.Revision, Is: s.Revision(), movedBack: r.compared.found == precedes}
+}
+
+// lineage is what a Writer has accepted of a branch, and may accept.
+type lineage struct {
+	// after says what is known from before, and what a person accepts.
+	after func() After
+	// accepted is the revision that was read or pushed last; empty: none yet.
+	accepted string
+	// used is what a person accepted and was read: it is no permit to go back to it later.
+	used string
+}
+
+// ask what the branch must come after now.
+func (l *lineage) ask() (accepted, error) {
+	after := l.after()
+	after.Revision = cmp.Or(l.accepted, after.Revision)
+	if after.Accept == l.used {
+		after.Accept = ""
+	}
+	return after.parse()
+}
+
+// pullNext is pull for a Writer: where there is a lineage, the branch must go on from it, or
+// from what a person has accepted in its place. Others may have gone on from that by now.
+func (r *Repository) pullNext(ctx context.Context) (*Snapshot, error) {
+	if r.lineage == nil {
+		return r.pull(ctx, accepted{})
+	}
+	follows, err := r.lineage.ask()
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := r.pull(ctx, accepted{after: follows.after, was: follows.was})
+	if errors.Is(err, ErrRewritten) && !follows.now.IsZero() {
+		further, elsewhere := r.pull(ctx, accepted{after: After{Revision: follows.after.Accept}, was: follows.now})
+		if elsewhere == nil {
+			snapshot, err, r.lineage.used = further, nil, follows.after.Accept
+		}
+	}
+	if err == nil {
+		r.lineage.accepted = snapshot.Revision()
+	}
+	return snapshot, err
+}
+
+// isAccepted reports whether the last snapshot may be built on.
+func (r *Repository) isAccepted() bool {
+	return r.lineage == nil || r.last != nil && r.lineage.accepted == r.last.Revision()
 }
 
 // comparedCommits is how one commit stood to another.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -28,20 +29,59 @@ func newObject(kind plumbing.ObjectType, data []byte) object {
 	return object{kind: kind, hash: plumbing.ComputeHash(kind, data), data: data}
 }
 
+// pack is one that was made here, with its index: nothing of it needs to be read to be kept.
+type pack struct {
+	data  []byte
+	index *idxfile.MemoryIndex
+}
+
 // packOf is the pack (gitformat-pack, version 2) that holds these objects.
-func packOf(objects []object) ([]byte, error) {
-	var pack bytes.Buffer
-	packer, err := newPacker(&pack, len(objects))
+func packOf(objects []object) (*pack, error) {
+	var data bytes.Buffer
+	packer, err := newPacker(&data, len(objects))
 	if err != nil {
 		return nil, err
 	}
+	index := new(idxfile.Writer)
+	if err := index.OnHeader(uint32(len(objects))); err != nil {
+		return nil, err
+	}
 	for _, o := range objects {
+		from := data.Len()
 		if err := packer.add(o.kind, int64(len(o.data)), bytes.NewReader(o.data)); err != nil {
 			return nil, err
 		}
+		index.Add(o.hash, uint64(from), crc32.ChecksumIEEE(data.Bytes()[from:]))
 	}
-	err = packer.close()
-	return pack.Bytes(), err
+	if err := packer.close(); err != nil {
+		return nil, err
+	}
+	checksum := data.Bytes()[data.Len()-sha1.Size:]
+	if err := index.OnFooter(plumbing.Hash(checksum)); err != nil {
+		return nil, err
+	}
+	found, err := index.Index()
+	return &pack{data: data.Bytes(), index: found}, err
+}
+
+// keep stores the pack in a repository's folder of objects, as [storePack] does.
+func (p *pack) keep(objects string) (string, error) {
+	file, err := os.CreateTemp(objects, "tmp_pack_*")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	if _, err := file.Write(p.data); err != nil {
+		return "", err
+	}
+	path := packPath(objects, p.index)
+	return path, installPack(path, file, p.index)
+}
+
+// packPath is where the pack of an index belongs, without an extension.
+func packPath(objects string, index *idxfile.MemoryIndex) string {
+	return filepath.Join(objects, "pack", "pack-"+plumbing.Hash(index.PackfileChecksum).String())
 }
 
 // packer writes a pack, one whole object after the other: it keeps none of them
@@ -115,7 +155,7 @@ func storePack(objects string, limits Limits, fill func(io.Writer) error) (strin
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(objects, "pack", "pack-"+plumbing.Hash(index.PackfileChecksum).String())
+	path := packPath(objects, index)
 	return path, installPack(path, file, index)
 }
 

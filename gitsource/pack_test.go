@@ -20,7 +20,7 @@ func TestPackedSizes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		scanner := packfile.NewScanner(bytes.NewReader(pack))
+		scanner := packfile.NewScanner(bytes.NewReader(pack.data))
 		if _, count, err := scanner.Header(); err != nil || count != 1 {
 			t.Fatalf("%d objects (%v)", count, err)
 		}
@@ -55,10 +55,10 @@ func TestPackThatIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	folder := t.TempDir()
-	for length := range pack {
-		_, err := storePack(folder, Limits{}.orDefaults(), func(w io.Writer) error { _, err := w.Write(pack[:length]); return err })
+	for length := range pack.data {
+		_, err := storePack(folder, Limits{}.orDefaults(), func(w io.Writer) error { _, err := w.Write(pack.data[:length]); return err })
 		if err == nil {
-			t.Errorf("%d of %d bytes were taken for a pack", length, len(pack))
+			t.Errorf("%d of %d bytes were taken for a pack", length, len(pack.data))
 		}
 	}
 	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
@@ -73,8 +73,8 @@ func FuzzStorePack(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(pack)
-	f.Add(pack[:len(pack)-1])
+	f.Add(pack.data)
+	f.Add(pack.data[:len(pack.data)-1])
 	f.Add([]byte("PACK\x00\x00\x00\x02\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		store, err := createStore(filepath.Join(t.TempDir(), "store"), Remote{URL: "file:///x", Branch: "main"})

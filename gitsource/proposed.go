@@ -80,7 +80,7 @@ func (p *proposed) push(ctx context.Context, decide decision) (*Snapshot, error)
 
 // attempt tries once. Neither a snapshot nor an error: try again.
 func (p *proposed) attempt(ctx context.Context, decide decision, last *attempt) (*Snapshot, error) {
-	base, err := p.base.pull(ctx, accepted{})
+	base, err := p.base.pullNext(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (p *proposed) pull(ctx context.Context) (*Snapshot, error) {
 
 // look at the branch once.
 func (p *proposed) look(ctx context.Context) (*Snapshot, error) {
-	base, err := p.base.pull(ctx, accepted{})
+	base, err := p.base.pullNext(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +243,7 @@ func isOurs(commit *gitobject.Commit) bool {
 
 // make decides on top of what waits, and makes the commit. Without a pack there is nothing to
 // push.
-func (p *proposed) make(base *Snapshot, decide decision) (*Snapshot, []byte, error) {
+func (p *proposed) make(base *Snapshot, decide decision) (*Snapshot, *pack, error) {
 	files, err := p.waiting(base)
 	if err != nil {
 		return nil, nil, err
@@ -260,21 +260,21 @@ func (p *proposed) make(base *Snapshot, decide decision) (*Snapshot, []byte, err
 	if p.next, err = waitsOn(base, files); err != nil {
 		return nil, nil, err
 	}
-	tree, objects, err := edit(base.store, parent.TreeHash, files)
+	edited, err := edit(base.store, parent.TreeHash, files)
 	if err != nil {
 		return nil, nil, err
 	}
 	if parent.Hash == base.commit.Hash {
 		commit.Message = strings.TrimRight(commit.Message, "\n") + "\n\n" + baseTrailer + parent.Hash.String()
 	}
-	unsigned := commit.object(tree, parent.Hash)
+	unsigned := commit.object(edited.root, parent.Hash)
 	made, err := p.base.remote.sign(unsigned)
 	if err != nil {
 		return nil, nil, err
 	}
 	unsigned.Hash = made.hash
-	pack, err := packOf(append(objects, made))
-	return p.snapshot(base, unsigned, objects), pack, err
+	pack, err := packOf(append(edited.objects, made))
+	return p.snapshot(base, unsigned, edited.objects), pack, err
 }
 
 // waitsOn is what is to be remembered of files that are on top of the base.
@@ -324,8 +324,8 @@ func (p *proposed) stand(base *Snapshot, files map[string][]byte) (on *Snapshot,
 	if len(files) == 0 {
 		return base, base.commit, nil
 	}
-	tree, objects, err := edit(base.store, base.commit.TreeHash, files)
-	return p.snapshot(base, &gitobject.Commit{Hash: p.tip, TreeHash: tree}, objects), base.commit, err
+	edited, err := edit(base.store, base.commit.TreeHash, files)
+	return p.snapshot(base, &gitobject.Commit{Hash: p.tip, TreeHash: edited.root}, edited.objects), base.commit, err
 }
 
 // isMerged reports whether the base has the very devices of the branch.

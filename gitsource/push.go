@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -194,15 +193,16 @@ func (r *Repository) pause(ctx context.Context, attempt int) error {
 // proposal is a commit on top of another, ready to be sent.
 type proposal struct {
 	parent, hash plumbing.Hash
-	pack         []byte
+	pack         *pack
+	folders      map[plumbing.Hash][]entry // that the pack holds
 }
 
 func (p proposal) isEmpty() bool { return p.hash == p.parent }
 
 // propose puts a commit on top of the branch, which stood at tip a moment ago.
 func (r *Repository) propose(ctx context.Context, tip plumbing.Hash, decide decision) (proposal, error) {
-	if !r.standsAt(tip) {
-		if _, err := r.pull(ctx, accepted{}); err != nil {
+	if !r.standsAt(tip) || !r.isAccepted() {
+		if _, err := r.pullNext(ctx); err != nil {
 			return proposal{}, err
 		}
 	}
@@ -211,33 +211,33 @@ func (r *Repository) propose(ctx context.Context, tip plumbing.Hash, decide deci
 		return proposal{}, err
 	}
 	parent := r.last.commit
-	tree, objects, err := edit(r.last.store, parent.TreeHash, commit.Files)
+	made, err := edit(r.last.store, parent.TreeHash, commit.Files)
 	if err != nil {
 		return proposal{}, err
 	}
-	if tree == parent.TreeHash {
+	if made.root == parent.TreeHash {
 		return proposal{parent: parent.Hash, hash: parent.Hash}, nil
 	}
-	made, err := r.remote.sign(commit.object(tree, parent.Hash))
+	signed, err := r.remote.sign(commit.object(made.root, parent.Hash))
 	if err != nil {
 		return proposal{}, err
 	}
-	pack, err := packOf(append(objects, made))
-	return proposal{parent: parent.Hash, hash: made.hash, pack: pack}, err
+	pack, err := packOf(append(made.objects, signed))
+	return proposal{parent: parent.Hash, hash: signed.hash, pack: pack, folders: made.folders}, err
 }
 
 // land makes a commit that was pushed the last snapshot.
 func (r *Repository) land(p proposal) (*Snapshot, error) {
 	r.recycleIfWorn()
 	store := r.last.store
-	err := store.addPack(r.remote.Limits, func(w io.Writer) error {
-		_, err := w.Write(p.pack)
-		return err
-	})
-	if err != nil {
+	if err := store.addOwn(p.pack, p.folders); err != nil {
 		return nil, fmt.Errorf("commit %s was pushed, but not stored here: %w: pull to get it", p.hash, err)
 	}
-	return r.adopt(store, p.hash)
+	landed, err := r.adopt(store, p.hash)
+	if err == nil && r.lineage != nil {
+		r.lineage.accepted = landed.Revision()
+	}
+	return landed, err
 }
 
 // checkConflicts finds the files that are neither as they were nor as they shall be.

@@ -31,6 +31,8 @@ type Repository struct {
 	refused refusedCommit
 	// compared is how the history was seen to run last.
 	compared comparedCommits
+	// lineage is what a Writer follows; nil: the branch is taken for what it is.
+	lineage *lineage
 }
 
 // Jitter is how long to wait before another attempt: at least nothing, and less than the

@@ -225,9 +225,9 @@ func (s *smart) write(ctx context.Context) (writing, error) {
 	if err != nil {
 		return writing{}, err
 	}
-	push := func(ctx context.Context, from, to plumbing.Hash, pack []byte) error {
+	push := func(ctx context.Context, from, to plumbing.Hash, pack *pack) error {
 		command := &packp.Command{Name: s.remote.reference(), Old: from, New: to}
-		return s.push(ctx, session, refs.Capabilities, command, pack)
+		return s.push(ctx, session, refs.Capabilities, command, pack.data)
 	}
 	return writing{tip: tip, push: push, close: func() { _ = session.Close() }}, nil
 }

@@ -98,13 +98,18 @@ func (s *store) openPacks() error {
 	return nil
 }
 
-// openPack makes the objects of a pack part of the store. Its file is closed by the
-// runtime once the store is not in use any more.
+// openPack makes the objects of a pack part of the store.
 func (s *store) openPack(path string) error {
 	index, err := readIndex(path + ".idx")
 	if err != nil {
 		return err
 	}
+	return s.openIndexed(path, index)
+}
+
+// openIndexed is openPack where the index is known. The pack's file is closed by the runtime
+// once the store is not in use any more.
+func (s *store) openIndexed(path string, index *idxfile.MemoryIndex) error {
 	file, err := osfs.New(filepath.Dir(path)).Open(filepath.Base(path) + ".pack")
 	if err != nil {
 		return err
@@ -143,6 +148,23 @@ func (s *store) addPack(limits Limits, fill func(io.Writer) error) error {
 		return err
 	}
 	return s.openPack(path)
+}
+
+// addOwn adds a pack that was made here, and the folders that were encoded for it.
+func (s *store) addOwn(p *pack, folders map[plumbing.Hash][]entry) error {
+	path, err := p.keep(filepath.Join(s.folder, "objects"))
+	if err != nil {
+		return err
+	}
+	if err := s.openIndexed(path, p.index); err != nil {
+		return err
+	}
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	for hash, entries := range folders {
+		s.folders.put(hash, entries)
+	}
+	return nil
 }
 
 // setTip records where the branch stands.
@@ -309,9 +331,11 @@ func readFolder(read func(plumbing.Hash) (plumbing.EncodedObject, error), hash p
 	return entries, nil
 }
 
+func byName(e entry, name string) int { return cmp.Compare(e.name, name) }
+
 // find looks up a name in a sorted folder.
 func find(entries []entry, name string) (entry, bool) {
-	i, found := slices.BinarySearchFunc(entries, name, func(e entry, name string) int { return cmp.Compare(e.name, name) })
+	i, found := slices.BinarySearchFunc(entries, name, byName)
 	if !found {
 		return entry{}, false
 	}

@@ -52,7 +52,7 @@ type writing struct {
 	tip plumbing.Hash
 	// push sends the pack and moves the branch from one commit to the next, if it
 	// still stands at the first. From zero it is created.
-	push func(ctx context.Context, from, to plumbing.Hash, pack []byte) error
+	push func(ctx context.Context, from, to plumbing.Hash, pack *pack) error
 	// close ends the conversation, if there is one.
 	close func()
 }

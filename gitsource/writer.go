@@ -54,6 +54,13 @@ type WriterOptions struct {
 	Now func() time.Time
 	// Jitter between attempts while others are faster; nil: random.
 	Jitter Jitter
+	// After says what the branch, or with a Base that, must go on from when this Writer has
+	// read nothing of it yet, and what a person accepts in place of what is known: see
+	// [Repository.PullAfter]. Of a branch that does not go on from what was read or pushed
+	// last, nothing is read, and nothing is pushed to it: that is a [RewrittenError]. Unlike
+	// there, what goes on from what is accepted is accepted too. Each acceptance counts once.
+	// Nil: the branch is taken for what it is.
+	After func() After
 	// Queue is how many edits may wait; more are an [ErrQueueFull]. Default 4,096.
 	Queue int
 	// Batch is how many edits go into one commit at most. Default 1,000.
@@ -121,6 +128,9 @@ func OpenWriter(folder string, remote Remote, options WriterOptions) (*Writer, e
 	if options.Jitter != nil {
 		repository.jitter = options.Jitter
 	}
+	if options.After != nil {
+		repository.lineage = &lineage{after: options.After}
+	}
 	w := &Writer{options: options.orDefaults(), message: message, repository: repository}
 	if options.Base != "" {
 		if w.proposed, err = newProposed(repository, remote, path.Join(options.Root, "devices")); err != nil {
@@ -128,7 +138,9 @@ func OpenWriter(folder string, remote Remote, options WriterOptions) (*Writer, e
 		}
 	}
 	w.ended, w.end = context.WithCancel(context.Background())
-	w.last.Store(repository.last)
+	if repository.isAccepted() {
+		w.last.Store(repository.last)
+	}
 	return w, nil
 }
 
@@ -245,14 +257,17 @@ func (w *Writer) enqueue(ctx context.Context, one *waiting) error {
 
 // drain commits until nobody waits.
 func (w *Writer) drain() {
-	for {
-		batch := w.take()
-		if len(batch) == 0 {
-			return
-		}
-		further := 2 * bits.Len(uint(len(batch)))
-		w.land(batch, &further)
+	for w.isWaitedFor() {
+		w.land(w.take, nil)
 	}
+}
+
+// isWaitedFor reports whether there is anything to commit. If not, nobody drains any more.
+func (w *Writer) isWaitedFor() bool {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	w.running = len(w.queue) > 0
+	return w.running
 }
 
 // take takes the edits of the next commit off the queue.
@@ -268,19 +283,23 @@ func (w *Writer) take() []*waiting {
 	}
 	batch := slices.Clone(w.queue[:count])
 	w.queue = slices.Delete(w.queue, 0, count)
-	w.running = count > 0
 	return batch
 }
 
 // land commits a batch and answers its callers. If the remote rejects it, one half of it is
 // tried after the other, so that one document that a hook does not like keeps out no other;
-// how many further pushes that may take, is given.
-func (w *Writer) land(batch []*waiting, further *int) {
-	decided, landed, err := w.commit(batch)
+// how many further pushes that may take, is given for the halves.
+func (w *Writer) land(take func() []*waiting, further *int) {
+	batch, decided, landed, err := w.commit(take)
+	if further == nil {
+		most := 2 * bits.Len(uint(len(batch)))
+		further = &most
+	}
 	if len(batch) > 1 && *further >= 2 && errors.Is(err, ErrRejected) && !errors.Is(err, ErrBusy) {
 		*further -= 2
-		w.land(batch[:len(batch)/2], further)
-		w.land(batch[len(batch)/2:], further)
+		for _, half := range [][]*waiting{batch[:len(batch)/2], batch[len(batch)/2:]} {
+			w.land(func() []*waiting { return half }, further)
+		}
 		return
 	}
 	w.tell(batch, decided, landed, err)
@@ -292,16 +311,16 @@ type decided struct {
 	merged
 }
 
-// commit pushes the batch as one commit, decided anew on whatever the branch stands at.
-func (w *Writer) commit(batch []*waiting) (last decided, landed *Snapshot, err error) {
+// commit pushes a batch as one commit, decided anew on whatever the branch stands at. The batch
+// is taken as late as can be, when the remote has told where the branch stands: all that comes
+// until then is in it.
+func (w *Writer) commit(take func() []*waiting) (batch []*waiting, last decided, landed *Snapshot, err error) {
 	ctx, cancel := context.WithTimeout(w.ended, w.options.Timeout)
 	defer cancel()
-	edits := make([]Edit, len(batch))
-	for i, one := range batch {
-		edits[i] = one.edit
-	}
+	taken := sync.OnceValue(take)
 	landed, err = w.inTurn(ctx, func() (*Snapshot, error) {
 		return w.push(ctx, func(now *Snapshot) (Commit, error) {
+			edits := editsOf(taken())
 			m, err := merge(now, edits)
 			if err != nil {
 				return Commit{}, err
@@ -310,7 +329,15 @@ func (w *Writer) commit(batch []*waiting) (last decided, landed *Snapshot, err e
 			return w.commitOf(edits, m)
 		})
 	})
-	return last, landed, err
+	return taken(), last, landed, err
+}
+
+func editsOf(batch []*waiting) []Edit {
+	edits := make([]Edit, len(batch))
+	for i, one := range batch {
+		edits[i] = one.edit
+	}
+	return edits
 }
 
 // inTurn acts on the repository while nobody else does, and remembers where it stands then.
@@ -323,7 +350,7 @@ func (w *Writer) inTurn(ctx context.Context, act func() (*Snapshot, error)) (*Sn
 	switch {
 	case snapshot != nil:
 		w.last.Store(snapshot)
-	case w.proposed == nil:
+	case w.proposed == nil && w.repository.isAccepted():
 		w.last.Store(w.repository.last)
 	}
 	return snapshot, err
@@ -420,7 +447,7 @@ func (w *Writer) Refresh(ctx context.Context) (*Snapshot, error) {
 		if w.proposed != nil {
 			return w.proposed.pull(ctx)
 		}
-		return w.repository.pull(ctx, accepted{})
+		return w.repository.pullNext(ctx)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", w.repository.remote, err)

@@ -2,17 +2,18 @@ package gitsource
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -56,73 +57,165 @@ func testWriterOptions() WriterOptions {
 	return WriterOptions{Author: Author{Name: "reanchor", Email: "reanchor@example.com"}, Now: func() time.Time { return testTime }}
 }
 
-// BenchmarkRegistrations measures how many registrations become durable: pushed to a server
-// over HTTPS on this machine, and accepted by it. Beside it stands what a script does, with the
-// same server: one git commit and one git push for each device.
+// burstSizes are how many devices come at once: a line that starts, a plant that is switched
+// on, and all of a large site after its power was away.
+var burstSizes = []int{250, 1000, 4000}
+
+const (
+	roundsOfBursts = 7 // of which the median counts
+	pushesOfGit    = 2 // in each round
+)
+
+// BenchmarkRegistrations measures how fast registrations become durable, which is pushed to a
+// server over HTTPS on this machine and accepted by it, in a repository of 1,000 devices and in
+// one of 50,000 by turns: all devices of a burst come at once, and each round begins with the
+// same repositories. Beside it stands what a script does with the same server, in the same
+// round: one git commit and one git push for each device.
+//
+//	1k-, 50k-registrations/s   of the whole burst, the median of the rounds
+//	50k/1k-cost                how many times as long a registration takes in the large one
+//	1k-, 50k-git-ratio         how many registrations of a burst there are for one of git's
+//	…-p50-ms, …-p99-ms         from the call to the answer, over all rounds
+//	…-commits                  for a burst, and so pushes
+//	live-MiB, peak-MiB         heap of the process, the server's side of HTTP included
 func BenchmarkRegistrations(b *testing.B) {
-	for _, count := range []int{1_000, 50_000} {
-		server := newServer(b)
-		origin := server.repository(b, "pki.git", fleetOf(count))
-		origin.git(b, "config", "receive.autogc", "false")
-		writer := testWriter(b, server.remote("pki.git"))
-		if _, err := writer.Refresh(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-		clone, settings := cloneWithGit(b, server, origin, "pki.git")
-		b.Run(fmt.Sprintf("in groups/of %d", count), func(b *testing.B) { benchmarkWriter(b, origin, writer) })
-		b.Run(fmt.Sprintf("one by one with git/of %d", count), func(b *testing.B) { benchmarkGit(b, clone, settings) })
+	small, large := newPlant(b, 1_000), newPlant(b, 50_000)
+	for _, burst := range burstSizes {
+		b.Run(fmt.Sprintf("bursts of %d", burst), func(b *testing.B) { benchmarkBursts(b, burst, small, large) })
 	}
 }
 
-// devicesAtOnce is how many devices wait for their registration at any time: a plant is
-// switched on.
-const devicesAtOnce = 1000
-
-func benchmarkWriter(b *testing.B, origin *origin, writer *Writer) {
-	before, _ := strconv.Atoi(origin.git(b, "rev-list", "--count", "main"))
-	run := rand.Uint32()
-	took := make([]time.Duration, b.N)
-	var next atomic.Int64
-	var devices sync.WaitGroup
-	b.ResetTimer()
-	for range min(devicesAtOnce, b.N) {
-		devices.Go(func() {
-			for i := next.Add(1) - 1; i < int64(b.N); i = next.Add(1) - 1 {
-				name := fmt.Sprintf("new-%08x-%06d", run, i)
-				begun := time.Now()
-				if _, err := writer.Put(b.Context(), Edit{Path: devicePath("sensors", name), Content: deviceDocument("sensors", name), Subject: "Register " + name}); err != nil {
-					b.Error(err)
-				}
-				took[i] = time.Since(begun)
+func benchmarkBursts(b *testing.B, burst int, small, large *plant) {
+	plants := []*plant{small, large}
+	var peak peak
+	for b.Loop() {
+		for _, p := range plants {
+			p.bursts, p.registered, p.pushed, p.commits = nil, nil, nil, 0
+		}
+		for range roundsOfBursts {
+			for _, p := range plants {
+				peak.watch(func() { p.switchOn(b, burst) })
+				p.pushWithGit(b)
 			}
+		}
+	}
+	for i, name := range []string{"1k-", "50k-"} {
+		p := plants[i]
+		perSecond := float64(burst) / quantile(p.bursts, 0.5).Seconds()
+		b.ReportMetric(perSecond, name+"registrations/s")
+		b.ReportMetric(perSecond*quantile(p.pushed, 0.5).Seconds(), name+"git-ratio")
+		b.ReportMetric(float64(quantile(p.registered, 0.50).Microseconds())/1000, name+"p50-ms")
+		b.ReportMetric(float64(quantile(p.registered, 0.99).Microseconds())/1000, name+"p99-ms")
+		b.ReportMetric(float64(p.commits)/roundsOfBursts, name+"commits")
+	}
+	b.ReportMetric(quantile(large.bursts, 0.5).Seconds()/quantile(small.bursts, 0.5).Seconds(), "50k/1k-cost")
+	b.ReportMetric(float64(peak.live)/(1<<20), "live-MiB")
+	b.ReportMetric(float64(peak.most)/(1<<20), "peak-MiB")
+}
+
+// plant is a repository of a fleet, the endpoint's copy of it and a script's clone. All begin
+// each round as they were made.
+type plant struct {
+	server         *server
+	origin         *origin
+	whole, copied  string // the repository and the endpoint's copy, put aside
+	authority      string // the file with the server's CA
+	clone          string
+	tip            string
+	bursts, pushed []time.Duration
+	registered     []time.Duration
+	commits        int
+}
+
+func newPlant(b *testing.B, devices int) *plant {
+	b.Helper()
+	p := &plant{server: newServer(b), whole: b.TempDir(), copied: b.TempDir()}
+	p.origin = p.server.repository(b, "pki.git", fleetOf(devices))
+	p.origin.git(b, "config", "receive.autogc", "false")
+	p.tip = p.origin.head("main")
+	writer, err := OpenWriter(p.copied, p.server.remote("pki.git"), testWriterOptions())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := writer.Refresh(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	writer.Close()
+	p.cloneWithGit(b)
+	if err := os.CopyFS(p.whole, os.DirFS(p.origin.folder)); err != nil {
+		b.Fatal(err)
+	}
+	return p
+}
+
+// begin a round: the repository is as it was made, and so is a writer's copy.
+func (p *plant) begin(b *testing.B) *Writer {
+	b.Helper()
+	folder, err := os.MkdirTemp(b.TempDir(), "copy")
+	if err == nil {
+		err = os.RemoveAll(p.origin.folder)
+	}
+	if err == nil {
+		err = errors.Join(os.CopyFS(p.origin.folder, os.DirFS(p.whole)), os.CopyFS(folder, os.DirFS(p.copied)))
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	writer, err := OpenWriter(folder, p.server.remote("pki.git"), testWriterOptions())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := writer.Refresh(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	runtime.GC() // what came before
+	return writer
+}
+
+// switchOn registers a burst of devices.
+func (p *plant) switchOn(b *testing.B, devices int) {
+	b.Helper()
+	writer := p.begin(b)
+	defer writer.Close()
+	took := make([]time.Duration, devices)
+	edits := make([]Edit, devices)
+	for i := range edits {
+		name := fmt.Sprintf("new-%06d", i)
+		edits[i] = Edit{Path: devicePath("sensors", name), Content: deviceDocument("sensors", name), Subject: "Register " + name + " of sensors"}
+	}
+	var callers sync.WaitGroup
+	begun := time.Now()
+	for i, edit := range edits {
+		callers.Go(func() {
+			if _, err := writer.Put(b.Context(), edit); err != nil {
+				b.Error(err)
+			}
+			took[i] = time.Since(begun)
 		})
 	}
-	devices.Wait()
-	b.StopTimer()
-	after, _ := strconv.Atoi(origin.git(b, "rev-list", "--count", "main"))
-	reportRegistrations(b, took, after-before)
-	runtime.GC()
-	var memory runtime.MemStats
-	runtime.ReadMemStats(&memory)
-	b.ReportMetric(float64(memory.HeapAlloc)/(1<<20), "MiB")
-	runtime.KeepAlive(writer)
+	callers.Wait()
+	p.bursts, p.registered = append(p.bursts, time.Since(begun)), append(p.registered, took...)
+	made, err := strconv.Atoi(p.origin.git(b, "rev-list", "--count", p.tip+"..main"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	p.commits += made
 }
 
-func benchmarkGit(b *testing.B, clone string, settings []string) {
+// pushWithGit registers a few devices as a script does.
+func (p *plant) pushWithGit(b *testing.B) {
 	b.Helper()
+	p.begin(b).Close()
+	b.Setenv("GIT_SSL_CAINFO", p.authority)
 	git := func(args ...string) {
 		b.Helper()
-		run(b, "", "git", append(slices.Concat([]string{"-C", clone}, settings), args...)...)
+		run(b, "", "git", append([]string{"-C", p.clone, "-c", "user.name=script", "-c", "user.email=script@example.com"}, args...)...)
 	}
-	git("fetch", "-q", "--depth", "1", "origin", "main") // what the groups wrote
-	git("reset", "-q", "--hard", "FETCH_HEAD")
-	round := rand.Uint32()
-	took := make([]time.Duration, b.N)
-	b.ResetTimer()
-	for i := range b.N {
-		name := fmt.Sprintf("git-%08x-%06d", round, i)
+	git("reset", "-q", "--hard", p.tip)
+	for i := range pushesOfGit {
+		name := fmt.Sprintf("git-%06d", i)
 		begun := time.Now()
-		path := filepath.Join(clone, devicePath("sensors", name))
+		path := filepath.Join(p.clone, devicePath("sensors", name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			b.Fatal(err)
 		}
@@ -132,36 +225,53 @@ func benchmarkGit(b *testing.B, clone string, settings []string) {
 		git("add", path)
 		git("commit", "-q", "-m", "Register "+name)
 		git("push", "-q", "origin", "HEAD:main")
-		took[i] = time.Since(begun)
+		p.pushed = append(p.pushed, time.Since(begun))
 	}
-	b.StopTimer()
-	reportRegistrations(b, took, b.N)
 }
 
-// cloneWithGit clones with git itself, and tells the settings that it needs. What it reads it
-// reads from the disk, and pushes over HTTPS.
-func cloneWithGit(b *testing.B, server *server, origin *origin, name string) (folder string, settings []string) {
+// cloneWithGit clones with git itself. What it reads it reads from the disk, and pushes over
+// HTTPS.
+func (p *plant) cloneWithGit(b *testing.B) {
 	b.Helper()
-	authority := filepath.Join(b.TempDir(), "ca.pem")
-	if err := os.WriteFile(authority, server.ca, 0o600); err != nil {
+	folder := b.TempDir()
+	p.clone, p.authority = filepath.Join(folder, "clone"), filepath.Join(folder, "ca.pem")
+	if err := os.WriteFile(p.authority, p.server.ca, 0o600); err != nil {
 		b.Fatal(err)
 	}
-	b.Setenv("GIT_SSL_CAINFO", authority)
-	settings = []string{"-c", "user.name=script", "-c", "user.email=script@example.com"}
-	address := strings.Replace(server.address, "https://", "https://"+url.UserPassword(testUser, testPassword).String()+"@", 1) + "/" + name
-	folder = filepath.Join(b.TempDir(), "clone")
-	run(b, "", "git", append(settings, "clone", "-q", "--depth", "1", "file://"+origin.folder, folder)...)
-	run(b, "", "git", "-C", folder, "remote", "set-url", "--push", "origin", address)
-	return folder, settings
+	address := strings.Replace(p.server.address, "https://", "https://"+url.UserPassword(testUser, testPassword).String()+"@", 1) + "/pki.git"
+	run(b, "", "git", "clone", "-q", "--depth", "1", "file://"+p.origin.folder, p.clone)
+	run(b, "", "git", "-C", p.clone, "remote", "set-url", "--push", "origin", address)
 }
 
-func reportRegistrations(b *testing.B, took []time.Duration, commits int) {
-	slices.Sort(took)
-	milliseconds := func(share float64) float64 {
-		return float64(took[int(share*float64(len(took)-1))].Microseconds()) / 1000
-	}
-	b.ReportMetric(float64(len(took))/b.Elapsed().Seconds(), "registrations/s")
-	b.ReportMetric(milliseconds(0.50), "p50-ms")
-	b.ReportMetric(milliseconds(0.99), "p99-ms")
-	b.ReportMetric(float64(commits), "commits")
+// peak is the heap while something is watched: the most of it, and what lives at the end.
+type peak struct{ live, most uint64 }
+
+func (p *peak) watch(act func()) {
+	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	ticker, done := time.NewTicker(5*time.Millisecond), make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for {
+			metrics.Read(heap)
+			p.most = max(p.most, heap[0].Value.Uint64())
+			select {
+			case <-ticker.C:
+			case <-done:
+				return
+			}
+		}
+	})
+	act()
+	close(done)
+	watching.Wait()
+	ticker.Stop()
+	runtime.GC()
+	metrics.Read(heap)
+	p.live = heap[0].Value.Uint64()
+}
+
+// quantile of times, without changing their order.
+func quantile(times []time.Duration, share float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(times))
+	return sorted[int(share*float64(len(sorted)-1))]
 }

@@ -191,6 +191,48 @@ func TestWriterRivals(t *testing.T) {
 	}
 }
 
+// Two edits that come together, with one claim: Vet sees what the first has written before the
+// second is, and nothing is written without a look at what it was written on.
+func TestWriterClaims(t *testing.T) {
+	server := newServer(t)
+	origin := server.repository(t, "pki.git", site)
+	writer := testWriter(t, server.remote("pki.git"))
+	errHeld := errors.New("held by another")
+	claimed := func(name string) Edit {
+		edit := registration(name)
+		edit.Claims = []string{"key 1"}
+		edit.Vet = func(on *Snapshot) error {
+			changed, err := on.Changed(nil)
+			if err != nil {
+				return err
+			}
+			if slices.ContainsFunc(changed, func(path string) bool { return strings.HasPrefix(path, "devices/sensors/") && path != edit.Path }) {
+				return errHeld
+			}
+			return nil
+		}
+		return edit
+	}
+	came, release := server.hold()
+	defer release()
+	var callers sync.WaitGroup
+	results := make([]error, 3)
+	call := func(i int, edit Edit) { callers.Go(func() { _, results[i] = writer.Put(t.Context(), edit) }) }
+	call(0, Edit{Path: "devices/others/00/one.yaml", Content: []byte("kind: Device\n")})
+	<-came
+	call(1, claimed("one"))
+	call(2, claimed("two"))
+	eventually(t, "both wait", func() bool { return writer.waits() == 2 })
+	release()
+	callers.Wait()
+	if results[0] != nil || (results[1] == nil) == (results[2] == nil) || !errors.Is(errors.Join(results...), errHeld) {
+		t.Errorf("the three came to %v, want the first and one of the others to land", results)
+	}
+	if files := strings.Fields(origin.git(t, "ls-tree", "-r", "--name-only", "main", "devices/sensors/")); len(files) != 1 {
+		t.Errorf("there are %q", files)
+	}
+}
+
 func TestWriterFailures(t *testing.T) {
 	edit := registration("one")
 	hook := func(script string) func(*testing.T, *server, *origin) {

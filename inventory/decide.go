@@ -1,11 +1,13 @@
 package inventory
 
 import (
+	"bytes"
 	"slices"
 	"time"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,9 +17,13 @@ import (
 	"github.com/reanchor/reanchor/planner"
 )
 
-// retryAfter is how long a request that failed, or that nobody answers, is left before another
-// is made: what was wrong with it rarely mends itself.
+// retryAfter is how long a request that failed is left before another is made: what was wrong
+// with it rarely mends itself. One that waits for an answer, an approval by hand say, is left
+// for as long as it asks what Git says; when another takes its place, it has that long still.
 const retryAfter = time.Hour
+
+// reissueRetry is how long a Certificate that came back as it was is left.
+const reissueRetry = 10 * time.Minute
 
 // State is where a device stands.
 type State string
@@ -27,8 +33,8 @@ const (
 	// StateWaiting: no key may sign for it yet. StatePending: cert-manager has yet to answer.
 	StateWaiting State = "Waiting"
 	StatePending State = "Pending"
-	// StateIssued: it has a certificate of the key that shall sign. StateFailed: it was
-	// refused one.
+	// StateIssued: it has a certificate of the key that shall sign, or keeps what another
+	// signed until its wave comes. StateFailed: it was refused one.
 	StateIssued State = "Issued"
 	StateFailed State = "Failed"
 )
@@ -42,8 +48,9 @@ type decision struct {
 	apply *unstructured.Unstructured
 	// confirm is what is known of the device and not written on its newest request yet.
 	confirm *Confirm
-	// remove are objects that nobody needs any more.
-	remove []client.Object
+	// remove are objects that nobody needs any more, and discard such as lie elsewhere than
+	// where the device's objects are made now.
+	remove, discard []client.Object
 	// reissue its Certificate.
 	reissue bool
 	// due is when time alone changes the decision; zero: never.
@@ -146,11 +153,11 @@ func decideRequests(device Device, seen standing, rule Rule, now time.Time) deci
 	} else if known := seen.confirmed(now); newest != nil && known.String() != ConfirmationIn(newest.Annotations).By(now).String() {
 		d.confirm = &Confirm{Request: planner.Ref{Namespace: newest.Namespace, Name: newest.Name}, UID: newest.UID, Text: known.String()}
 	}
-	if seen.certificate != nil && d.apply == nil && d.confirm == nil && isReplaced(seen.ends(), newest, seen.requests, seen, now, &d) {
+	if seen.certificate != nil && d.apply == nil && d.confirm == nil && isReplaced(seen.ends(), newest, own, seen, now, &d) {
 		d.remove = append(d.remove, seen.certificate) // of before the group's devices made their own keys
 	}
 	for _, old := range seen.requests {
-		if old != newest && d.apply == nil && d.confirm == nil && isDone(old, newest, seen, now, &d) {
+		if old != newest && d.apply == nil && d.confirm == nil && isDone(old, newest, seen, device.Key, now, &d) {
 			d.remove = append(d.remove, old.CertificateRequest)
 		}
 	}
@@ -169,8 +176,8 @@ func decideNewest(newest *request, rule Rule, now time.Time) decision {
 	case newest == nil:
 		return decision{state: StatePending, apply: needed}
 	case newest.isPending() && ready && newest.isFor(rule):
-		return again(decision{state: StatePending}, newest.CreationTimestamp.Add(retryAfter), ready, now)
-	case newest.isPending() && ready: // for a key or an issuer that shall not sign any more
+		return decision{state: StatePending}
+	case newest.isPending() && ready && !rule.waits: // for a key or an issuer that shall not sign any more, say
 		return decision{state: StatePending, apply: needed}
 	case newest.isPending():
 		return decision{state: StatePending}
@@ -185,7 +192,7 @@ func decideNewest(newest *request, rule Rule, now time.Time) decision {
 	case !leaf.SignedBy(rule.Signer.Certificate) && newest.Annotations[v1alpha1.AnnotationSignsWith] == rule.signsWith():
 		d := decision{state: StateFailed, why: "it came back signed by " + leaf.X509().Issuer.CommonName + " where " + rule.signsWith() + " shall sign"}
 		return again(d, newest.CreationTimestamp.Add(retryAfter), ready, now)
-	case !leaf.SignedBy(rule.Signer.Certificate):
+	case !leaf.SignedBy(rule.Signer.Certificate) && !rule.waits:
 		return decision{state: StatePending, apply: needed}
 	}
 	return again(decision{state: StateIssued}, renew, ready, now)
@@ -204,8 +211,9 @@ func again(d decision, at time.Time, ready bool, now time.Time) decision {
 // isDone reports whether nobody needs an older request any more: it has ended, it never came
 // to anything, or the device was seen with what came after it. A request for another key is
 // like any other: until the device is seen with the new key, it shows the old one's
-// certificate.
-func isDone(old, newest *request, seen standing, now time.Time, d *decision) bool {
+// certificate. A later one counts only if it is for the key that Git has: a certificate that
+// somebody else asked for in the device's name moves no device.
+func isDone(old, newest *request, seen standing, key pki.Fingerprint, now time.Time, d *decision) bool {
 	switch {
 	case old.failed || old.isSigned() && !old.live(now):
 		return true
@@ -214,7 +222,7 @@ func isDone(old, newest *request, seen standing, now time.Time, d *decision) boo
 	}
 	presented := seen.confirmed(now).Presented
 	for _, later := range seen.requests {
-		if later.compare(old) > 0 && later.isSigned() && later.chain[0].Fingerprint() == presented {
+		if later.key == key && later.compare(old) > 0 && later.isSigned() && later.chain[0].Fingerprint() == presented {
 			return true
 		}
 	}
@@ -289,12 +297,29 @@ func decideCertificate(device Device, seen standing, rule Rule, now time.Time) d
 	case newest == nil || newest.isPending():
 	case newest.failed:
 		d.state, d.why = StateFailed, newest.why
-	case ready && !newest.chain[0].SignedBy(rule.Signer.Certificate):
-		d.reissue = !isIssuing(seen.certificate)
+	case ready && !newest.chain[0].SignedBy(rule.Signer.Certificate) && !rule.waits:
+		d.reissue = !isIssuing(seen.certificate) && !isAnsweredAlike(seen.issued, now, &d)
 	default:
 		d.state = StateIssued
 	}
 	return withoutRequests(d, seen, newest, now)
+}
+
+// isAnsweredAlike reports whether a Certificate was issued twice a short while ago, and the
+// second time by the same signer as the first: to ask at once again would bring the same, and
+// drive the requests out by which it is known what the device has.
+func isAnsweredAlike(issued []*request, now time.Time, d *decision) bool {
+	if len(issued) < 2 {
+		return false
+	}
+	last, before := issued[len(issued)-1], issued[len(issued)-2]
+	until := last.CreationTimestamp.Add(reissueRetry)
+	if !before.isSigned() || !now.Before(until) || last.CreationTimestamp.Sub(before.CreationTimestamp.Time) > reissueRetry ||
+		!bytes.Equal(last.chain[0].X509().AuthorityKeyId, before.chain[0].X509().AuthorityKeyId) {
+		return false
+	}
+	d.by(until)
+	return true
 }
 
 // withoutRequests removes what was made before cert-manager made the group's keys, once
@@ -308,12 +333,20 @@ func withoutRequests(d decision, seen standing, newest *request, now time.Time) 
 		d.confirm = &Confirm{Request: planner.Ref{Namespace: c.Namespace, Name: c.Name}, UID: c.UID, Text: known, Certificate: true}
 		return d
 	}
+	own := slices.DeleteFunc(slices.Clone(seen.issued), func(r *request) bool { return !isOf(r, seen.certificate) })
 	for _, r := range seen.requests {
-		if isReplaced(r.ends(), newest, seen.issued, seen, now, &d) {
+		if isReplaced(r.ends(), newest, own, seen, now, &d) {
 			d.remove = append(d.remove, r.CertificateRequest)
 		}
 	}
 	return d
+}
+
+// isOf reports whether cert-manager made a request for a Certificate, and not for one that was
+// of its name before.
+func isOf(r *request, certificate *certmanagerv1.Certificate) bool {
+	owner := metav1.GetControllerOfNoCopy(r)
+	return owner != nil && certificate != nil && owner.UID == certificate.UID
 }
 
 // isAsStamped reports whether a Certificate says all that it shall.

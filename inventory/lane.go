@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -47,6 +48,10 @@ type (
 	}
 )
 
+func (n name) compare(other name) int {
+	return cmp.Or(cmp.Compare(n.group, other.group), cmp.Compare(n.id, other.id))
+}
+
 // member is one device: listed in Git, or in the cluster, or both.
 type member struct {
 	device *Device
@@ -58,8 +63,17 @@ type member struct {
 	// somebody makes in another is not its.
 	places []place
 	standing
+	// home is the namespace of its group.
+	home string
 	// homeless: there is no such group any more, and so no namespace of it.
 	homeless bool
+	// bequeathed: Git lists it no more, and what there is of it is another device's to mind.
+	// inherited are the places of such as this one minds.
+	bequeathed bool
+	inherited  []place
+	// rank is its place, of so many, in the order of waves; waits: it is not in turn yet.
+	rank, of int
+	waits    bool
 	// changed since it was decided last.
 	changed  bool
 	decision decision
@@ -249,7 +263,7 @@ func (l *Lane) Obey(rules []Rule) {
 }
 
 func (r Rule) equal(other Rule) bool {
-	return r.signsWith() == other.signsWith() && r.Signer.Certificate.Fingerprint() == other.Signer.Certificate.Fingerprint() &&
+	return r.signsWith() == other.signsWith() && r.Later == other.Later && r.Signer.Certificate.Fingerprint() == other.Signer.Certificate.Fingerprint() &&
 		sameJSON(r.Group, other.Group) && sameJSON(r.Template, other.Template)
 }
 
@@ -259,6 +273,10 @@ type Work struct {
 	Apply []*unstructured.Unstructured
 	// Confirm says what to write on requests of what is known of their devices.
 	Confirm []Confirm
+	// Discard are objects that nobody needs any more, in order of namespace and name, and that
+	// lie where the group's objects are made no more: whoever may not delete them there leaves
+	// them.
+	Discard []client.Object
 	// Remove are objects that go, sorted likewise, and Reissue the Certificates to issue anew.
 	Remove  []client.Object
 	Reissue []planner.Ref
@@ -292,6 +310,8 @@ const namedFailures = 10
 func (l *Lane) Work(now time.Time) Work {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
+	l.bequeath()
+	l.queue(now)
 	work := Work{States: map[State]int{}}
 	for of, m := range l.members {
 		if due := m.decision.due; m.changed || !due.IsZero() && !now.Before(due) {
@@ -312,12 +332,20 @@ func (l *Lane) decide(of name, m *member, now time.Time) decision {
 	switch {
 	case !usable:
 		return decision{}
+	case device == nil && m.bequeathed:
+		return decision{}
 	case device == nil:
-		return decision{remove: m.all()}
+		return decision{remove: m.all(), discard: m.abroad()}
 	case !ruled:
 		return decision{}
 	}
+	rule.waits = m.waits
 	d := decide(*device, m.standing, rule, now)
+	if device.State == v1alpha1.DeviceActive {
+		d.discard = m.outgrown(now, &d)
+	} else {
+		d.discard = m.abroad()
+	}
 	if counts := m.counts(now); !counts.IsZero() {
 		d.by(counts)
 	}
@@ -346,6 +374,7 @@ func (w *Work) add(of name, m *member) {
 		w.Confirm = append(w.Confirm, *d.confirm)
 	}
 	w.Remove = append(w.Remove, d.remove...)
+	w.Discard = append(w.Discard, d.discard...)
 	if d.reissue {
 		w.Reissue = append(w.Reissue, planner.Ref{Namespace: m.certificate.Namespace, Name: m.certificate.Name})
 	}
@@ -359,7 +388,9 @@ func (w *Work) sort() {
 		return strings.Compare(a.GetKind()+" "+a.GetNamespace()+"/"+a.GetName(), b.GetKind()+" "+b.GetNamespace()+"/"+b.GetName())
 	})
 	slices.SortFunc(w.Confirm, func(a, b Confirm) int { return a.Request.Compare(b.Request) })
-	slices.SortFunc(w.Remove, func(a, b client.Object) int { return objectOf(a).Compare(objectOf(b).Ref) })
+	for _, gone := range [][]client.Object{w.Remove, w.Discard} {
+		slices.SortFunc(gone, func(a, b client.Object) int { return objectOf(a).Compare(objectOf(b).Ref) })
+	}
 	slices.SortFunc(w.Reissue, planner.Ref.Compare)
 	slices.SortFunc(w.Failed, func(a, b Failure) int { return strings.Compare(a.Device, b.Device) })
 	w.Failed = w.Failed[:min(len(w.Failed), namedFailures)]
@@ -367,5 +398,5 @@ func (w *Work) sort() {
 
 // Idle reports that there is nothing to do.
 func (w *Work) Idle() bool {
-	return len(w.Apply)+len(w.Confirm)+len(w.Remove)+len(w.Reissue) == 0
+	return len(w.Apply)+len(w.Confirm)+len(w.Remove)+len(w.Discard)+len(w.Reissue) == 0
 }

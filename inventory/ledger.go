@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -35,34 +36,56 @@ type tallied struct {
 //	Chaining     who may still show a certificate that leads through it: every one of its
 //	             certificates counts until it has ended, or the device was seen with a later
 //
-// Who stands in a file that cannot be used counts as Active: that file may be mended.
+// Who stands in a file that cannot be used counts as Active: that file may be mended. So do
+// the devices of a group that Git declares no more while their files stand: there is a ledger
+// of it too. What counts of certificates that lie elsewhere than where the group's are made is
+// told in elsewhere.go.
 //
 // Silence is never consent: a device of which nothing is known has confirmed nothing.
 func (l *Lane) Ledger(desired planner.Desired, keys []Key, now time.Time) []planner.Ledger {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	l.know(keys)
+	l.bequeath()
 	waived := waiversIn(desired)
 	groups := map[string]*planner.Ledger{}
-	ledgers := make([]planner.Ledger, len(desired.Groups))
-	for i, group := range desired.Groups {
-		ledgers[i] = planner.Ledger{Group: group.Metadata.Name}
-		for _, key := range keys {
-			ledgers[i].Keys = append(ledgers[i].Keys, planner.Tally{Key: key.Certificate.Fingerprint()})
-		}
-		groups[group.Metadata.Name] = &ledgers[i]
+	waves := map[string][]int{}
+	for _, group := range desired.Groups {
+		waves[group.Metadata.Name] = planner.GroupWaves(desired, group)
+		groups[group.Metadata.Name] = emptyLedger(group.Metadata.Name, keys, waves[group.Metadata.Name])
 	}
+	l.rank(func(group string) bool { return len(waves[group]) > 0 }, now)
 	for of, m := range l.members {
-		ledger := groups[of.group]
-		if ledger == nil || !m.isActive(now) {
+		if !m.isActive(now) {
 			continue
+		}
+		ledger := groups[of.group]
+		if ledger == nil { // the group is gone, and its devices are not
+			ledger = emptyLedger(of.group, keys, nil)
+			groups[of.group] = ledger
 		}
 		ledger.Active++
 		if t := l.tally(m, now); t.counts {
-			l.count(ledger, of, t, waived)
+			l.count(ledger, of, m, t, waived)
 		}
 	}
+	ledgers := make([]planner.Ledger, 0, len(groups))
+	for _, group := range slices.Sorted(maps.Keys(groups)) {
+		ledgers = append(ledgers, *groups[group])
+	}
 	return ledgers
+}
+
+func emptyLedger(group string, keys []Key, waves []int) *planner.Ledger {
+	ledger := planner.Ledger{Group: group}
+	for _, key := range keys {
+		tally := planner.Tally{Key: key.Certificate.Fingerprint()}
+		for _, percent := range waves {
+			tally.Waves = append(tally.Waves, planner.WaveTally{Percent: percent})
+		}
+		ledger.Keys = append(ledger.Keys, tally)
+	}
+	return &ledger
 }
 
 // isActive reports whether a device counts: Git lists it as Active, or does not say what it
@@ -98,31 +121,36 @@ func (l *Lane) tally(m *member, now time.Time) tallied {
 			t.trusts |= 1 << i
 		}
 	}
-	shown := m.mayShow(known.Presented, now)
-	for _, r := range shown {
+	for _, r := range slices.Concat(m.mayShowOfOld(now), m.mayShow(known.Presented, now)) {
 		t.counts = true
-		t.newest = l.leadsThrough(r)
-		t.live |= t.newest
+		mask, _ := l.look(r)
+		t.live |= mask
 		if ends := r.chain[0].NotAfter(); t.until.IsZero() || ends.Before(t.until) {
 			t.until = ends
 		}
+	}
+	if ends := m.forgotten(now); !ends.IsZero() {
+		t.counts, t.live = true, 1<<len(l.keys)-1
+		if t.until.IsZero() || ends.Before(t.until) {
+			t.until = ends
+		}
+	}
+	if newest := m.newest(now); newest != nil {
+		_, t.newest = l.look(newest)
 	}
 	m.tallied = t
 	return t
 }
 
-// mayShow are the requests whose certificates a device may still show, the oldest first.
-func (s standing) mayShow(presented pki.Fingerprint, now time.Time) []*request {
+// mayShow are the requests whose certificates a device may still show of those that were made
+// for it where its objects are made now, the oldest first.
+func (m *member) mayShow(presented pki.Fingerprint, now time.Time) []*request {
 	var may []*request
-	all := slices.Concat(s.requests, s.issued)
-	if len(s.requests) > 0 && len(s.issued) > 0 { // who makes the keys was changed, to and fro perhaps
-		slices.SortStableFunc(all, func(a, b *request) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
-	}
-	for _, r := range all {
+	for _, r := range m.inOrder() {
 		if !r.live(now) {
 			continue
 		}
-		if r.chain[0].Fingerprint() == presented {
+		if m.isOwn(r) && r.chain[0].Fingerprint() == presented {
 			may = nil // it has moved on: it was seen with this one
 		}
 		may = append(may, r)
@@ -130,24 +158,83 @@ func (s standing) mayShow(presented pki.Fingerprint, now time.Time) []*request {
 	return may
 }
 
-// leadsThrough are the known keys that a chain leads through.
-func (l *Lane) leadsThrough(r *request) keySet {
-	if r.epoch == l.epoch {
-		return r.mask
+// newest is the request for the device's own key whose certificate came last and has not
+// ended, or, while there is none for that, for whichever key it had; nil: there is none.
+func (m *member) newest(now time.Time) *request {
+	var newest *request
+	for _, r := range m.inOrder() {
+		if r.live(now) && (newest == nil || m.isOwn(r) || !m.isOwn(newest)) {
+			newest = r
+		}
 	}
-	r.mask, r.epoch = 0, l.epoch
-	for _, certificate := range r.chain {
+	return newest
+}
+
+// forgotten is until when a certificate may live of which cert-manager keeps the request no
+// more (revisionHistoryLimit), and which the device may still show; zero: there is none. What
+// key signed it, nobody can tell then.
+func (m *member) forgotten(now time.Time) time.Time {
+	var until time.Time
+	for _, s := range append([]standing{m.standing}, standingsOf(m.elsewhere())...) {
+		if len(s.issued) == 0 || s.issued[0].renewal <= 1 || !s.issued[0].isSigned() {
+			continue
+		}
+		// the one before it lived as long, from before it was made
+		first := s.issued[0].chain[0]
+		if ends := s.issued[0].CreationTimestamp.Add(first.NotAfter().Sub(first.NotBefore())); ends.After(now) && ends.After(until) {
+			until = ends
+		}
+	}
+	if until.IsZero() {
+		return until
+	}
+	if shown, _ := m.shown(now); shown != nil {
+		return time.Time{}
+	}
+	return until
+}
+
+func standingsOf(places []place) []standing {
+	var all []standing
+	for _, p := range places {
+		all = append(all, p.standing)
+	}
+	return all
+}
+
+// inOrder are all requests, the oldest first.
+func (s standing) inOrder() []*request {
+	all := slices.Concat(s.requests, s.issued)
+	if len(s.requests) > 0 && len(s.issued) > 0 { // who makes the keys was changed, to and fro perhaps
+		slices.SortStableFunc(all, func(a, b *request) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	}
+	return all
+}
+
+// look which of the known keys a chain leads through. An anchor is held by any certificate that
+// comes with the leaf; that a device has moved is shown by those alone that lead up from it.
+func (l *Lane) look(r *request) (mask, proven keySet) {
+	if r.epoch == l.epoch {
+		return r.mask, r.proven
+	}
+	r.mask, r.proven, r.epoch = 0, 0, l.epoch
+	linked := true
+	for at, certificate := range r.chain {
+		linked = linked && (at == 0 || r.chain[at-1].SignedBy(certificate))
 		for i, key := range l.keys {
 			if certificate.SignedBy(key.Certificate) {
 				r.mask |= l.above[i]
+				if linked {
+					r.proven |= l.above[i]
+				}
 			}
 		}
 	}
-	return r.mask
+	return r.mask, r.proven
 }
 
 // count a device with each key.
-func (l *Lane) count(ledger *planner.Ledger, of name, t tallied, waived waivers) {
+func (l *Lane) count(ledger *planner.Ledger, of name, m *member, t tallied, waived waivers) {
 	device := planner.Device{Name: of.id, Seen: t.seen}
 	for i, key := range l.keys {
 		tally := &ledger.Keys[i]
@@ -165,6 +252,11 @@ func (l *Lane) count(ledger *planner.Ledger, of name, t tallied, waived waivers)
 		}
 		if !t.newest.has(i) {
 			note(&tally.Elsewhere, device)
+			for at := range tally.Waves {
+				if wave := &tally.Waves[at]; planner.InWave(m.rank, m.of, wave.Percent) {
+					note(&wave.Elsewhere, device)
+				}
+			}
 		}
 		if t.live.has(i) {
 			note(&tally.Chaining, device)

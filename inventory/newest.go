@@ -85,3 +85,18 @@ func (l *Lane) Keys(group, id string) []pki.Fingerprint {
 	}
 	return keys
 }
+
+// HasShown reports whether a device was ever seen with a certificate for a key that is there
+// still.
+func (l *Lane) HasShown(group, id string, key pki.Fingerprint) bool {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	m := l.members[name{group, id}]
+	if m == nil {
+		return false
+	}
+	said := m.confirmations()
+	return slices.ContainsFunc(m.requests, func(r *request) bool {
+		return r.key == key && r.isSigned() && slices.ContainsFunc(said, func(c Confirmation) bool { return c.Presented == r.chain[0].Fingerprint() })
+	})
+}

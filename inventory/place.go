@@ -68,11 +68,7 @@ func (m *member) all() []client.Object {
 	if !m.homeless {
 		return m.standing.all()
 	}
-	var all []client.Object
-	for _, p := range m.places {
-		all = append(all, p.all()...)
-	}
-	return all
+	return objectsIn(m.places)
 }
 
 // Declare takes in the groups that Git declares, where nothing is listed: which namespace
@@ -101,7 +97,7 @@ func (l *Lane) house(homes map[string]string) {
 // settle what counts of the places where something is seen of a device.
 func (l *Lane) settle(of name, m *member) {
 	home, declared := l.homes[of.group]
-	m.standing, m.homeless, m.changed = standing{}, !declared, true
+	m.standing, m.home, m.homeless, m.changed = standing{}, home, !declared, true
 	for _, p := range m.places {
 		if declared && p.namespace == home {
 			m.standing = p.standing

@@ -9,7 +9,8 @@ import (
 	"github.com/cert-manager/cert-manager/pkg/apis/certmanager"
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	certmanagermeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/pki"
@@ -27,9 +28,10 @@ type request struct {
 	failed   bool
 	failedAt time.Time
 	why      string
-	// mask says which of the known keys the chain leads through, as of the epoch.
-	mask  keySet
-	epoch int
+	// mask says which of the known keys signed one of the chain's certificates, and proven
+	// which of them the leaf leads up to, as of the epoch.
+	mask, proven keySet
+	epoch        int
 }
 
 // readRequest reads what cert-manager says of a request.
@@ -45,6 +47,10 @@ func readRequest(seen *certmanagerv1.CertificateRequest) *request {
 	chain, err := pki.ParsePEM(seen.Status.Certificate)
 	if err != nil {
 		r.failed, r.failedAt, r.why = true, seen.CreationTimestamp.Time, "what came back is no certificate: "+err.Error()
+	}
+	if len(chain) > 0 && !r.key.IsZero() && chain[0].SPKI() != r.key {
+		r.failed, r.failedAt, r.why = true, seen.CreationTimestamp.Time, "what came back is a certificate for another key than the request's: mend the issuer"
+		return r
 	}
 	r.chain = chain
 	return r
@@ -98,16 +104,17 @@ func (r *request) live(now time.Time) bool {
 // isPending reports whether cert-manager has yet to answer.
 func (r *request) isPending() bool { return !r.failed && !r.isSigned() }
 
-// isFor reports whether it asks what a rule says of whom.
+// isFor reports whether it asks what a rule says, and whom.
 func (r *request) isFor(rule Rule) bool {
-	field := func(name string) string {
-		value, _, _ := unstructured.NestedString(rule.Template.Object, "spec", "issuerRef", name)
-		return value
+	var wanted certmanagerv1.CertificateRequest
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(rule.Template.Object, &wanted); err != nil {
+		return false
 	}
-	asked := r.Spec.IssuerRef
-	return r.Annotations[v1alpha1.AnnotationSignsWith] == rule.signsWith() && asked.Name == field("name") &&
-		cmp.Or(asked.Kind, certmanagerv1.IssuerKind) == cmp.Or(field("kind"), certmanagerv1.IssuerKind) &&
-		cmp.Or(asked.Group, certmanager.GroupName) == cmp.Or(field("group"), certmanager.GroupName)
+	asked, want := r.Spec.IssuerRef, wanted.Spec.IssuerRef
+	return r.Annotations[v1alpha1.AnnotationSignsWith] == rule.signsWith() && asked.Name == want.Name &&
+		cmp.Or(asked.Kind, certmanagerv1.IssuerKind) == cmp.Or(want.Kind, certmanagerv1.IssuerKind) &&
+		cmp.Or(asked.Group, certmanager.GroupName) == cmp.Or(want.Group, certmanager.GroupName) &&
+		equality.Semantic.DeepEqual(r.Spec.Duration, wanted.Spec.Duration) && slices.Equal(r.Spec.Usages, wanted.Spec.Usages)
 }
 
 // compare orders the requests of a device, the oldest first.

@@ -170,6 +170,7 @@ func TestACertificateStaysUntilTheDevicesOwnKeyIsInUse(t *testing.T) {
 				p.now = test.at
 				own := p.issued("one", 2, p.signer)
 				own.Spec.Request = []byte(device.Request)
+				own.Status.Certificate = p.issue(own).PEM()
 				seen.requests = []*request{readRequest(own)}
 			}
 			if test.used {
@@ -377,21 +378,25 @@ func TestTheOldKeysRequestStaysUntilTheNewKeyIsInUse(t *testing.T) {
 	}
 }
 
-// A request that nobody answers is not the device's last one for ever.
-func TestAPendingRequestIsNotWaitedForForEver(t *testing.T) {
+// A request that nobody has answered yet, a person who approves say, is left alone for as long
+// as it asks what Git says, and no longer.
+func TestAPendingRequestIsLeftWhileItAsksWhatGitSays(t *testing.T) {
 	first, next := root(t, "2025"), root(t, "2026")
 	for name, test := range map[string]struct {
 		signer authority
 		issuer string
+		lives  string
 		after  time.Duration
 		apply  int
-		due    time.Time
 	}{
-		"just made":                {first, "fleet", time.Minute, 0, epoch.Add(retryAfter)},
-		"an hour old":              {first, "fleet", retryAfter, 1, time.Time{}},
-		"another key is to sign":   {next, "fleet", time.Minute, 1, time.Time{}},
-		"another issuer is to":     {first, "another", time.Minute, 1, time.Time{}},
-		"no key may sign just now": {authority{}, "fleet", 24 * time.Hour, 0, time.Time{}},
+		"just made":                {first, "fleet", "2160h0m0s", time.Minute, 0},
+		"an hour old":              {first, "fleet", "2160h0m0s", retryAfter, 0},
+		"a year old":               {first, "fleet", "2160h0m0s", 365 * 24 * time.Hour, 0},
+		"another key is to sign":   {next, "fleet", "2160h0m0s", time.Minute, 1},
+		"another issuer is to":     {first, "another", "2160h0m0s", time.Minute, 1},
+		"it is to live longer":     {first, "fleet", "4320h0m0s", time.Minute, 1},
+		"written otherwise":        {first, "fleet", "2160h", time.Minute, 0},
+		"no key may sign just now": {authority{}, "fleet", "2160h0m0s", 24 * time.Hour, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlant(t, first)
@@ -399,12 +404,11 @@ func TestAPendingRequestIsNotWaitedForForEver(t *testing.T) {
 			p.turn()
 			p.now, p.signer = epoch.Add(test.after), test.signer
 			rule := p.rule()
-			if err := unstructured.SetNestedField(rule.Template.Object, test.issuer, "spec", "issuerRef", "name"); err != nil {
-				t.Fatal(err)
-			}
+			set(rule.Template, test.issuer, "spec", "issuerRef", "name")
+			set(rule.Template, test.lives, "spec", "duration")
 			p.lane.Obey([]Rule{rule})
 			work := p.lane.Work(p.now)
-			if len(work.Apply) != test.apply || !work.Due.Equal(test.due) || work.States[StatePending] != 1 || len(work.Remove) != 0 {
+			if len(work.Apply) != test.apply || !work.Due.IsZero() || work.States[StatePending] != 1 || len(work.Remove) != 0 {
 				t.Errorf("the work is %+v", work)
 			}
 		})
@@ -427,5 +431,76 @@ func TestPendingRequestsDoNotPileUp(t *testing.T) {
 	p.turn()
 	if work := p.turn(); !work.Idle() || work.States[StateIssued] != 1 {
 		t.Errorf("signed at last: %+v", work)
+	}
+}
+
+// A Certificate that came back as it was is not asked for at every turn: each time, one of the
+// requests goes by which it is known what the device has.
+func TestACertificateThatComesBackAsItWasIsLeftAWhile(t *testing.T) {
+	old, next := root(t, "2025"), root(t, "2026")
+	for name, test := range map[string]struct {
+		signers []authority
+		apart   time.Duration
+		want    bool
+	}{
+		"issued once":                 {[]authority{old}, time.Minute, true},
+		"issued again, by the same":   {[]authority{old, old}, time.Minute, false},
+		"issued again long before":    {[]authority{old, old}, 2 * reissueRetry, true},
+		"issued again, by the other":  {[]authority{next, old}, time.Minute, true},
+		"issued, as it is to be":      {[]authority{old, next}, time.Minute, false},
+		"asked for in vain last hour": {[]authority{old, old, old}, time.Minute, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlant(t, next)
+			p.list("sensors", "one", document("sensors", "one", ""))
+			work := p.keeping(v1alpha1.KeysCluster)
+			p.lane.See(certificateOf(t, work.Apply[0]))
+			for revision, signer := range test.signers {
+				p.now = p.now.Add(test.apart)
+				p.lane.See(p.issued("one", revision+1, signer))
+			}
+			if work := p.keeping(v1alpha1.KeysCluster); (len(work.Reissue) == 1) != test.want {
+				t.Errorf("the work is %+v", work)
+			}
+			p.now = p.now.Add(reissueRetry)
+			if work := p.keeping(v1alpha1.KeysCluster); (len(work.Reissue) == 1) != (name != "issued, as it is to be") {
+				t.Errorf("later, the work is %+v", work)
+			}
+		})
+	}
+}
+
+// Of the certificates of which cert-manager has thrown the requests away, it is known how long
+// they live at most, and no more.
+func TestAForgottenCertificateHoldsEveryKeyUntilItHasEnded(t *testing.T) {
+	old, next := root(t, "2025"), root(t, "2026")
+	for name, test := range map[string]struct {
+		first int
+		seen  bool
+		after time.Duration
+		want  int
+	}{
+		"none is forgotten":            {1, false, time.Hour, 0},
+		"one is forgotten":             {2, false, time.Hour, 1},
+		"and the device seen since":    {2, true, time.Hour, 0},
+		"and it has ended by now":      {2, false, 2161 * time.Hour, 0},
+		"and it ends within this hour": {2, false, 2159 * time.Hour, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlant(t, next)
+			p.list("sensors", "one", document("sensors", "one", ""))
+			p.keeping(v1alpha1.KeysCluster)
+			certificate, issued := p.certificate("one"), p.issued("one", test.first, next)
+			if test.seen {
+				certificate.Annotations[v1alpha1.AnnotationConfirmed] = Confirmation{Presented: readRequest(issued).chain[0].Fingerprint(), Seen: p.now}.String()
+			}
+			p.lane.See(certificate)
+			p.lane.See(issued)
+			p.tally(old.Key)
+			p.now = p.now.Add(test.after)
+			if got := p.tally(old.Key).chaining; got != test.want {
+				t.Errorf("%d devices may show a certificate of the old key, want %d", got, test.want)
+			}
+		})
 	}
 }

@@ -26,6 +26,11 @@ type Rule struct {
 	Authority planner.Ref
 	Key       string
 	Signer    Key
+	// Later is the percent of the devices, the last in the order of waves, that keep what
+	// another key signed for now.
+	Later int
+	// waits: the device that is looked at is one of those.
+	waits bool
 	// Template that each object is stamped from: the renderer's, overlay included.
 	Template *unstructured.Unstructured
 }

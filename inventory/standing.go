@@ -47,6 +47,7 @@ func (k Key) String() string { return k.Authority.Name + "/" + k.Name }
 func (l *Lane) Standings(keys []Key, now time.Time) []Standing {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
+	l.bequeath()
 	var all []Standing
 	for of, m := range l.members {
 		if device, usable := m.listed(now); device != nil {

@@ -34,6 +34,10 @@ type course struct {
 	familySeen    map[leafID]bool
 	// bundles that distribute the authority; none of an intermediate.
 	bundles []v1alpha1.TrustBundle
+	// devicesLater is the percent of each group's devices that are not in turn yet, and
+	// devicesWait that those of the wave wait for a window.
+	devicesLater int
+	devicesWait  bool
 	// strangerAsked reports that a leaf that a stranger signed is asked for in this turn.
 	strangerAsked bool
 	// times are those of its windows, and ahead is the way of a rollover that begins now; nil:

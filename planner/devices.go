@@ -34,9 +34,18 @@ type Tally struct {
 	// whose certificate does.
 	Elsewhere Devices `json:"elsewhere,omitzero"`
 	Chaining  Devices `json:"chaining,omitzero"`
+	// Waves are those among Elsewhere that stand in each of [GroupWaves], or in one before it.
+	Waves []WaveTally `json:"waves,omitempty"`
 	// Waived are the devices that are waived for it, and whose certificate chains to it, or
 	// that have not shown that they trust the key that signs.
 	Waived Devices `json:"waived,omitzero"`
+}
+
+// WaveTally are the devices of a group up to the end of a wave, so many percent of all that
+// are Active, whose certificate does not chain to a key.
+type WaveTally struct {
+	Percent   int     `json:"percent"`
+	Elsewhere Devices `json:"elsewhere,omitzero"`
 }
 
 // Devices are some of a group's: how many, and the first of them, those that were silent
@@ -94,12 +103,17 @@ func (c *course) deviceHolds(k *key, groups []v1alpha1.DeviceGroup, waited func(
 		tally, known := c.turn.tally(group.Metadata.Name, k)
 		switch devices := waited(tally); {
 		case !known:
-			holds = append(holds, Hold{Gate: "devices", Subject: subject, Why: "it is not known how far its devices are with " + k.name})
+			holds = append(holds, c.uncounted(subject, k))
 		case devices.Count > 0:
 			holds = append(holds, c.waitsFor(subject, words, devices))
 		}
 	}
 	return holds
+}
+
+// uncounted says that nobody has counted.
+func (c *course) uncounted(subject string, k *key) Hold {
+	return Hold{Gate: "devices", Subject: subject, Why: "it is not known how far its devices are with " + k.name}
 }
 
 // waitsFor says for whom is waited, and from when on people must decide.
@@ -161,12 +175,57 @@ func (c *course) distrustHolds(k *key) []Hold {
 	return c.deviceHolds(k, c.groups(true), func(t Tally) Devices { return t.Distrusting }, "%s not confirmed "+k.name+" yet")
 }
 
-// elsewhereHolds name the devices whose certificate does not chain to the key yet.
-func (c *course) elsewhereHolds(k *key) []Hold {
+// elsewhereHolds name the devices of a wave whose certificate does not chain to the key yet.
+func (c *course) elsewhereHolds(k *key, w wave) []Hold {
 	if c.emergency {
 		return nil
 	}
-	return c.deviceHolds(k, c.groups(false), func(t Tally) Devices { return t.Elsewhere }, "%s no certificate of "+k.name+" yet")
+	words := "%s no certificate of " + k.name + " yet"
+	if w.of > 1 {
+		words += fmt.Sprintf(", of wave %d of %d (%d%%%% of the group)", w.number, w.of, w.percent)
+	}
+	var holds []Hold
+	for _, group := range c.groups(false) {
+		tally, known := c.turn.tally(group.Metadata.Name, k)
+		devices, counted := tally.elsewhereIn(w)
+		switch subject := "DeviceGroup " + group.Metadata.Name; {
+		case !known || !counted && tally.Elsewhere.Count > 0:
+			holds = append(holds, c.uncounted(subject, k))
+		case devices.Count > 0:
+			holds = append(holds, c.waitsFor(subject, words, devices))
+		}
+	}
+	return holds
+}
+
+// elsewhereIn are the devices up to the end of a wave whose certificate does not chain to the
+// key; false where nobody has counted by these waves.
+func (t Tally) elsewhereIn(w wave) (Devices, bool) {
+	if w.percent == allLeaves {
+		return t.Elsewhere, true
+	}
+	for _, counted := range t.Waves {
+		if counted.Percent == w.percent {
+			return counted.Elsewhere, true
+		}
+	}
+	return Devices{}, false
+}
+
+// GroupWaves are the waves in which the devices of a group move when the authority that signs
+// for it does, as percents; but for the last, which is everyone.
+func GroupWaves(desired Desired, group v1alpha1.DeviceGroup) []int {
+	for _, binding := range desired.Bindings {
+		if BindingRef(binding) != GroupIssuer(group) {
+			continue
+		}
+		for _, authority := range desired.Authorities {
+			if authority.Metadata.Name == binding.Spec.Authority {
+				return slices.DeleteFunc(slices.Clone(authority.Spec.Rollover.Waves), func(percent int) bool { return percent >= allLeaves })
+			}
+		}
+	}
+	return nil
 }
 
 // needingHolds name the devices that cannot do without a key that goes: those whose
@@ -176,16 +235,49 @@ func (c *course) needingHolds(k *key) []Hold {
 		return nil
 	}
 	holds := c.deviceHolds(k, c.groups(true), func(t Tally) Devices { return t.Chaining }, "%s a certificate of "+k.name+" still")
+	holds = append(holds, c.formerHolds(k)...)
 	if c.to != nil && !c.isIntermediate() {
 		holds = append(holds, c.deviceHolds(c.to, c.groups(true), func(t Tally) Devices { return t.Distrusting }, "%s not confirmed "+c.to.name+" yet")...)
 	}
 	return holds
 }
 
-// devicesNeed reports whether the certificate of a device chains to the key.
+// formerHolds name the devices of other groups whose certificates chain to the key: the group
+// was given another issuer since, or is declared no more while its devices are.
+func (c *course) formerHolds(k *key) []Hold {
+	var holds []Hold
+	for _, ledger := range c.formerGroups() {
+		tally, _ := c.turn.tally(ledger.Group, k)
+		if tally.Chaining.Count == 0 {
+			continue
+		}
+		words := "%s a certificate of " + k.name + " still, which the group's issuer has nothing to do with any more"
+		if !c.turn.declaresGroup(ledger.Group) {
+			words = "%s a certificate of " + k.name + " still, and Git does not declare the group any more (declare it again, or move or delete its devices)"
+		}
+		holds = append(holds, c.waitsFor("DeviceGroup "+ledger.Group, words, tally.Chaining))
+	}
+	return holds
+}
+
+// formerGroups are the ledgers of groups for which neither the authority signs, nor one below
+// it.
+func (c *course) formerGroups() []Ledger {
+	groups := c.groups(true)
+	return slices.DeleteFunc(slices.Clone(c.turn.observed.Ledger), func(ledger Ledger) bool {
+		return slices.ContainsFunc(groups, func(group v1alpha1.DeviceGroup) bool { return group.Metadata.Name == ledger.Group })
+	})
+}
+
+func (t *turn) declaresGroup(name string) bool {
+	return slices.ContainsFunc(t.desired.Groups, func(group v1alpha1.DeviceGroup) bool { return group.Metadata.Name == name })
+}
+
+// devicesNeed reports whether the certificate of a device chains to the key, whichever group
+// it is in.
 func (c *course) devicesNeed(k *key) bool {
-	return slices.ContainsFunc(c.groups(true), func(group v1alpha1.DeviceGroup) bool {
-		tally, _ := c.turn.tally(group.Metadata.Name, k)
+	return slices.ContainsFunc(c.turn.observed.Ledger, func(ledger Ledger) bool {
+		tally, _ := c.turn.tally(ledger.Group, k)
 		return tally.Chaining.Count > 0
 	})
 }
@@ -202,6 +294,10 @@ func (c *course) deviceDrops(k *key) []Drop {
 			now, _ := c.turn.tally(group.Metadata.Name, c.to)
 			drops = append(drops, c.dropDevices(k, group.Metadata.Name, now.Distrusting, "has not confirmed "+c.to.name+" yet")...)
 		}
+	}
+	for _, ledger := range c.formerGroups() {
+		tally, _ := c.turn.tally(ledger.Group, k)
+		drops = append(drops, c.dropDevices(k, ledger.Group, tally.Chaining, "chains to "+k.name)...)
 	}
 	return drops
 }
@@ -226,8 +322,15 @@ func (t *turn) planDevices() {
 				rule.Authority, rule.Key = issuer.Authority, issuer.Key
 			}
 		}
-		if c := t.courseOfGroup(group); c != nil && !c.reached(Reissue) {
+		switch c := t.courseOfGroup(group); {
+		case c == nil:
+		case !c.reached(Reissue):
 			rule.Authority, rule.Key = c.signsNow(GroupIssuer(group))
+			if !c.emergency {
+				rule.Later = allLeaves // the issuer may have moved, and be paused or not proved
+			}
+		default:
+			rule.Later = c.devicesLater
 		}
 		t.plan.Target.DeviceRules = append(t.plan.Target.DeviceRules, rule)
 	}

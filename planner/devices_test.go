@@ -1,6 +1,7 @@
 package planner_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
@@ -15,15 +16,32 @@ func sensors() v1alpha1.DeviceGroup {
 	}
 }
 
+// unproved is the plant whose issuer has moved to 2026, which no canary has shown yet.
+func unproved() *site {
+	s := switched()
+	s.issuer().Canary = planner.Canary{}
+	return s
+}
+
+// paused is the plant whose rollover is paused in Reissue.
+func paused() *site {
+	s := switched()
+	s.desired.Authorities[0].Spec.Rollover.Paused = true
+	return s
+}
+
 // Devices are signed for by the key of which it is proved that the issuer signs with it.
 func TestDevicesAreSignedForByAProvedKey(t *testing.T) {
 	for name, test := range map[string]struct {
-		site *site
-		key  string
+		site  *site
+		key   string
+		later int
 	}{
-		"nothing moves":                          {settled(), "2025"},
-		"the issuer is about to move":            {soaked(), "2025"},
-		"the issuer has moved, and it is proved": {switched(), "2026"},
+		"nothing moves":                          {settled(), "2025", 0},
+		"the issuer is about to move":            {soaked(), "2025", 100},
+		"the issuer has moved, and it is proved": {switched(), "2026", 0},
+		"it has moved, and is not proved":        {unproved(), "2026", 100},
+		"it has moved, and all is paused":        {paused(), "2026", 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.site.desired.Groups = []v1alpha1.DeviceGroup{sensors()}
@@ -31,10 +49,62 @@ func TestDevicesAreSignedForByAProvedKey(t *testing.T) {
 			ledger := planner.Ledger{Group: "sensors", Active: 1, Keys: []planner.Tally{{Key: key2025.Fingerprint()}, {Key: key2026.Fingerprint()}}}
 			test.site.observed.Ledger = []planner.Ledger{ledger}
 			plan := test.site.next()
-			want := planner.DeviceRule{Group: "sensors", Authority: planner.Ref{Namespace: "cert-manager", Name: "fleet-root"}, Key: test.key}
+			want := planner.DeviceRule{Group: "sensors", Authority: planner.Ref{Namespace: "cert-manager", Name: "fleet-root"}, Key: test.key, Later: test.later}
 			if rules := plan.Target.DeviceRules; len(rules) != 1 || rules[0] != want {
 				t.Errorf("the rules are %+v, want %+v; the plan says %q", rules, want, tell(plan, test.site.now))
 			}
 		})
 	}
 }
+
+// The devices of a group move in the waves of the authority that signs for them: so many percent,
+// and when each of those has its certificate, the next.
+func TestDevicesMoveInWaves(t *testing.T) {
+	some := func(count int) planner.Devices {
+		return planner.Devices{Count: count, First: []planner.Device{{Name: "sensor-1", Seen: noon}}}
+	}
+	inTurn := func(first, second, all int) planner.Tally {
+		return planner.Tally{Key: key2026.Fingerprint(), Elsewhere: some(all), Waves: []planner.WaveTally{{Percent: 1, Elsewhere: some(first)}, {Percent: 20, Elsewhere: some(second)}}}
+	}
+	for name, test := range map[string]struct {
+		tally  planner.Tally
+		change func(*site)
+		later  int
+		hold   string // empty: Reissue is done
+	}{
+		"nobody has moved":             {inTurn(5, 100, 500), nil, 99, "5 devices have no certificate of 2026 yet, of wave 1 of 3 (1% of the group): sensor-1 (seen at "},
+		"the first wave has":           {inTurn(0, 95, 495), nil, 80, "95 devices have no certificate of 2026 yet, of wave 2 of 3 (20% of the group): "},
+		"the second has":               {inTurn(0, 0, 400), nil, 0, "400 devices have no certificate of 2026 yet, of wave 3 of 3 (100% of the group): "},
+		"one of the first is left":     {inTurn(1, 1, 1), nil, 99, "1 device has no certificate of 2026 yet, of wave 1 of 3"},
+		"all have":                     {planner.Tally{Key: key2026.Fingerprint(), Waves: inTurn(0, 0, 0).Waves}, nil, 0, ""},
+		"nobody has counted by waves":  {planner.Tally{Key: key2026.Fingerprint(), Elsewhere: some(500)}, nil, 99, "it is not known how far its devices are with 2026"},
+		"no window is open":            {inTurn(5, 100, 500), within(onSaturdays), 100, "5 devices have no certificate of 2026 yet, of wave 1 of 3"},
+		"none is, for the second wave": {inTurn(0, 95, 495), within(onSaturdays), 99, "95 devices have no certificate of 2026 yet, of wave 2 of 3"},
+		"a stolen key waits for none":  {inTurn(5, 100, 500), stolen, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := drained()
+			s.desired.Authorities[0].Spec.Rollover.Waves = []int{1, 20, 100}
+			s.desired.Groups = []v1alpha1.DeviceGroup{sensors()}
+			s.observed.Ledger = []planner.Ledger{{Group: "sensors", Active: 500, Keys: []planner.Tally{{Key: key2025.Fingerprint(), Chaining: some(1)}, test.tally}}}
+			if test.change != nil {
+				test.change(s)
+			}
+			plan := s.next()
+			var told string
+			for _, hold := range plan.Rollovers[0].Holds {
+				if hold.Subject == "DeviceGroup sensors" && plan.Rollovers[0].Phase == planner.Reissue {
+					told = hold.Why
+				}
+			}
+			if rule := plan.Target.DeviceRules[0]; rule.Later != test.later || rule.Key != "2026" {
+				t.Errorf("the rule is %+v, want %d%% later", rule, test.later)
+			}
+			if !strings.HasPrefix(told, test.hold) || (told == "") != (test.hold == "") {
+				t.Errorf("the hold says %q, want %q; the plan %q", told, test.hold, tell(plan, s.now))
+			}
+		})
+	}
+}
+
+func stolen(s *site) { s.commit("2025 Compromised", "2026 Signing") }

@@ -35,7 +35,7 @@
 //
 // # Care
 //
-// Leaves are reissued in waves, each proved before the next (waves.go). What a client may
+// Leaves are reissued, and devices move, in waves, each proved before the next (waves.go). What a client may
 // notice begins inside windows alone (windows.go). An anchor leaves a bundle only after
 // every probe of that has shaken hands without it: the plan asks for the handshakes, and is
 // given what came of them (probes.go).

@@ -34,7 +34,8 @@ type Observed struct {
 	Copies []Copy `json:"copies,omitempty"`
 	// Workloads that verify with a copy or present a leaf.
 	Workloads []Workload `json:"workloads,omitempty"`
-	// Ledger has an entry for each device group that Git declares.
+	// Ledger has an entry for each device group that Git declares, and for each that it
+	// declares no more while it lists devices of it.
 	Ledger []Ledger `json:"ledger,omitempty"`
 	// Record is what Git remembers of the keys that came to be.
 	Record Record `json:"record,omitzero"`

@@ -64,6 +64,11 @@ type DeviceRule struct {
 	// key may sign yet.
 	Authority Ref    `json:"authority,omitzero"`
 	Key       string `json:"key,omitempty"`
+	// Later is the percent of the group's devices, the last in the order of waves, that keep
+	// what another key signed for now. Who among them has no certificate, or one that is due
+	// for renewal, gets one of Key all the same. 0: nobody is kept back; 100: everybody is.
+	// Who is: [WaveRanks], [InWave].
+	Later int `json:"later,omitempty"`
 }
 
 // CASpec is what a CA certificate is like. Once issued it is frozen.

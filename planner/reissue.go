@@ -14,10 +14,16 @@ func (c *course) reissue(k *key) step {
 	if c.hasOthers(k) {
 		c.turn.memory.hold(c.gate("signs", k))
 	}
+	done := 0
 	for _, w := range c.waves(issued) {
 		if s := c.reissueWave(k, w, issued); !s.done() {
+			c.devicesLater = allLeaves - w.percent
+			if c.devicesWait {
+				c.devicesLater = allLeaves - done
+			}
 			return s
 		}
+		done = w.percent
 	}
 	return step{phase: Reissue, key: k.name}
 }
@@ -43,9 +49,12 @@ func (c *course) reissueWave(k *key, w wave, issued []Leaf) step {
 			s.actions = append(s.actions, *action)
 		}
 	}
-	if s.holds = behind(window, s.holds); w.isLast() {
-		s.holds = append(s.holds, c.elsewhereHolds(k)...)
+	devices := c.elsewhereHolds(k, w)
+	if window == nil && len(devices) > 0 {
+		window = c.closed()
 	}
+	c.devicesWait = window != nil
+	s.holds = behind(window, append(s.holds, devices...))
 	switch {
 	case !s.done():
 		c.rememberPresented(k, w)

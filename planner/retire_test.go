@@ -1,6 +1,7 @@
 package planner_test
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"testing"
@@ -401,6 +402,37 @@ func TestDevicesHoldRetire(t *testing.T) {
 			holdsAnchor := plan.Target.Bundles[0].Anchors.Has(key2025.Certificate)
 			if waits != (test.why != "") || holdsAnchor != waits {
 				t.Errorf("the bundle holds 2025: %v; the plan says %q", holdsAnchor, tell(plan, s.now))
+			}
+		})
+	}
+}
+
+// A group that was given another issuer, or that is gone while its devices are listed, has
+// certificates of the key all the same.
+func TestDevicesOfFormerGroupsHoldRetire(t *testing.T) {
+	one := planner.Devices{Count: 1, First: []planner.Device{{Name: "sensor-1", Seen: noon}}}
+	moved := sensors()
+	moved.Spec.Issuer.Name = "somebody-elses"
+	for name, test := range map[string]struct {
+		groups   []v1alpha1.DeviceGroup
+		chaining planner.Devices
+		why      string // empty: nothing is waited for
+	}{
+		"another issuer":                   {[]v1alpha1.DeviceGroup{moved}, one, "1 device has a certificate of 2025 still, which the group's issuer has nothing to do with any more: sensor-1"},
+		"another issuer, and all followed": {[]v1alpha1.DeviceGroup{moved}, planner.Devices{}, ""},
+		"not declared any more":            {nil, one, "1 device has a certificate of 2025 still, and Git does not declare the group any more"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := drained()
+			s.desired.Groups = test.groups
+			s.observed.Ledger = []planner.Ledger{{Group: "sensors", Active: 1, Keys: []planner.Tally{{Key: key2025.Fingerprint(), Chaining: test.chaining}, {Key: key2026.Fingerprint()}}}}
+			plan := s.next()
+			holds := slices.ContainsFunc(plan.Rollovers[0].Holds, func(h planner.Hold) bool {
+				return h.Subject == "DeviceGroup sensors" && strings.HasPrefix(h.Why, cmp.Or(test.why, "none"))
+			})
+			drops := slices.ContainsFunc(plan.Drops, func(d planner.Drop) bool { return d.Who == "Device sensors/sensor-1" })
+			if waits := test.why != ""; holds != waits || drops != waits || plan.Target.Bundles[0].Anchors.Has(key2025.Certificate) != waits {
+				t.Errorf("the plan says %q, and who drops: %+v", tell(plan, s.now), plan.Drops)
 			}
 		})
 	}

@@ -8,11 +8,12 @@ import (
 	"slices"
 )
 
-// Waves: the leaves of an authority stand in an order that follows from the hash of what
+// Waves: the leaves of an authority, and the devices of each group that it signs for, stand in an order that follows from the hash of what
 // each is named, so that neighbours in a namespace come far apart, and a leaf that is added
 // puts itself between two others and moves none past another. A wave is the leaves up to a
-// percent of all, rounded up. The next begins when every leaf of the one before chains to
-// the new key, whoever presents one has loaded it, and nothing of it has failed.
+// percent of all, rounded up, and of each group as many of its devices. The next begins when
+// every leaf of the one before chains to the new key, whoever presents one has loaded it,
+// nothing of it has failed, and every device of it was issued a certificate of the new key.
 
 // wave is the leaves that are reissued together.
 type wave struct {
@@ -57,9 +58,19 @@ func (c *course) waves(leaves []Leaf) []wave {
 
 // ranksOf are the places of leaves in the order of waves, from 0.
 func ranksOf(leaves []Leaf) []int {
-	hashes, order, ranks := make([][sha256.Size]byte, len(leaves)), make([]int, len(leaves)), make([]int, len(leaves))
+	names := make([]string, len(leaves))
 	for i, leaf := range leaves {
-		hashes[i], order[i] = sha256.Sum256([]byte(leaf.id().String())), i
+		names[i] = leaf.id().String()
+	}
+	return WaveRanks(names)
+}
+
+// WaveRanks are the places, from 0, of what is so named in the order in which waves take it:
+// that of the SHA-256 of its name. Devices of a group are named by their ids.
+func WaveRanks(names []string) []int {
+	hashes, order, ranks := make([][sha256.Size]byte, len(names)), make([]int, len(names)), make([]int, len(names))
+	for i, name := range names {
+		hashes[i], order[i] = sha256.Sum256([]byte(name)), i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return bytes.Compare(hashes[a][:], hashes[b][:]) })
 	for rank, i := range order {
@@ -67,6 +78,10 @@ func ranksOf(leaves []Leaf) []int {
 	}
 	return ranks
 }
+
+// InWave reports whether what has a place among so many, by [WaveRanks], is of the first so
+// many percent.
+func InWave(rank, of, percent int) bool { return rank < share(percent, of) }
 
 // share is a percent of so many, rounded up.
 func share(percent, of int) int { return (percent*of + allLeaves - 1) / allLeaves }

@@ -122,7 +122,7 @@ func (t *turn) readDevices(loaded Loaded) error {
 
 // countDevices adds to what was observed how far the devices are.
 func (t *turn) countDevices(desired planner.Desired, observed *planner.Observed) {
-	if len(desired.Groups) == 0 {
+	if len(desired.Groups) == 0 && t.lane().IsEmpty() {
 		return
 	}
 	if !t.lanes.haveSeenAll() {
@@ -147,7 +147,7 @@ func (t *turn) workOn(loaded Loaded, plan planner.Plan) error {
 	lane.Obey(inventory.Rules(groups, plan.Target.DeviceRules, templates, inventory.KnownKeys(loaded.Desired(), t.observed)))
 	t.work = lane.Work(t.now)
 	if !t.domain.Spec.Prune || t.keeping {
-		t.work.Remove, t.work.Leaving = nil, 0
+		t.work.Remove, t.work.Discard, t.work.Leaving = nil, nil, 0
 	}
 	return nil
 }

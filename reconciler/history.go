@@ -105,6 +105,15 @@ func (t *turn) after(branch string) After {
 	return after
 }
 
+// AfterOf is what the head of a domain's branch must come after, for a program beside the
+// controller that has read nothing of it yet: what the controller has read last, as the status
+// tells, and what a person accepts in its place.
+func AfterOf(domain *v1alpha1.TrustDomain, branch string) After {
+	known := lineage{}
+	known.follow(domain)
+	return After{Revision: known.heads[branch], Accept: acceptedBy(domain)}
+}
+
 // answered is the accepted revision that counts no more: the turn has read the branch that
 // it is of, or an earlier one has. If the annotation was removed or is another now, what it
 // said before may be accepted anew.

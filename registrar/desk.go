@@ -271,6 +271,9 @@ func (d *desk) observe(v *visit, trusts pki.Anchors) error {
 		Group: caller.Group.Name, ID: caller.ID, Presented: caller.Certificate, Credential: caller.Credential,
 		Trusts: fingerprints(trusts), At: v.at,
 	}
+	if caller.ShowsOldKey() { // that it was seen with its present key stands
+		evidence.Presented = pki.Certificate{}
+	}
 	if !v.proved.IsZero() && !slices.Contains(evidence.Trusts, v.proved) {
 		evidence.Trusts = append(evidence.Trusts, v.proved)
 	}

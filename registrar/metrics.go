@@ -11,10 +11,15 @@ import (
 //	reanchor_registrar_requests_total{operation,status,result}   result as in [Entry.Result]
 //	reanchor_registrar_commits_total{result}                     committed, proposed or failed
 //	reanchor_registrar_connections                               open now
+//	reanchor_registrar_pull_requests_total{result}               made, edited, unchanged or failed
+//	reanchor_registrar_history_rewritten                         1: a branch lost what was read
+//	                                                             of it, and is not read or written
 type Metrics struct {
 	requests    *prometheus.CounterVec
 	commits     *prometheus.CounterVec
 	connections prometheus.Gauge
+	proposals   *prometheus.CounterVec
+	rewritten   prometheus.Gauge
 }
 
 // NewMetrics makes the metrics and registers them.
@@ -29,8 +34,14 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 		connections: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "reanchor_registrar_connections", Help: "Connections that are open.",
 		}),
+		proposals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reanchor_registrar_pull_requests_total", Help: "Pull requests that were asked for, by what became of them.",
+		}, []string{"result"}),
+		rewritten: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "reanchor_registrar_history_rewritten", Help: "Whether a branch lost what was read of it, and is neither read nor written.",
+		}),
 	}
-	for _, collector := range []prometheus.Collector{m.requests, m.commits, m.connections} {
+	for _, collector := range []prometheus.Collector{m.requests, m.commits, m.connections, m.proposals, m.rewritten} {
 		if err := registry.Register(collector); err != nil {
 			return nil, err
 		}
@@ -47,6 +58,24 @@ func (m *Metrics) answered(entry Entry) {
 func (m *Metrics) committed(result string) {
 	if m != nil {
 		m.commits.WithLabelValues(result).Inc()
+	}
+}
+
+// Proposed counts a pull request that was asked for.
+func (m *Metrics) Proposed(result string) {
+	if m != nil {
+		m.proposals.WithLabelValues(result).Inc()
+	}
+}
+
+// Rewritten tells whether a branch lost what was read of it.
+func (m *Metrics) Rewritten(is bool) {
+	if m == nil {
+		return
+	}
+	m.rewritten.Set(0)
+	if is {
+		m.rewritten.Set(1)
 	}
 }
 

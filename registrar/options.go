@@ -122,7 +122,8 @@ type Keys interface {
 type Evidence struct {
 	// Group and ID name the device.
 	Group, ID string
-	// Presented is the certificate that it showed, and Credential the kind of it.
+	// Presented is the certificate that it showed, and Credential the kind of it. Zero of a
+	// key that it has given up: that says nothing of which it will show next.
 	Presented  pki.Certificate
 	Credential admission.Credential
 	// Trusts are the anchors that it has shown to trust: it has confirmed a bundle with

@@ -2,6 +2,7 @@ package registrar_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"crypto/tls"
@@ -242,20 +243,87 @@ func TestShortCertificates(t *testing.T) {
 	}
 }
 
-// A new key: by the device's own certificate at once, and then the old one is refused.
+// A new key by the device's own certificate: the old one is good for seeing what there is until
+// the device is seen with the new one, and then it is refused, and a person hears of it.
 func TestRekey(t *testing.T) {
 	e := open(t)
 	_, credential := e.sensor("sensor-1", v1alpha1.DeviceActive)
-	next := registrartest.Key()
-	got := e.ask(e.client(credential), "POST", "/v1/devices", registration("", csr(next, "sensor-1")), jsonType)
-	if got.StatusCode != 201 {
-		t.Fatalf("answered %d %s", got.StatusCode, got.body)
+	e.HoldIssuance(true)
+	old, next := e.client(credential), registrartest.Key()
+	for _, ask := range []struct {
+		method, path string
+		status       int
+	}{
+		{"POST", "/v1/devices", 202},
+		{"GET", "/v1/devices/sensor-1", 200},
+		{"GET", "/v1/devices/sensor-1/certificate", 404}, // not issued yet
+		{"GET", "/.well-known/est/sensors/cacerts", 200},
+		{"POST", "/v1/devices", 202},
+	} {
+		body, header := "", []string(nil)
+		if ask.method == "POST" {
+			body, header = registration("", csr(next, "sensor-1")), []string{jsonType}
+		}
+		if got := e.ask(old, ask.method, ask.path, body, header...); got.StatusCode != ask.status {
+			t.Errorf("%s %s: answered %d %s, want %d", ask.method, ask.path, got.StatusCode, got.body, ask.status)
+		}
 	}
-	if old := e.ask(e.client(credential), "GET", "/v1/devices/sensor-1", ""); old.StatusCode != 403 || old.problem() != "superseded" {
-		t.Errorf("the old certificate is answered %d %s", old.StatusCode, old.body)
+	e.Release(e.Commits()[0])
+	if got := e.ask(old, "GET", "/v1/devices/sensor-1/certificate", ""); got.StatusCode != 200 || !next.PublicKey.Equal(firstOf(t, got.body)) {
+		t.Errorf("the old certificate fetches %d %s", got.StatusCode, got.body)
 	}
-	if new := e.ask(e.client(own("sensor-1", next, time.Now().AddDate(0, 1, 0))), "GET", "/v1/devices/sensor-1", ""); new.StatusCode != 200 || !strings.Contains(string(new.body), registrartest.KeyID(&next.PublicKey).String()) {
-		t.Errorf("the new certificate is answered %d %s", new.StatusCode, new.body)
+	if _, alarms := e.entries(); len(alarms) != 0 || len(e.Commits()) != 1 {
+		t.Errorf("%d alarms, %d commits", len(alarms), len(e.Commits()))
+	}
+	if got := e.ask(e.client(own("sensor-1", next, time.Now().AddDate(0, 1, 0))), "GET", "/v1/devices/sensor-1", ""); got.StatusCode != 200 || !strings.Contains(string(got.body), registrartest.KeyID(&next.PublicKey).String()) {
+		t.Errorf("the new certificate is answered %d %s", got.StatusCode, got.body)
+	}
+	device := e.Commits()[0].Device
+	device.Shown = true
+	e.Put(device)
+	for _, path := range []string{"/v1/devices/sensor-1", "/v1/devices/sensor-1/certificate"} {
+		if got := e.ask(old, "GET", path, ""); got.StatusCode != 403 || got.problem() != "superseded" {
+			t.Errorf("once the new key is in use, the old certificate is answered %d %s", got.StatusCode, got.body)
+		}
+	}
+	if _, alarms := e.entries(); len(alarms) != 2 {
+		t.Errorf("%d alarms", len(alarms))
+	}
+}
+
+// firstOf the certificates in PEM, its public key.
+func firstOf(t *testing.T, text []byte) crypto.PublicKey {
+	t.Helper()
+	parsed, err := pki.ParsePEM(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed[0].X509().PublicKey
+}
+
+// A device that has lost its key comes back with another by its factory certificate, and
+// fetches with that what it was told to come again for. The old certificate is a stranger's
+// from the commit on.
+func TestARecoveryIsFetchedByTheFactoryCertificate(t *testing.T) {
+	e := open(t)
+	_, credential := e.sensor("sensor-1", v1alpha1.DeviceActive)
+	e.HoldIssuance(true)
+	bootstrap, next := e.client(factory(factoryCA, "sensor-1")), registrartest.Key()
+	comeBack := func() reply {
+		return e.ask(bootstrap, "POST", "/v1/devices", registration("", csr(next, "sensor-1")), jsonType)
+	}
+	if got := comeBack(); got.StatusCode != 202 || len(e.Commits()) != 1 || e.Commits()[0].Verdict != admission.Recover {
+		t.Fatalf("answered %d %s after %+v", got.StatusCode, got.body, e.Commits())
+	}
+	if got := e.ask(e.client(credential), "GET", "/v1/devices/sensor-1", ""); got.StatusCode != 403 || got.problem() != "superseded" {
+		t.Errorf("the old certificate is answered %d %s", got.StatusCode, got.body)
+	}
+	e.Release(e.Commits()[0])
+	if got := e.ask(bootstrap, "GET", "/v1/devices/sensor-1/certificate", ""); got.StatusCode != 200 || !next.PublicKey.Equal(firstOf(t, got.body)) {
+		t.Errorf("the factory certificate fetches %d %s", got.StatusCode, got.body)
+	}
+	if got := comeBack(); got.StatusCode != 201 || len(e.Commits()) != 1 {
+		t.Errorf("asked again: %d %s, %d commits", got.StatusCode, got.body, len(e.Commits()))
 	}
 }
 

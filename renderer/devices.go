@@ -38,7 +38,7 @@ func (l *Loaded) deviceTemplates() []*unstructured.Unstructured {
 			kind = kindCertificate
 			spec["secretName"], spec["commonName"] = group.Metadata.Name+anyDevice, group.Metadata.Name+anyDevice
 			spec["renewBefore"] = group.Spec.Certificate.RenewBefore.Duration.String()
-			spec["revisionHistoryLimit"] = int64(keptRequests)
+			spec["revisionHistoryLimit"] = keptOf(group.Spec.Certificate)
 			spec["privateKey"] = map[string]any{"algorithm": string(group.Spec.Certificate.KeyAlgorithms[0]), "rotationPolicy": "Always"}
 		} else {
 			spec["request"] = ""
@@ -47,6 +47,19 @@ func (l *Loaded) deviceTemplates() []*unstructured.Unstructured {
 	}
 	return made
 }
+
+// keptOf is how many CertificateRequests of a device's Certificate stay: those whose
+// certificates may live at the same time when it is renewed in its time, and as many as an
+// authority's for those that rollovers add. What the device may still show is counted by them.
+func keptOf(certificate v1alpha1.DeviceCertificate) int64 {
+	life, before := certificate.Duration.Duration, certificate.RenewBefore.Duration
+	every := max(life-before, life/maxLiving, 1)
+	return int64((life+every-1)/every) + keptRequests
+}
+
+// maxLiving is how many certificates of one device are kept track of, however early a group
+// renews them.
+const maxLiving = 20
 
 // deviceSpec is what a CertificateRequest and a Certificate have in common.
 func deviceSpec(group v1alpha1.DeviceGroup) map[string]any {

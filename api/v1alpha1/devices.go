@@ -168,8 +168,8 @@ type DeviceSpec struct {
 	Superseded []string `json:"superseded,omitempty"`
 	// Rekeyed is the last of superseded, if the device has shown that key when it asked for
 	// its present one; absent if it came back without. By it a device that got no answer
-	// may ask again for what it was granted: it shows the old key, with the same request.
-	// The registration endpoint writes it; take it out to end that.
+	// may ask again for what it was granted, and fetch it: it shows the old key until it is
+	// seen with the new one. The registration endpoint writes it; take it out to end that.
 	Rekeyed string `json:"rekeyed,omitempty"`
 	// Recoveries is how often the device came back with a new key without having shown the
 	// one before: what the group's recovery quota is held against. The registration

@@ -231,7 +231,7 @@ type Rollover struct {
 	WaitForOffline *metav1.Duration `json:"waitForOffline,omitempty"`
 	// Waivers name devices that are waited for no longer, and lose trust when the key goes.
 	Waivers []Waiver `json:"waivers,omitempty"`
-	// Waves are percents of the leaves, rising to 100: the next leaves are reissued only
+	// Waves are percents of the leaves, and of the devices of each group, rising to 100: the next leaves are reissued only
 	// once all of those before have been, and whoever presents them has loaded them. All
 	// at once, [100], when absent.
 	Waves []int `json:"waves,omitempty"`

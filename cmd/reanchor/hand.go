@@ -110,7 +110,7 @@ func (h hand) Apply(ctx context.Context, domain planner.Ref, manifests []*unstru
 
 // Devices carries out the work of the device lane.
 func (h hand) Devices(ctx context.Context, domain planner.Ref, work inventory.Work) (map[int]string, error) {
-	changes := applier.DeviceChanges{Apply: work.Apply, Remove: work.Remove}
+	changes := applier.DeviceChanges{Apply: work.Apply, Remove: work.Remove, Discard: work.Discard}
 	for _, confirm := range work.Confirm {
 		changes.Confirm = append(changes.Confirm, applier.Confirmed(confirm))
 	}

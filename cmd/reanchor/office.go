@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	clientcache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
@@ -53,6 +54,10 @@ type office struct {
 	door     *service.Door
 	evidence *service.Evidence
 	applier  *applier.Applier
+	known    known
+	metrics  *registrar.Metrics
+	events   record.EventRecorder
+	proposer *proposer // nil: nobody opens pull requests
 	// landed is told of commits, and synced report that the watches have told of all that
 	// there was.
 	landed chan struct{}
@@ -111,6 +116,7 @@ func (o *office) readBranches(ctx context.Context) (reconciler.Branches, error) 
 	if err := o.mgr.GetAPIReader().Get(ctx, client.ObjectKey(name), domain); err != nil {
 		return reconciler.Branches{}, fmt.Errorf("get TrustDomain %s: %w: give --namespace and --name", name, err)
 	}
+	o.known.read(domain)
 	branches, err := reconciler.ReadBranches(ctx, o.mgr.GetAPIReader(), domain)
 	if err != nil {
 		return reconciler.Branches{}, fmt.Errorf("TrustDomain %s: %w", name, err)
@@ -142,13 +148,17 @@ func (o *office) openRepository(ctx context.Context) (err error) {
 			return fmt.Errorf("open the branch of the documents: %w", err)
 		}
 		o.closes = append(o.closes, documents.Close)
-		options.Documents = documents.Pull
+		source := o.branches.Source.Name
+		options.Documents = (&lineal{repository: documents, after: func() gitsource.After { return o.known.after(source) }}).Pull
+	}
+	if o.proposer != nil {
+		options.Proposed = o.proposer.ask
 	}
 	o.git = service.NewGit(options)
 	o.closes = append(o.closes, o.git.Close)
 	o.door = service.NewDoor(o.git, o.flags.proofName, time.Now)
 	o.applier = &applier.Applier{Reader: o.mgr.GetAPIReader(), Writer: o.mgr.GetClient()}
-	return errors.Join(o.add(o.follow), o.add(o.askForTurns))
+	return errors.Join(o.add(o.follow), o.add(o.askForTurns), o.addProposer())
 }
 
 // folder of a copy. No domain has an @ in its name.
@@ -177,6 +187,7 @@ func (o *office) openWriter(folder string, remote gitsource.Remote, base string)
 	return gitsource.OpenWriter(o.folder(folder), remote, gitsource.WriterOptions{
 		Base: base, Root: root, Now: time.Now,
 		Author: gitsource.Author(o.branches.Author), Committer: gitsource.Author(o.branches.Committer), Message: o.branches.MessageTemplate,
+		After: func() gitsource.After { return o.known.after(o.branches.Record.Name) },
 	})
 }
 
@@ -187,10 +198,13 @@ var errStale = errors.New("the TrustDomain, or a Secret that it names, has chang
 func (o *office) follow(ctx context.Context) error {
 	ticker := time.NewTicker(o.branches.Interval)
 	defer ticker.Stop()
+	rewritten := rewrites{domain: o.subject(), events: o.events, metrics: o.metrics, log: o.log}
 	for {
-		if err := o.git.Refresh(ctx); err != nil && ctx.Err() == nil {
+		err := o.git.Refresh(ctx)
+		if err != nil && ctx.Err() == nil {
 			o.log.Error(err, "the repository cannot be read: what was read before stays in force")
 		}
+		rewritten.see(err)
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -329,8 +343,8 @@ func (o *office) probes(context.Context) error {
 }
 
 // addServer opens the endpoint, once the watches have told of all that there is.
-func (o *office) addServer(ctx context.Context, stdout io.Writer) error {
-	options, err := o.options(ctx, stdout)
+func (o *office) addServer(stdout io.Writer) error {
+	options, err := o.options(stdout)
 	if err != nil {
 		return err
 	}
@@ -369,24 +383,16 @@ func serveUntil(ctx context.Context, server *registrar.Server, listener net.List
 }
 
 // options of the endpoint.
-func (o *office) options(ctx context.Context, stdout io.Writer) (registrar.Options, error) {
-	counted, err := registrar.NewMetrics(metrics.Registry)
-	if err != nil {
-		return registrar.Options{}, fmt.Errorf("register metrics: %w", err)
-	}
-	alarm, err := o.alarm(ctx)
-	if err != nil {
-		return registrar.Options{}, err
-	}
+func (o *office) options(stdout io.Writer) (registrar.Options, error) {
 	proxies, err := o.flags.trustedProxies()
 	if err != nil {
 		return registrar.Options{}, err
 	}
 	return registrar.Options{
 		Fleet: o.git.Fleet, Commits: o.git, Certificates: o.cluster, Keys: &service.Keys{Reader: o.mgr.GetAPIReader(), Git: o.git},
-		Evidence: o.evidence, Serving: o.door.Serving, Rules: o.git, Clock: time.Now, Alarm: alarm,
+		Evidence: o.evidence, Serving: o.door.Serving, Rules: o.git, Clock: time.Now, Alarm: o.alarm,
 		Audit:   registrar.AuditLog(stdout, func(err error) { o.log.Error(err, "the audit log cannot be written") }),
-		Metrics: counted, ErrorLog: log.New(handshakes{o.log}, "", 0), Proxies: proxies,
+		Metrics: o.metrics, ErrorLog: log.New(handshakes{o.log}, "", 0), Proxies: proxies,
 		LegacyKeystores: o.flags.legacyKeystores, Limits: o.flags.limits,
 	}, nil
 }
@@ -400,17 +406,25 @@ func (h handshakes) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// alarm tells a key in the wrong hands as an event of the TrustDomain.
-func (o *office) alarm(ctx context.Context) (func(context.Context, registrar.Entry), error) {
-	recorder, err := newRecorder(ctx, o.mgr, registrarName, o.flags.eventsAddress)
-	if err != nil {
-		return nil, err
+// tell prepares to tell people of what happens: by metrics, and by events of the TrustDomain.
+func (o *office) tell(ctx context.Context) (err error) {
+	if o.metrics, err = registrar.NewMetrics(metrics.Registry); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
 	}
+	o.events, err = newRecorder(ctx, o.mgr, registrarName, o.flags.eventsAddress)
+	return err
+}
+
+// subject of events.
+func (o *office) subject() *v1alpha1.TrustDomain {
 	domain := &v1alpha1.TrustDomain{ObjectMeta: metav1.ObjectMeta{Namespace: o.flags.namespace, Name: o.flags.name}}
 	domain.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("TrustDomain"))
-	return func(_ context.Context, entry registrar.Entry) {
-		recorder.Eventf(domain, corev1.EventTypeWarning, "KeyInWrongHands",
-			"%s was asked for by %s/%s with the certificate %s: %s. See that nobody else has the device's key, and block the device if somebody does",
-			entry.Operation, entry.Group, entry.Device, entry.Certificate, entry.Result)
-	}, nil
+	return domain
+}
+
+// alarm tells a key in the wrong hands.
+func (o *office) alarm(_ context.Context, entry registrar.Entry) {
+	o.events.Eventf(o.subject(), corev1.EventTypeWarning, "KeyInWrongHands",
+		"%s was asked for by %s/%s with the certificate %s: %s. See that nobody else has the device's key, and block the device if somebody does",
+		entry.Operation, entry.Group, entry.Device, entry.Certificate, entry.Result)
 }

@@ -17,6 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/reanchor/reanchor/applier"
+	"github.com/reanchor/reanchor/forge"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/registrar"
@@ -37,6 +38,8 @@ type registrarFlags struct {
 	deviceNamespaces         []string
 	proxies                  []string
 	legacyKeystores          bool
+	forge                    string
+	forgeSettings            forge.Settings
 	limits                   registrar.Limits
 	metricsAddress           string
 	healthAddress            string
@@ -65,6 +68,10 @@ The endpoint's own certificate, with its intermediates, comes from a Secret in t
 TrustDomain's namespace or from files, and is read anew when it changes. A handshake with
 the name given by --proof-name proves that a device trusts the anchor which that
 certificate ends in.
+
+Registrations of groups with 'approval: PullRequest' wait on a branch. With --forge a pull
+request is kept open for it, which lists the devices; the token comes from the environment
+alone: GITHUB_TOKEN, GITLAB_TOKEN or GITEA_TOKEN.
 
 A line of JSON about each request goes to stdout. When the TrustDomain, or the credentials
 that it names, change, the process ends so as to be started anew.`,
@@ -96,6 +103,9 @@ func (f *registrarFlags) bind(command *cobra.Command) {
 	set.StringSliceVar(&f.deviceNamespaces, "device-namespaces", nil, "namespaces of the device groups, where CertificateRequests are watched (default: all)")
 	set.StringSliceVar(&f.proxies, "proxy-keys", nil, "SHA-256 of the public keys (SPKI, hex) of the proxies whose X-Forwarded-Client-Cert counts (default: none)")
 	set.BoolVar(&f.legacyKeystores, "legacy-keystores", false, "write PKCS#12 that Java before 8u301 and 11.0.12 reads")
+	set.StringVar(&f.forge, "forge", "", "forge on which to open pull requests for groups with 'approval: PullRequest': github, gitlab or gitea, which Forgejo is as well (default: none are opened)")
+	set.StringVar(&f.forgeSettings.API, "forge-api-url", "", "URL of the forge's API (default, for github: https://api.github.com)")
+	set.StringVar(&f.forgeSettings.Repository, "forge-repository", "", "repository on it, 'owner/name'; for GitLab the project's number or path")
 	f.bindLimits(set)
 	set.StringVar(&f.metricsAddress, "metrics-addr", ":8080", "address that metrics are served at; 0 serves none")
 	set.StringVar(&f.healthAddress, "health-addr", ":9440", "address that /healthz and /readyz are served at; 0 serves none")
@@ -159,6 +169,8 @@ func (f *registrarFlags) validate() error {
 		return errors.New("there is no certificate to serve: give --tls-secret, or --tls-cert and --tls-key")
 	case f.proof.isGiven() && f.proofName == "":
 		return errors.New("--proof-secret and --proof-cert say nothing without --proof-name: give that too")
+	case f.forge == "" && f.forgeSettings != (forge.Settings{}):
+		return errors.New("--forge-api-url and --forge-repository say nothing without --forge: give that too")
 	}
 	if _, _, err := net.SplitHostPort(f.listen); err != nil {
 		return fmt.Errorf("--listen %q: give an address and a port, ':8443' say", f.listen)
@@ -211,12 +223,12 @@ func serveRegistrar(ctx context.Context, config *rest.Config, flags registrarFla
 	}
 	o := &office{flags: flags, mgr: mgr, log: ctrl.Log.WithName("registrar")}
 	defer o.close()
-	for _, begin := range []func(context.Context) error{o.openRepository, o.watchCluster, o.watchPairs, o.collectEvidence, o.probes} {
+	for _, begin := range []func(context.Context) error{o.tell, o.openProposer, o.openRepository, o.watchCluster, o.watchPairs, o.collectEvidence, o.probes} {
 		if err := begin(ctx); err != nil {
 			return err
 		}
 	}
-	if err := o.addServer(ctx, stdout); err != nil {
+	if err := o.addServer(stdout); err != nil {
 		return err
 	}
 	if err := mgr.Start(ctx); err != nil {

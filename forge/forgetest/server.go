@@ -1,5 +1,5 @@
 // Package forgetest is a forge on loopback for tests: as much of the APIs of GitHub, GitLab
-// and Gitea as comments need, with pages, authors, permissions and trouble.
+// and Gitea as comments and pull requests need, with pages, authors, permissions and trouble.
 package forgetest
 
 import (
@@ -30,7 +30,7 @@ type Server struct {
 	Token, Me string
 	// ReadOnly tokens may not write.
 	ReadOnly bool
-	// PerPage is how many comments a page holds.
+	// PerPage is how many comments or pull requests a page holds.
 	PerPage int
 	// Trouble answers a request instead, if it says so.
 	Trouble func(http.ResponseWriter, *http.Request) bool
@@ -38,6 +38,7 @@ type Server struct {
 	provider string
 	mu       sync.Mutex
 	comments []Comment
+	pulled   []Pull
 	asked    []string
 	last     int64
 }
@@ -119,6 +120,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.post(w, r)
 	case one.MatchString(r.URL.Path):
 		s.single(w, r)
+	case s.answerPulls(w, r):
 	default:
 		refuse(w, http.StatusNotFound, "Not Found")
 	}

@@ -89,11 +89,38 @@ func (w *World) certify(d *device) {
 	if at < 0 || secret == nil || len(d.anchors) == 0 || !w.signsWith(secret, rules[at]) {
 		return
 	}
-	if len(d.chain) > 0 && d.chain[0].SignedBy(secret.certificate) && w.Now.Before(d.chain[0].NotBefore().Add(w.leafLife*2/3)) {
-		return
+	if due := len(d.chain) == 0 || !w.Now.Before(d.chain[0].NotBefore().Add(w.leafLife*2/3)); !due {
+		if d.chain[0].SignedBy(secret.certificate) || w.waits(d, rules[at]) {
+			return
+		}
+		w.checkDeviceWave(d, secret)
 	}
 	w.deviceTold(d)
 	d.chain, w.touched = append([]pki.Certificate{w.sign(d.String(), w.leafLife, secret)}, secret.above...), true
+}
+
+// waits reports whether a device is not in turn yet.
+func (w *World) waits(d *device, rule planner.DeviceRule) bool {
+	if rule.Later == 0 {
+		return false
+	}
+	rank, of := w.rank(d)
+	return !planner.InWave(rank, of, 100-rule.Later)
+}
+
+// rank of a device among the active ones of its group, in the order of waves.
+func (w *World) rank(d *device) (rank, of int) {
+	var names []string
+	at := 0
+	for _, other := range w.devices {
+		if other.Group == d.Group && !other.Blocked {
+			if other == d {
+				at = len(names)
+			}
+			names = append(names, other.Name)
+		}
+	}
+	return planner.WaveRanks(names)[at], len(names)
 }
 
 // deviceTold tells of a device that it gets a certificate.
@@ -203,6 +230,9 @@ func (w *World) tally(group string, key planner.Key, all []planner.Key) planner.
 	authority := w.declared(key.Authority)
 	name, _ := v1alpha1.SplitKey(key.Name)
 	tally := planner.Tally{Key: key.Certificate.Fingerprint()}
+	for _, percent := range w.wavesOf(group) {
+		tally.Waves = append(tally.Waves, planner.WaveTally{Percent: percent})
+	}
 	for _, d := range w.devices {
 		if d.Group != group || !w.counts(d) {
 			continue
@@ -216,8 +246,27 @@ func (w *World) tally(group string, key planner.Key, all []planner.Key) planner.
 		}
 		note(choose(trusts, &tally.Trusting, &tally.Distrusting), d)
 		note(choose(chains, &tally.Chaining, &tally.Elsewhere), d)
+		if !chains && len(tally.Waves) > 0 {
+			w.noteInWaves(tally.Waves, d)
+		}
 	}
 	return tally
+}
+
+// noteInWaves counts a device in each wave that it stands in, or before it.
+func (w *World) noteInWaves(waves []planner.WaveTally, d *device) {
+	rank, of := w.rank(d)
+	for at := range waves {
+		if planner.InWave(rank, of, waves[at].Percent) {
+			note(&waves[at].Elsewhere, d)
+		}
+	}
+}
+
+// wavesOf a group.
+func (w *World) wavesOf(group string) []int {
+	at := slices.IndexFunc(w.Desired.Groups, func(g v1alpha1.DeviceGroup) bool { return g.Metadata.Name == group })
+	return planner.GroupWaves(w.Desired, w.Desired.Groups[at])
 }
 
 // trustsSigner reports whether a device has shown that it trusts what signs.

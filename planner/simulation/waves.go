@@ -50,6 +50,25 @@ func (w *World) checkWave(ref planner.Ref) {
 	}
 }
 
+// checkDeviceWave is asked when a device is about to get a certificate of another key than
+// before, and needs none yet: those of the waves before its own have one.
+func (w *World) checkDeviceWave(d *device, secret *caSecret) {
+	ref := w.authorityBehind(d.issuer)
+	authority, declared := w.declaredAuthority(ref)
+	if !declared || w.isEmergencyOf(authority.Metadata.Name) {
+		return
+	}
+	rank, of := w.rank(d)
+	before := doneBefore(authority.Spec.Rollover.Waves, rank+1, of)
+	for _, other := range w.devices {
+		place, _ := w.rank(other)
+		waived := len(w.waivedFor(other, authority)) > 0
+		if other.Group == d.Group && !waived && w.counts(other) && place < before && !other.chain[0].SignedBy(secret.certificate) {
+			w.violate(WavesAreProved, "device %s, number %d of %d, gets its certificate before %s, number %d", d, rank+1, of, other, place+1)
+		}
+	}
+}
+
 // doneBefore is how many leaves are in the waves before that of the leaf with that number.
 func doneBefore(waves []int, number, all int) int {
 	before := 0

@@ -162,6 +162,7 @@ func TestAbuse(t *testing.T) {
 		d.Rekeyed = registrartest.KeyID(&first.PublicKey)
 		d.Superseded = []pki.Fingerprint{d.Rekeyed}
 	})
+	inUse := with(rekeyed, func(d *admission.Device) { d.Shown = true })
 	rekeyedTwice := with(active("sensor-1", third), func(d *admission.Device) {
 		d.Rekeyed = rekeyed.Key
 		d.Superseded = append(slices.Clone(rekeyed.Superseded), rekeyed.Key)
@@ -242,7 +243,10 @@ func TestAbuse(t *testing.T) {
 
 		"rekeyed, another request":   {scene{csr: registrartest.CSR(third, "sensor-1", names), chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{rekeyed}}, 403, admission.ProblemSuperseded, true},
 		"rekeyed, the same key":      {scene{csr: registrartest.CSR(first, "sensor-1", names), chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{rekeyed}}, 403, admission.ProblemSuperseded, true},
-		"rekeyed, nothing asked":     {scene{chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{rekeyed}}, 403, admission.ProblemSuperseded, true},
+		"rekeyed, no CSR":            {scene{chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{rekeyed}}, 403, admission.ProblemWhoMakesKeys, false},
+		"rekeyed, and in use":        {scene{csr: csr, chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{inUse}}, 403, admission.ProblemSuperseded, true},
+		"rekeyed, in use, no CSR":    {scene{chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{inUse}}, 403, admission.ProblemSuperseded, true},
+		"recovered, no CSR":          {scene{chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{moved}}, 403, admission.ProblemSuperseded, true},
 		"rekeyed since":              {scene{csr: registrartest.CSR(third, "sensor-1", names), chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{rekeyedTwice}}, 403, admission.ProblemSuperseded, true},
 		"rekeyed, not the key's":     {scene{csr: signedByAnother, chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{rekeyed}}, 400, admission.ProblemRequest, false},
 		"rekeyed and blocked":        {scene{csr: csr, chain: own("sensor-1", first, now.AddDate(1, 0, 0)), devices: []admission.Device{with(rekeyed, func(d *admission.Device) { d.State = v1alpha1.DeviceBlocked })}}, 403, admission.ProblemBlocked, false},

@@ -77,7 +77,7 @@ func operational(fleet Fleet, chain []pki.Certificate, label string, key pki.Fin
 	device, registered := fleet.Device(holder.Group, holder.ID)
 	caller := Caller{Group: group, ID: holder.ID, Credential: Operational, Certificate: leaf, Device: device, Registered: registered}
 	switch {
-	case holder.Superseded && !caller.repeats(key):
+	case holder.Superseded && !caller.mayShowOld(key):
 		return caller, true, alarm(statusForbidden, ProblemSuperseded, "this certificate is of a key that the device has given up: show the one of its present key; if the device has no other, somebody has registered in its place")
 	case !known || !registered:
 		return caller, true, forbid(ProblemNotADevice, "the device of this certificate is not registered any more: register it with its factory certificate")
@@ -90,12 +90,21 @@ func operational(fleet Fleet, chain []pki.Certificate, label string, key pki.Fin
 	return caller, true, timely(standing, leaf, group.Spec.Recovery, now)
 }
 
-// repeats reports whether a device asks once more for the key that it was granted when it
-// showed its present certificate: the answer was lost, or told it to come again. It has no
-// other certificate to show. The request is signed by the new key, or refused later.
-func (c Caller) repeats(key pki.Fingerprint) bool {
+// mayShowOld reports whether a device may show its key before still: it gave it up for another
+// that it asked for with it, and was not seen with that one yet. The answer was lost, or told
+// it to come again, and it has no other certificate. It sees what it may see with either, and
+// asks for the key that it was granted (the request is signed by that, or refused later), and
+// for no other.
+func (c Caller) mayShowOld(key pki.Fingerprint) bool {
 	own := c.Registered && c.Group.Spec.Keys == v1alpha1.KeysDevice
-	return own && !key.IsZero() && key == c.Device.Key && c.Certificate.SPKI() == c.Device.Rekeyed
+	between := c.Certificate.SPKI() == c.Device.Rekeyed && !c.Device.Shown
+	return own && between && (key.IsZero() || key == c.Device.Key)
+}
+
+// ShowsOldKey reports whether the device shows a certificate of a key that it has given up, and
+// may still.
+func (c Caller) ShowsOldKey() bool {
+	return c.Credential == Operational && slices.Contains(c.Device.Superseded, c.Certificate.SPKI())
 }
 
 // timely refuses an operational certificate that has ended, but for a while if the group says

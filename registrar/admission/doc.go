@@ -34,8 +34,10 @@
 //	Active, no key yet  nobody's               factory              Register, it was listed by hand
 //	Active              the device's           either               Existing: no commit
 //	Active              nobody's               its own certificate  Rekey
-//	Active              the device's           the key before,      Existing: the answer to its Rekey
-//	                                           given up by a Rekey  was lost, or told to come again
+//	Active              the device's, or none  the key before,      Existing: the answer to its Rekey
+//	                    is asked for           given up by a Rekey  was lost, or told to come again;
+//	                                                                403, event once the device was
+//	                                                                seen with its present key
 //	Active              nobody's               factory              Recover, while the quota lasts
 //	Active              one that it had        either               403, event
 //	any                 another device's       either               409, event

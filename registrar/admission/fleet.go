@@ -47,6 +47,8 @@ type Device struct {
 	// Rekeyed is the last of them, if the device has shown it when it asked for its present
 	// key; zero: it has not.
 	Rekeyed pki.Fingerprint
+	// Shown: it was seen with a certificate for its present key.
+	Shown bool
 	// Recoveries is how often it came back without having shown the key before.
 	Recoveries int
 	// Blob is the hash of its document in Git, by which whoever commits tells whether it still

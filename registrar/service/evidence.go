@@ -93,7 +93,7 @@ func (e *Evidence) Record(evidence registrar.Evidence) error {
 // shownBy a request. Annotations tell time in seconds.
 func (e *Evidence) shownBy(evidence registrar.Evidence) shown {
 	var s shown
-	if evidence.Credential == admission.Operational {
+	if evidence.Credential == admission.Operational && !evidence.Presented.IsZero() {
 		s.Presented, s.Seen = evidence.Presented.Fingerprint(), evidence.At
 	}
 	if len(evidence.Trusts) > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,6 +38,9 @@ type GitOptions struct {
 	Cluster *Cluster
 	// Landed is told of each commit that holds registrations; it does not wait. Nil: nobody is.
 	Landed func(commit string)
+	// Proposed is told of each group of which a registration waits to be merged, as often as a
+	// device asks; it does not wait. Nil: nobody is.
+	Proposed func(group string)
 }
 
 // Git is the repository as the endpoint sees it: the newest fleet, and the way to write to it.
@@ -262,6 +266,9 @@ func (g *Git) editOf(registration registrar.Registration) (gitsource.Edit, error
 	if registration.Was != nil {
 		edit.Was = registration.Was.Blob
 	}
+	if !device.Key.IsZero() {
+		edit.Claims = []string{"key " + device.Key.String()}
+	}
 	return edit, nil
 }
 
@@ -273,12 +280,9 @@ func (g *Git) vet(on *gitsource.Snapshot, registration registrar.Registration) e
 	if v == nil {
 		return errNotRead
 	}
-	listed := v.inventory
-	if on.Revision() != v.devices.Revision() {
-		var err error
-		if listed, err = inventory.Read(on.FS(), v.folder, v.desired.Groups, v.inventory); err != nil {
-			return err
-		}
+	listed, err := v.listedOn(on)
+	if err != nil {
+		return err
 	}
 	device := registration.Device
 	holder, held := listed.Holder(device.Key)
@@ -321,10 +325,35 @@ func (g *Git) propose(ctx context.Context, registration registrar.Registration, 
 	if err := g.Refresh(ctx); err != nil {
 		return fmt.Errorf("%w: %w", registrar.ErrUnreachable, err)
 	}
-	if g.stands(registration) {
-		return registrar.ErrProposed
+	if !g.stands(registration) {
+		return registrar.ErrChanged
 	}
-	return registrar.ErrChanged
+	if g.options.Proposed != nil {
+		g.options.Proposed(device.Group)
+	}
+	return registrar.ErrProposed
+}
+
+// Waiting are the files of a group's devices that wait to be merged, by their paths from the
+// repository's root, sorted.
+func (g *Git) Waiting(group string) ([]string, error) {
+	writer, err := g.proposal(group)
+	if err != nil {
+		return nil, err
+	}
+	proposed, stands := writer.Newest(), g.options.Writer.Newest()
+	if proposed == nil || stands == nil {
+		return nil, errNotRead
+	}
+	changed, err := proposed.Changed(stands)
+	if err != nil {
+		return nil, err
+	}
+	folder := path.Join(g.options.Folder, v1alpha1.DevicesFolder, group) + "/"
+	return slices.DeleteFunc(changed, func(file string) bool {
+		_, missing := proposed.Document(file) // it was merged, or never proposed
+		return !strings.HasPrefix(file, folder) || missing != nil
+	}), nil
 }
 
 // stands reports whether a device is still what a registration was decided on.

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,6 +113,10 @@ type bench struct {
 	writer  *gitsource.Writer
 	storage string
 	address string
+	// after is what is known of the branch from elsewhere.
+	after atomic.Pointer[gitsource.After]
+	// proposed is the group whose pull request was asked for last.
+	proposed atomic.Pointer[string]
 
 	mutex  sync.Mutex
 	serial int
@@ -122,12 +127,14 @@ type bench struct {
 func open(t *testing.T, roots ...*registrartest.Authority) *bench {
 	t.Helper()
 	b := &bench{t: t, root: roots[0], cluster: service.NewCluster(domain), storage: t.TempDir()}
+	b.after.Store(&gitsource.After{})
 	b.remote = serveGit(t)
 	b.declare("Automatic", roots...)
 	b.writer = b.openWriter("copy", stage.Branch, "")
 	t.Cleanup(b.writer.Close)
 	b.git = service.NewGit(service.GitOptions{
 		Writer: b.writer, Folder: ".", Cluster: b.cluster, Landed: b.reconcile,
+		Proposed: func(group string) { b.proposed.Store(&group) },
 		Proposals: func(group string) (*gitsource.Writer, error) {
 			return b.openWriter("proposed-"+group, gitsource.RegistrationBranch(group), stage.Branch), nil
 		},
@@ -157,7 +164,10 @@ func (b *bench) openWriter(folder, branch, base string) *gitsource.Writer {
 	b.t.Helper()
 	writer, err := gitsource.OpenWriter(filepath.Join(b.storage, folder), gitsource.Remote{
 		URL: b.remote.URL, Branch: branch, Username: b.remote.Username, Password: b.remote.Password, CA: b.remote.CA,
-	}, gitsource.WriterOptions{Base: base, Author: gitsource.Author{Name: "registrar", Email: "registrar@example.com"}, Now: time.Now})
+	}, gitsource.WriterOptions{
+		Base: base, Author: gitsource.Author{Name: "registrar", Email: "registrar@example.com"}, Now: time.Now,
+		After: func() gitsource.After { return *b.after.Load() },
+	})
 	b.must(err)
 	return writer
 }

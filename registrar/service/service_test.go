@@ -1,13 +1,20 @@
 package service_test
 
 import (
+	"crypto"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	certmanagermeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/gitsource"
@@ -55,6 +62,34 @@ func TestDevicesRegister(t *testing.T) {
 	}
 }
 
+// Of registrations that are handed over at once, two of them for one key and two for one
+// device, one each comes to be.
+func TestOneOfTwoThatComeTogether(t *testing.T) {
+	b := open(t, registrartest.Root("Fleet Root 2025", time.Now()))
+	of := func(id string, key crypto.Signer) registrar.Registration {
+		return registrar.Registration{Decision: admission.Decision{
+			Verdict: admission.Register, Request: registrartest.PEM(registrartest.CSR(key, id, []string{id + ".sensors.example"})),
+			Device: admission.Device{Group: "sensors", ID: id, State: v1alpha1.DeviceActive, Key: registrartest.KeyID(key.Public())},
+		}}
+	}
+	for round := range 10 {
+		shared, one, other := registrartest.Key(), registrartest.Key(), registrartest.Key()
+		id := fmt.Sprintf("sensor-%d-", round)
+		asked := []registrar.Registration{of(id+"a", shared), of(id+"b", shared), of(id+"c", one), of(id+"c", other)}
+		results := make([]error, len(asked))
+		var registering sync.WaitGroup
+		for i := range asked {
+			registering.Go(func() { _, results[i] = b.git.Commit(t.Context(), asked[i]) })
+		}
+		registering.Wait()
+		for _, pair := range [][]error{results[:2], results[2:]} {
+			if (pair[0] == nil) == (pair[1] == nil) || !errors.Is(errors.Join(pair...), registrar.ErrChanged) {
+				t.Errorf("round %d: two came to %v", round, pair)
+			}
+		}
+	}
+}
+
 // A recovery takes the old key out of force, a second one is refused, and a key of another
 // device is.
 func TestRecovery(t *testing.T) {
@@ -79,6 +114,36 @@ func TestRecovery(t *testing.T) {
 	if status, answer := thief.register(); status != http.StatusConflict {
 		t.Errorf("another's key: answered %d %s", status, answer)
 	}
+}
+
+// A device that showed its key and got another shows the old one until it is seen with the new.
+func TestAnOldKeyIsGoodUntilTheNewOneIsInUse(t *testing.T) {
+	b := open(t, registrartest.Root("Fleet Root 2025", time.Now()))
+	b.serve()
+	s := b.sensor("sensor-1")
+	if status, answer := s.register(); status != http.StatusCreated {
+		t.Fatalf("answered %d %s", status, answer)
+	}
+	before := *s
+	s.key = registrartest.Key()
+	if status, answer := s.register(); status != http.StatusCreated {
+		t.Fatalf("with a new key: answered %d %s", status, answer)
+	}
+	shown := func(by *sensor) int {
+		status, _, _, err := by.ask(serverName, "GET", "/v1/devices/sensor-1", "")
+		b.must(err)
+		return status
+	}
+	if status := shown(&before); status != http.StatusOK {
+		t.Errorf("the answer may be lost yet: the old certificate is answered %d", status)
+	}
+	if status := shown(s); status != http.StatusOK {
+		t.Errorf("the new certificate is answered %d", status)
+	}
+	b.eventually("the new certificate was seen, and the old one is not taken any more", func() bool {
+		b.request("sensor-1")
+		return shown(&before) == http.StatusForbidden
+	})
 }
 
 // What somebody else pushed is seen by the commit itself: a changed device, and a key that has
@@ -179,6 +244,16 @@ func TestProposals(t *testing.T) {
 		}
 	}
 	file := v1alpha1.DevicePath("sensors", "sensor-1")
+	if group := b.proposed.Load(); group == nil || *group != "sensors" {
+		t.Errorf("a pull request was asked for of %v", group)
+	}
+	waits := func(want ...string) {
+		t.Helper()
+		if files, err := b.git.Waiting("sensors"); err != nil || !slices.Equal(files, want) {
+			t.Errorf("%q wait (%v), want %q", files, err, want)
+		}
+	}
+	waits(file)
 	waiting := b.openWriter("reader", gitsource.RegistrationBranch("sensors"), "")
 	t.Cleanup(waiting.Close)
 	document, err := waiting.Get(t.Context(), file)
@@ -186,6 +261,7 @@ func TestProposals(t *testing.T) {
 	_, err = b.remote.Commit(t.Context(), "Merge the registrations", map[string][]byte{file: document.Content})
 	b.must(err)
 	b.must(b.git.Refresh(t.Context()))
+	waits()
 	b.reconcile("")
 	if status, answer := s.register(); status != http.StatusCreated {
 		t.Errorf("once merged: answered %d %s", status, answer)
@@ -230,6 +306,46 @@ func TestEvidence(t *testing.T) {
 	b.eventually("the proof was written down", func() bool { return confirmed().At.After(before) })
 	if known := confirmed(); len(known.Anchors) != 2 {
 		t.Errorf("a proof of one anchor leaves %v", known.Anchors)
+	}
+}
+
+// Where cert-manager makes the key, what is known of a device is kept on its Certificate.
+func TestEvidenceOfADeviceWhoseKeyIsTheClusters(t *testing.T) {
+	b := open(t, registrartest.Root("Fleet Root 2025", time.Now()))
+	b.serve()
+	document := "apiVersion: reanchor.dev/v1alpha1\nkind: Device\nmetadata: {name: box-1}\nspec: {group: boxes}\n"
+	_, err := b.remote.Commit(t.Context(), "List a box", map[string][]byte{v1alpha1.DevicePath("boxes", "box-1"): []byte(document)})
+	b.must(err)
+	b.must(b.git.Refresh(t.Context()))
+	box := &sensor{b: b, id: "box-1", key: registrartest.Key(), anchors: pki.NewAnchors(b.root.Certificate)}
+	leaf := b.root.Sign(registrartest.Leaf(box.id, time.Now().Add(-time.Minute), time.Now().Add(24*time.Hour)), box.key.Public())
+	box.shows = registrartest.With(box.key, leaf)
+	request := boxRequest(box.id, registrartest.PEM(registrartest.CSR(box.key, box.id, nil)), certmanagerv1.CertificateRequestStatus{
+		Certificate: leaf.PEM(), Conditions: []certmanagerv1.CertificateRequestCondition{{Type: certmanagerv1.CertificateRequestConditionReady, Status: certmanagermeta.ConditionTrue}},
+	})
+	made := &certmanagerv1.Certificate{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "plant", Name: v1alpha1.DeviceObjectName("boxes", box.id), UID: "the box's",
+		Labels: request.Labels, Annotations: map[string]string{v1alpha1.AnnotationDevice: box.id},
+	}}
+	b.must(b.objects.Create(t.Context(), made))
+	b.must(b.objects.Create(t.Context(), request))
+	b.cluster.Handler().OnAdd(made, true)
+	b.cluster.Handler().OnAdd(request, true)
+
+	hash := pki.NewAnchors(b.root.Certificate).SHA256()
+	if status, answer, _, err := box.ask(serverName, "PUT", "/v1/devices/box-1/confirmation", fmt.Sprintf(`{"bundle":%q}`, hash)); status != http.StatusNoContent || err != nil {
+		t.Fatalf("confirmed: %d %s %v", status, answer, err)
+	}
+	b.eventually("it is written on the Certificate", func() bool {
+		var seen certmanagerv1.Certificate
+		b.must(b.objects.Get(t.Context(), client.ObjectKeyFromObject(made), &seen))
+		known := inventory.ConfirmationIn(seen.Annotations)
+		return known.Presented == leaf.Fingerprint() && slices.Equal(known.Anchors, []pki.Fingerprint{b.root.Fingerprint()})
+	})
+	var seen certmanagerv1.CertificateRequest
+	b.must(b.objects.Get(t.Context(), client.ObjectKeyFromObject(request), &seen))
+	if known := seen.Annotations[v1alpha1.AnnotationConfirmed]; known != "" {
+		t.Errorf("cert-manager's own request says %s", known)
 	}
 }
 

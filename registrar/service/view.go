@@ -3,6 +3,7 @@ package service
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/gitsource"
@@ -14,7 +15,7 @@ import (
 )
 
 // view is the fleet at one revision. It does not change; only of the keys that cert-manager
-// makes it tells what the cluster holds now.
+// makes it tells what the cluster holds now, and it remembers what it was compared with last.
 type view struct {
 	folder string
 	// devices is the snapshot that the devices and the record were read from, and documents
@@ -27,6 +28,29 @@ type view struct {
 	trust              *trusts
 	rules              policies.Rules
 	cluster            *Cluster
+	vetted             atomic.Pointer[listing]
+}
+
+// listing is the devices of another tree, as they were read last.
+type listing struct {
+	on        *gitsource.Snapshot
+	inventory *inventory.Inventory
+}
+
+// listedOn are the devices of a tree on which registrations are vetted. Those of one commit are
+// vetted on the same one, which is read once.
+func (v *view) listedOn(on *gitsource.Snapshot) (*inventory.Inventory, error) {
+	if on.Revision() == v.devices.Revision() {
+		return v.inventory, nil
+	}
+	if last := v.vetted.Load(); last != nil && last.on == on {
+		return last.inventory, nil
+	}
+	listed, err := inventory.Read(on.FS(), v.folder, v.desired.Groups, v.inventory)
+	if err == nil {
+		v.vetted.Store(&listing{on: on, inventory: listed})
+	}
+	return listed, err
 }
 
 // Revision that the devices were read at.
@@ -48,6 +72,7 @@ func (v *view) Device(group, id string) (admission.Device, bool) {
 		Group: found.Group, ID: found.ID, State: found.State, Key: found.Key,
 		Superseded: found.Superseded, Rekeyed: found.Rekeyed, Recoveries: found.Recoveries, Blob: found.Blob,
 	}
+	device.Shown = !found.Rekeyed.IsZero() && v.cluster.lane.HasShown(group, id, found.Key)
 	if device.Key.IsZero() {
 		if chain := v.cluster.lane.Newest(group, id, device.Key).Chain; len(chain) > 0 {
 			device.Key = chain[0].SPKI()
