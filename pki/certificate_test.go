@@ -111,8 +111,9 @@ func FuzzKeysAreNotQuoted(f *testing.F) {
 		if err == nil {
 			t.Fatalf("a %s was taken for certificates", kind)
 		}
+		told := strings.ReplaceAll(err.Error(), " "+kind+",", " …,") // the type may be told, whatever it is
 		for _, form := range []string{string(secret), base64.StdEncoding.EncodeToString(secret)[:16]} {
-			if !strings.Contains(kind, form) && strings.Contains(err.Error(), form) {
+			if !strings.Contains(kind, form) && strings.Contains(told, form) {
 				t.Fatalf("the error quotes the content: %v", err)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -161,7 +162,7 @@ func FuzzJSON(f *testing.F) {
 func FuzzQIoT(f *testing.F) {
 	z := fuzzedEndpoint(f, boxesCA, "box-1")
 	f.Add("SN 4711", "Box", "", "", " and more", 4.35, 50.8)
-	f.Add("1", "", "box-1", "boxes.example", "", 0.0, -0.0)
+	f.Add("1", "", "box-1", "boxes.example", "", 0.0, math.Copysign(0, -1))
 	f.Add("../../x", "\u202e", "box-2", ".", "\x00\n\"", 1e300, 5e-324)
 	f.Fuzz(func(t *testing.T, serial, name, id, domain, password string, longitude, latitude float64) {
 		password = "kept-to-itself" + password
@@ -257,8 +258,8 @@ func FuzzProblem(f *testing.F) {
 			if after > 0 && (err != nil || seconds < 1) || after <= 0 && header.Get("Retry-After") != "" {
 				t.Errorf("after %s: %q", time.Duration(after), header.Get("Retry-After"))
 			}
-			if (status == 401) != (len(header["WWW-Authenticate"]) == 1) {
-				t.Errorf("%d has the challenge %q", status, header["WWW-Authenticate"])
+			if challenge := map[string][]string(header)["WWW-Authenticate"]; (status == 401) != (len(challenge) == 1) { // written as in RFC 9110
+				t.Errorf("%d has the challenge %q", status, challenge)
 			}
 		}
 	})
