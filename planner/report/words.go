@@ -39,9 +39,13 @@ func counted(n int, one, many string) string {
 	return number(n) + " " + many
 }
 
-// duration is how people write one: 10m, 24h, 30 days.
+// duration is how people write one: 12s, 10m, 24h, 30 days. Parts of a second tell nobody
+// anything beside whole ones.
 func duration(d time.Duration) string {
 	const day = 24 * time.Hour
+	if d > time.Second {
+		d = d.Truncate(time.Second)
+	}
 	if d >= 2*day && d%day == 0 {
 		return number(int(d/day)) + " days"
 	}

@@ -27,6 +27,10 @@
 // and nothing else, usages are the group's or absent. A missing SAN is refused as a foreign
 // one is.
 //
+// A device that shows its own certificate and keeps its key may keep its names as well, though
+// the group derives others by now: nothing is written for it, and it is not to be cut off. It
+// gets others with its next key.
+//
 // # What becomes of it
 //
 //	in Git              key of the CSR         shown by             decision
