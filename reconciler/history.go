@@ -99,10 +99,20 @@ func acceptedBy(domain *v1alpha1.TrustDomain) string {
 // not needed, is no permit to go back to it later.
 func (t *turn) after(branch string) After {
 	after := After{Revision: t.memory.lineage.heads[branch]}
-	if accepted := acceptedBy(t.domain); accepted != t.domain.Status.LastAcceptedRevision {
+	if accepted := acceptedOf(t.domain, branch); accepted != t.domain.Status.LastAcceptedRevision {
 		after.Accept = accepted
 	}
 	return after
+}
+
+// acceptedOf is what a person accepts as the head of a branch: of another branch that says
+// nothing, though both may hold the commit.
+func acceptedOf(domain *v1alpha1.TrustDomain, branch string) string {
+	accepted := acceptedBy(domain)
+	if of, _, _ := cutRevision(accepted); of != branch {
+		return ""
+	}
+	return accepted
 }
 
 // AfterOf is what the head of a domain's branch must come after, for a program beside the
@@ -111,7 +121,7 @@ func (t *turn) after(branch string) After {
 func AfterOf(domain *v1alpha1.TrustDomain, branch string) After {
 	known := lineage{}
 	known.follow(domain)
-	return After{Revision: known.heads[branch], Accept: acceptedBy(domain)}
+	return After{Revision: known.heads[branch], Accept: acceptedOf(domain, branch)}
 }
 
 // answered is the accepted revision that counts no more: the turn has read the branch that

@@ -299,3 +299,16 @@ func TestTheNameOfABranchMayHoldAnAt(t *testing.T) {
 		t.Error("no revision has a branch")
 	}
 }
+
+// What is accepted is the head of one branch, and of no other that may hold the same commit.
+func TestAnAcceptanceIsOfOneBranch(t *testing.T) {
+	domain := &v1alpha1.TrustDomain{}
+	accepted := "main@sha1:" + strings.Repeat("a", 40)
+	domain.Annotations = map[string]string{v1alpha1.AnnotationAcceptRevision: accepted}
+	if got := AfterOf(domain, "main").Accept; got != accepted {
+		t.Errorf("of main %q is accepted", got)
+	}
+	if got := AfterOf(domain, "record").Accept; got != "" {
+		t.Errorf("of record %q is accepted", got)
+	}
+}

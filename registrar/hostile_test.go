@@ -3,6 +3,7 @@ package registrar_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,6 +22,32 @@ func (e *endpoint) dial(t *testing.T) (*tls.Conn, error) {
 	config := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: serverName}
 	config.RootCAs.AddCert(fleetCA.X509())
 	return tls.Dial("tcp", e.address, config)
+}
+
+// Who shows a pile of certificates is hung up on: they are kept as long as the connection is.
+func TestTooManyCertificates(t *testing.T) {
+	e := open(t)
+	credential := factory(factoryCA, "sensor-1")
+	large := factory(factoryCA, "sensor-1", func(c *x509.Certificate) {
+		for i := range 4000 {
+			c.DNSNames = append(c.DNSNames, fmt.Sprintf("%04d.sensors.example", i))
+		}
+	})
+	many := *credential
+	for range 20 {
+		many.Certificate = append(many.Certificate, credential.Certificate[0])
+	}
+	for name, shown := range map[string]*tls.Certificate{"many": &many, "large": large} {
+		t.Run(name, func(t *testing.T) {
+			if answer, err := e.client(shown).Get("https://" + e.address + "/v1/trust-bundle"); err == nil {
+				answer.Body.Close()
+				t.Errorf("answered %s", answer.Status)
+			}
+		})
+	}
+	if got := e.ask(e.client(credential), "GET", "/v1/trust-bundle", ""); got.StatusCode != http.StatusOK {
+		t.Errorf("a sensible chain is answered %d %s", got.StatusCode, got.body)
+	}
 }
 
 // Who sends a header byte by byte, or nothing after the handshake, or not even that, is hung

@@ -3,7 +3,9 @@ package registrar
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -108,10 +110,32 @@ func tlsConfig(certificate tls.Certificate) *tls.Config {
 		Certificates:           []tls.Certificate{certificate},
 		ClientAuth:             tls.RequestClientCert,
 		SessionTicketsDisabled: true,
+		VerifyPeerCertificate:  bounded,
 		// strongSwan reads a record at a time, and takes its end for the answer's.
 		DynamicRecordSizingDisabled: true,
 		NextProtos:                  []string{"http/1.1"},
 	}
+}
+
+// The bounds of what a client shows of itself: what is kept for as long as its connection is
+// there. A chain of some reason is answered with one.
+const (
+	maxShown      = 16
+	maxShownBytes = 64 << 10
+)
+
+var errTooMuchShown = fmt.Errorf("the client shows more than %d certificates, or %d bytes of them: show the device's own and those between it and its root", maxShown, maxShownBytes)
+
+// bounded ends a handshake in which a client shows too much.
+func bounded(shown [][]byte, _ [][]*x509.Certificate) error {
+	size := 0
+	for _, der := range shown {
+		size += len(der)
+	}
+	if len(shown) > maxShown || size > maxShownBytes {
+		return errTooMuchShown
+	}
+	return nil
 }
 
 type connectionKey struct{}

@@ -50,6 +50,8 @@ type lineal struct {
 
 	mutex sync.Mutex
 	last  string
+	// used is what was accepted and read: it is no permit to go back to it.
+	used string
 }
 
 // Pull the newest, or say that the history was rewritten.
@@ -58,9 +60,15 @@ func (l *lineal) Pull(ctx context.Context) (*gitsource.Snapshot, error) {
 	defer l.mutex.Unlock()
 	after := l.after()
 	after.Revision = cmp.Or(l.last, after.Revision)
+	if after.Accept == l.used {
+		after.Accept = ""
+	}
 	snapshot, err := l.repository.PullAfter(ctx, after)
 	if err == nil {
 		l.last = snapshot.Revision()
+	}
+	if err == nil && l.last == after.Accept {
+		l.used = l.last
 	}
 	return snapshot, err
 }

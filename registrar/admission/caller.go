@@ -77,7 +77,7 @@ func operational(fleet Fleet, chain []pki.Certificate, label string, key pki.Fin
 	device, registered := fleet.Device(holder.Group, holder.ID)
 	caller := Caller{Group: group, ID: holder.ID, Credential: Operational, Certificate: leaf, Device: device, Registered: registered}
 	switch {
-	case holder.Superseded && !caller.mayShowOld(key):
+	case holder.Superseded && !caller.mayShowOld(key, now):
 		return caller, true, alarm(statusForbidden, ProblemSuperseded, "this certificate is of a key that the device has given up: show the one of its present key; if the device has no other, somebody has registered in its place")
 	case !known || !registered:
 		return caller, true, forbid(ProblemNotADevice, "the device of this certificate is not registered any more: register it with its factory certificate")
@@ -94,12 +94,18 @@ func operational(fleet Fleet, chain []pki.Certificate, label string, key pki.Fin
 // that it asked for with it, and was not seen with that one yet. The answer was lost, or told
 // it to come again, and it has no other certificate. It sees what it may see with either, and
 // asks for the key that it was granted (the request is signed by that, or refused later), and
-// for no other.
-func (c Caller) mayShowOld(key pki.Fingerprint) bool {
+// for no other. That it sees ends a while after the certificate was issued: who has the new key
+// takes that within minutes, and who does not have it shall be heard of.
+func (c Caller) mayShowOld(key pki.Fingerprint, now time.Time) bool {
 	own := c.Registered && c.Group.Spec.Keys == v1alpha1.KeysDevice
 	between := c.Certificate.SPKI() == c.Device.Rekeyed && !c.Device.Shown
-	return own && between && (key.IsZero() || key == c.Device.Key)
+	late := !c.Device.Issued.IsZero() && now.After(c.Device.Issued.Add(maxBetween))
+	return own && between && (key.IsZero() && !late || key == c.Device.Key)
 }
+
+// maxBetween is how long a device may see things by the key that it gave up, once there is a
+// certificate for the one that it asked for.
+const maxBetween = time.Hour
 
 // ShowsOldKey reports whether the device shows a certificate of a key that it has given up, and
 // may still.

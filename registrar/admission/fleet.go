@@ -49,6 +49,9 @@ type Device struct {
 	Rekeyed pki.Fingerprint
 	// Shown: it was seen with a certificate for its present key.
 	Shown bool
+	// Issued is from when on the newest certificate for its present key is valid; zero: there
+	// is none.
+	Issued time.Time
 	// Recoveries is how often it came back without having shown the key before.
 	Recoveries int
 	// Blob is the hash of its document in Git, by which whoever commits tells whether it still

@@ -72,7 +72,12 @@ func (v *view) Device(group, id string) (admission.Device, bool) {
 		Group: found.Group, ID: found.ID, State: found.State, Key: found.Key,
 		Superseded: found.Superseded, Rekeyed: found.Rekeyed, Recoveries: found.Recoveries, Blob: found.Blob,
 	}
-	device.Shown = !found.Rekeyed.IsZero() && v.cluster.lane.HasShown(group, id, found.Key)
+	if !found.Rekeyed.IsZero() {
+		device.Shown = v.cluster.lane.HasShown(group, id, found.Key)
+		if chain := v.cluster.lane.Newest(group, id, found.Key).Chain; len(chain) > 0 {
+			device.Issued = chain[0].NotBefore()
+		}
+	}
 	if device.Key.IsZero() {
 		if chain := v.cluster.lane.Newest(group, id, device.Key).Chain; len(chain) > 0 {
 			device.Key = chain[0].SPKI()
