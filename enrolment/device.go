@@ -152,6 +152,16 @@ func (h *held) isOwn(shown tls.Certificate) bool {
 	return len(h.chain) > 0 && len(shown.Certificate) > 0 && bytes.Equal(shown.Certificate[0], h.chain[0].X509().Raw)
 }
 
+// csr asks for the names of the certificate that is shown, which the endpoint holds its owner
+// to. With the factory certificate those of the group count: it may derive others by now than
+// the certificate has that is held, whose names are copied only where none were given.
+func (h *held) csr(shown tls.Certificate, id string, dnsNames []string) ([]byte, error) {
+	if h.isOwn(shown) || len(h.chain) > 0 && len(dnsNames) == 0 {
+		return nextRequest(h.key, h.chain[0])
+	}
+	return firstRequest(h.key, id, dnsNames)
+}
+
 // Enrol registers the device and stores its first certificate. What is temporary is tried again
 // until ctx ends: a registration that waits, a server that is away or has too much to do. A
 // device that has a certificate is left as it is.
@@ -201,11 +211,7 @@ func (d *Device) obtain(ctx context.Context) (err error) {
 // request a certificate. With a key that is registered this is no registration: it fetches the
 // newest one, and waits for that if the own one is due.
 func (d *Device) request(ctx context.Context, shown tls.Certificate) ([]pki.Certificate, error) {
-	h := d.held()
-	csr, err := firstRequest(h.key, d.id, d.options.DNSNames)
-	if len(h.chain) > 0 {
-		csr, err = nextRequest(h.key, h.chain[0])
-	}
+	csr, err := d.held().csr(shown, d.id, d.options.DNSNames)
 	if err != nil {
 		return nil, err
 	}

@@ -291,6 +291,31 @@ func TestAway(t *testing.T) {
 	}
 }
 
+// A group that derives other names by now takes a device in again: its own certificate gets it
+// another for the same names, and its factory certificate, once that has ended, one for those
+// that it was told of.
+func TestNamesChange(t *testing.T) {
+	protocols(t, func(t *testing.T, by func(*enrolment.Options)) {
+		s := openSite(t)
+		w := s.enrolled(by)
+		first := w.Chain()[0]
+		holder := registrar.Holder{Group: "sensors", ID: "sensor-1", Key: first.SPKI()}
+		lasting := registrartest.Leaf("sensor-1", s.now(), s.now().AddDate(0, 3, 0), func(c *x509.Certificate) {
+			c.DNSNames = []string{"sensor-1.meters.example"} // as the group had it before
+		})
+		s.Issue(holder, oldCA.Sign(lasting, first.X509().PublicKey))
+		for _, away := range []time.Duration{24 * time.Hour, 200 * 24 * time.Hour} {
+			s.must(w.Visit(t.Context()))
+			s.pass(away)
+			s.Switch(oldCA)
+			s.must(w.Visit(t.Context()))
+			if held := w.Chain()[0]; s.now().After(held.NotAfter()) || held.SPKI() != first.SPKI() || len(s.Commits()) != 1 {
+				t.Errorf("away for %s: %s, commits %d", away, held, len(s.Commits()))
+			}
+		}
+	})
+}
+
 // EST's answer is the leaf alone: the intermediate behind it comes from cacerts.
 func TestIntermediates(t *testing.T) {
 	protocols(t, func(t *testing.T, by func(*enrolment.Options)) {

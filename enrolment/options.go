@@ -66,7 +66,9 @@ type Options struct {
 	// ID of the device, in place of what the factory certificate says.
 	ID string
 	// DNSNames that the certificate is for, exactly those of the group: "{{ .ID }}" stands for
-	// the id, as it does there.
+	// the id, as it does there. They are asked for with the factory certificate; the device's
+	// own is followed by one for the same names. Empty: those of the certificate that the
+	// device has, and none before it has one.
 	DNSNames []string
 	// KeyAlgorithm of the key that is made; ECDSA when empty.
 	KeyAlgorithm KeyAlgorithm
