@@ -355,10 +355,21 @@ func (d *Device) announce(ctx context.Context) error {
 	if err != nil || string(noted) == note {
 		return err
 	}
-	if err := d.options.Load(ctx); err != nil {
+	if err := d.loads(ctx); err != nil {
 		return fmt.Errorf("have the device's software load its certificate and anchors: %w: nothing is confirmed until that succeeds", err)
 	}
 	return d.folder.replace(loadedFile, []byte(note), public)
+}
+
+// loads calls Load, for as long as that may take: all else waits for it meanwhile.
+func (d *Device) loads(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, d.options.LoadTimeout)
+	defer cancel()
+	err := d.options.Load(bounded)
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		return fmt.Errorf("it has not ended within %s, and was told to: %w", d.options.LoadTimeout, err)
+	}
+	return err
 }
 
 // tell the server which bundle is held. It is told at each visit: what it has noted of the

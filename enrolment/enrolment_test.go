@@ -362,6 +362,31 @@ func TestLoadComesFirst(t *testing.T) {
 	}
 }
 
+// Software that hangs is told to end, and keeps no certificate from being renewed.
+func TestLoadHangs(t *testing.T) {
+	s := openSite(t)
+	w := s.enrolled(func(o *enrolment.Options) {
+		o.LoadTimeout = time.Millisecond
+		o.Load = func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	})
+	first := w.Chain()[0]
+	s.Switch(oldCA)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := w.Visit(ctx)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "it has not ended within 1ms, and was told to") || ctx.Err() != nil {
+		t.Errorf("ended with %v", err)
+	}
+	second := w.Chain()[0]
+	s.Switch(oldCA)
+	if err := w.Visit(ctx); err == nil || second.Equal(first) || w.Chain()[0].Equal(second) || s.trusts() != nil {
+		t.Errorf("%v: %s is held after %s; seen to trust %v", err, w.Chain()[0], second, s.trusts())
+	}
+}
+
 // A device whose clock is a little slow takes a certificate that begins in its future; one whose
 // clock is wrong is told so.
 func TestSlowClock(t *testing.T) {
@@ -436,6 +461,7 @@ func TestOpenRefuses(t *testing.T) {
 		"algorithm":          {func(o *enrolment.Options) { o.KeyAlgorithm = "DSA" }, "give ECDSA"},
 		"renewal":            {func(o *enrolment.Options) { o.RenewAt = 1 }, "below 1"},
 		"interval":           {func(o *enrolment.Options) { o.Interval = -1 }, "above zero"},
+		"time to load":       {func(o *enrolment.Options) { o.LoadTimeout = -1 }, "above zero"},
 		"plain HTTP":         {func(o *enrolment.Options) { o.Server = "http://x" }, "https://name:port"},
 		"a password":         {func(o *enrolment.Options) { o.Server = "https://me:hunter2@x" }, "https://name:port"},
 		"a path":             {func(o *enrolment.Options) { o.Server = "https://x/y" }, "https://name:port"},

@@ -38,8 +38,9 @@ const (
 
 // The defaults of [Options].
 const (
-	DefaultRenewAt  = 2.0 / 3
-	DefaultInterval = time.Hour
+	DefaultRenewAt     = 2.0 / 3
+	DefaultInterval    = time.Hour
+	DefaultLoadTimeout = 5 * time.Minute
 )
 
 // Options of a device. Server, Folder and Clock are required; Anchors until the folder holds
@@ -81,8 +82,11 @@ type Options struct {
 	// Interval between visits; an hour when 0.
 	Interval time.Duration
 	// Load has the device's own software load what the folder holds now. It is called after
-	// each change and before that is confirmed, and again if it failed. Nil: nobody is told.
+	// each change and before that is confirmed, and again if it failed. It ends when ctx does:
+	// nothing else is done meanwhile. Nil: nobody is told.
 	Load func(ctx context.Context) error
+	// LoadTimeout is how long Load may take each time; 5 minutes when 0.
+	LoadTimeout time.Duration
 	// Report is told what happens; nil: nobody is.
 	Report func(Event)
 	// Clock tells the time.
@@ -100,6 +104,7 @@ func (o Options) orDefault() Options {
 	o.KeyAlgorithm = cmp.Or(o.KeyAlgorithm, ECDSA)
 	o.RenewAt = cmp.Or(o.RenewAt, DefaultRenewAt)
 	o.Interval = cmp.Or(o.Interval, DefaultInterval)
+	o.LoadTimeout = cmp.Or(o.LoadTimeout, DefaultLoadTimeout)
 	if o.Report == nil {
 		o.Report = func(Event) {}
 	}
@@ -140,6 +145,8 @@ func (o Options) validate() (*url.URL, error) {
 		return nil, fmt.Errorf("renew at %g of a certificate's life: give a part above 0 and below 1", o.RenewAt)
 	case o.Interval <= 0:
 		return nil, fmt.Errorf("interval %s: give a time above zero", o.Interval)
+	case o.LoadTimeout < 0:
+		return nil, fmt.Errorf("time to load of %s: give a time above zero", o.LoadTimeout)
 	}
 	server, err := url.Parse(o.Server)
 	if err != nil || server.Scheme != "https" || server.Hostname() == "" || server.User != nil || server.RawQuery != "" || (server.Path != "" && server.Path != "/") {
