@@ -28,6 +28,8 @@ type Device struct {
 	// confirmed is the hash of the bundle that the server was last told of, and proved that of
 	// the bundle at the last handshake with the proof name.
 	confirmed, proved pki.Fingerprint
+	// group whose anchors are asked for; empty: the server has not told it yet.
+	group string
 }
 
 // held is what lies in the folder. It is replaced, and does not change.
@@ -59,6 +61,9 @@ func (d *Device) load() error {
 		return err
 	}
 	if d.id, err = identify(d.options, chain); err != nil {
+		return err
+	}
+	if d.group, err = d.folder.group(d.options.Group); err != nil {
 		return err
 	}
 	if err := d.folder.make(); err != nil {
@@ -183,29 +188,46 @@ func (d *Device) Enrol(ctx context.Context) error {
 	return nil
 }
 
-// begin takes the anchors and the first certificate, which in the middle of a rollover may be
-// by a root that the device did not bring.
+// begin takes the first certificate, which in the middle of a rollover may be by a root that
+// the device did not bring: it is asked for first, as the answer tells the device's group, and
+// stored once the anchors of that are.
 func (d *Device) begin(ctx context.Context) error {
+	chain, err := d.issued(ctx)
+	if err != nil {
+		return err
+	}
 	if err := d.follow(ctx); err != nil {
 		return err
 	}
-	return d.obtain(ctx)
+	return d.take(chain)
 }
 
-// obtain a certificate for the device's key by the first of its certificates that is accepted,
-// and store it.
-func (d *Device) obtain(ctx context.Context) (err error) {
+// obtain a certificate for the device's key, and store it.
+func (d *Device) obtain(ctx context.Context) error {
+	chain, err := d.issued(ctx)
+	if err != nil {
+		return err
+	}
+	return d.take(chain)
+}
+
+// issued is a certificate for the device's key.
+func (d *Device) issued(ctx context.Context) ([]pki.Certificate, error) {
+	return tried(d, func(shown tls.Certificate) ([]pki.Certificate, error) { return d.request(ctx, shown) })
+}
+
+// tried is what the first of the device's certificates gets that is accepted.
+func tried[T any](d *Device, ask func(shown tls.Certificate) (T, error)) (got T, err error) {
 	for _, shown := range d.shows() {
-		var chain []pki.Certificate
-		chain, err = d.request(ctx, shown)
+		got, err = ask(shown)
 		if err == nil {
-			return d.take(chain)
+			return got, nil
 		}
 		if refusal, is := errors.AsType[*Refusal](err); !is || !refusal.unwelcome() {
-			return err
+			return got, err
 		}
 	}
-	return err
+	return got, err
 }
 
 // request a certificate. With a key that is registered this is no registration: it fetches the
@@ -303,16 +325,43 @@ func (d *Device) Confirm(ctx context.Context) error {
 	return d.attest(ctx)
 }
 
-// follow takes the anchors that the server hands out.
+// learn of which group the device is, unless that is known.
+func (d *Device) learn(ctx context.Context) error {
+	if d.group != "" {
+		return nil
+	}
+	_, err := tried(d, func(shown tls.Certificate) (string, error) { return d.newest(ctx, shown) })
+	if err == nil && d.group == "" {
+		err = errors.New("the server does not tell of which group the device is: give the group")
+	}
+	return err
+}
+
+// joins notes the group that an answer tells, unless the options say it: a device may be moved.
+func (d *Device) joins(body []byte) error {
+	group := parseGroup(body)
+	if d.options.Group != "" || group == "" || group == d.group {
+		return nil
+	}
+	if err := d.folder.replace(groupFile, []byte(group+"\n"), public); err != nil {
+		return fmt.Errorf("store the device's group: %w", err)
+	}
+	d.group = group
+	return nil
+}
+
+// follow takes the anchors that the server hands out to the device's group. They are asked for
+// by its name: to who names none, and is not known there, a server tells those of all groups.
 func (d *Device) follow(ctx context.Context) error {
 	const operation = "fetch the trust bundle"
-	h := d.held()
-	q := question{operation: operation, method: http.MethodGet, path: "/v1/trust-bundle", shows: d.shows()[0]}
-	if d.options.Group != "" {
-		q.path += "?group=" + url.QueryEscape(d.options.Group)
+	if err := d.learn(ctx); err != nil {
+		return err
 	}
-	q.header = http.Header{"If-None-Match": {`"` + h.anchors.SHA256().String() + `"`}}
-	a, err := d.expect(ctx, q, http.StatusOK, http.StatusNotModified)
+	h := d.held()
+	a, err := d.expect(ctx, question{
+		operation: operation, method: http.MethodGet, path: "/v1/trust-bundle?group=" + url.QueryEscape(d.group),
+		header: http.Header{"If-None-Match": {`"` + h.anchors.SHA256().String() + `"`}}, shows: d.shows()[0],
+	}, http.StatusOK, http.StatusNotModified)
 	if err != nil || a.status == http.StatusNotModified {
 		return err
 	}

@@ -331,6 +331,53 @@ func TestIntermediates(t *testing.T) {
 	})
 }
 
+// A server that does not know the device yet (it has not read Git since) tells who names no
+// group the roots of all of them: none of another's is taken.
+func TestOtherGroupsAnchors(t *testing.T) {
+	for name, forget := range map[string]bool{"the group was told": false, "it was not": true} {
+		s, stale := openSite(t), openSite(t)
+		s.Group("meters", strangeCA, nil)
+		stale.Group("meters", strangeCA, nil)
+		stale.Trust("meters", registrartest.TrustOf(newAnchor))
+		options := s.options(func(o *enrolment.Options) { o.Group = "" })
+		w := s.reopen(options)
+		s.must(w.Enrol(t.Context()))
+		s.must(w.Visit(t.Context()))
+		if told := files(t, w.folder)["group"]; told != "sensors\n" {
+			t.Fatalf("told to be of %q", told)
+		}
+		if forget {
+			s.must(os.Remove(filepath.Join(w.folder, "group")))
+		}
+		options.Server = "https://" + stale.Address
+		behind := s.reopen(options)
+		if err := behind.Visit(t.Context()); !behind.Anchors().Equal(oldAnchor) {
+			t.Errorf("%s: anchors %v, %v", name, behind.Anchors(), err)
+		}
+		options.Server = "https://" + s.Address
+		s.must(s.reopen(options).Visit(t.Context()))
+		expectFiles(t, w.folder, "anchors.pem", "certificate.pem", "group", "key.pem")
+	}
+}
+
+// A device that has come to another group, or was told of none before, follows what it is told.
+func TestMovedToAnotherGroup(t *testing.T) {
+	s := openSite(t)
+	s.Group("meters", strangeCA, nil)
+	s.Trust("meters", registrartest.TrustOf(both))
+	options := s.options(func(o *enrolment.Options) { o.Group = "" })
+	s.must(s.reopen(options).Enrol(t.Context()))
+	s.must(os.WriteFile(filepath.Join(options.Folder, "group"), []byte("meters\n"), 0o644))
+	w := s.reopen(options)
+	if err := w.Visit(t.Context()); err == nil || !strings.Contains(err.Error(), "wrong-bundle") {
+		t.Errorf("by the roots of its last group: %v", err)
+	}
+	s.must(w.Visit(t.Context()))
+	if told := files(t, w.folder)["group"]; told != "sensors\n" || !w.Anchors().Equal(oldAnchor) {
+		t.Errorf("of %q, trusts %v", told, w.Anchors())
+	}
+}
+
 // Nothing is confirmed that the device's own software has not loaded.
 func TestLoadComesFirst(t *testing.T) {
 	s := openSite(t)
@@ -461,6 +508,7 @@ func TestOpenRefuses(t *testing.T) {
 		"algorithm":          {func(o *enrolment.Options) { o.KeyAlgorithm = "DSA" }, "give ECDSA"},
 		"renewal":            {func(o *enrolment.Options) { o.RenewAt = 1 }, "below 1"},
 		"interval":           {func(o *enrolment.Options) { o.Interval = -1 }, "above zero"},
+		"EST, no group":      {func(o *enrolment.Options) { o.Protocol, o.Group = enrolment.EST, "" }, "give the group"},
 		"time to load":       {func(o *enrolment.Options) { o.LoadTimeout = -1 }, "above zero"},
 		"plain HTTP":         {func(o *enrolment.Options) { o.Server = "http://x" }, "https://name:port"},
 		"a password":         {func(o *enrolment.Options) { o.Server = "https://me:hunter2@x" }, "https://name:port"},

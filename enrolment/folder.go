@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/reanchor/reanchor/pki"
 )
@@ -19,6 +20,7 @@ const (
 	certificateFile = "certificate.pem"
 	anchorsFile     = "anchors.pem"
 	loadedFile      = "loaded"
+	groupFile       = "group"
 )
 
 // Who may read them: the key is its owner's, the rest is public.
@@ -53,6 +55,15 @@ func (f folder) read(name string) ([]byte, error) {
 		return nil, nil
 	}
 	return content, err
+}
+
+// group of the device: the one that is given, or that the server has told; empty: neither.
+func (f folder) group(given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	told, err := f.read(groupFile)
+	return strings.TrimSpace(string(told)), err
 }
 
 // certificates of a file; none if it is not there.

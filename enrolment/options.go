@@ -50,7 +50,8 @@ type Options struct {
 	Server string
 	// Protocol to ask for certificates by; REST when empty.
 	Protocol Protocol
-	// Group is the device group, EST's label; empty: the one that takes the certificate.
+	// Group is the device group, EST's label, which that requires. By REST the server tells
+	// it when this is empty: it is the one that takes the certificate.
 	Group string
 	// Folder that holds the device's state; it is made if it is not there. One process at a
 	// time keeps it.
@@ -137,6 +138,8 @@ func (o Options) validate() (*url.URL, error) {
 		return nil, errors.New("there is no clock: give time.Now")
 	case o.Protocol != REST && o.Protocol != EST:
 		return nil, fmt.Errorf("protocol %q: give %s or %s", o.Protocol, REST, EST)
+	case o.Protocol == EST && o.Group == "":
+		return nil, errors.New("there is no group, and no answer by EST tells it: give the group")
 	case !slices.Contains(identities, o.Identity):
 		return nil, fmt.Errorf("identity %q: give one of %v", o.Identity, identities)
 	case !slices.Contains([]KeyAlgorithm{ECDSA, Ed25519, RSA}, o.KeyAlgorithm):

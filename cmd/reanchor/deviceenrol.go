@@ -70,7 +70,7 @@ func (f *enrolFlags) bind(command *cobra.Command) {
 	set := command.Flags()
 	set.SortFlags = false
 	set.StringVar(&f.options.Server, "server", "", "address of the registration endpoint: https://name:port")
-	set.StringVar(&f.options.Group, "group", "", "device group, EST's label (default: the one that takes the factory certificate)")
+	set.StringVar(&f.options.Group, "group", "", "device group; required with est, whose label it is (default: the one that takes the factory certificate)")
 	set.StringVar(&f.protocol, "protocol", string(enrolment.REST), "how to ask for certificates: rest or est")
 	set.StringVar(&f.options.Folder, "folder", "", "folder for the device's key, certificate and anchors")
 	set.StringVar(&f.anchors, "anchors", "", "file with the roots that the device brings from its factory; the folder's count once it has some")
