@@ -77,6 +77,9 @@ func (d *Device) load() error {
 	if err != nil {
 		return err
 	}
+	if err := d.folder.sweep(keyFile); err != nil {
+		return err
+	}
 	own, err := spki(key.Public())
 	if err != nil || len(chain) > 0 && chain[0].SPKI() != own {
 		return fmt.Errorf("%s and %s do not belong together: put back the key, or move the certificate away to have one fetched for this key", certificateFile, keyFile)

@@ -20,7 +20,8 @@
 //	group            the device's group, where the server told it and not [Options.Group]
 //
 // Each file is written beside its place, synced and renamed into it: after a crash there is the
-// old content or the new one. Other software reads the first three as they are.
+// old content or the new one. Where the file system has no hard links the key alone is written
+// in its place, the first time: what a crash leaves of it is empty, and made anew. Other software reads the first three as they are.
 //
 // # What it does, and why in this order
 //

@@ -38,12 +38,14 @@ func TestEnrol(t *testing.T) {
 			if info, err := os.Stat(filepath.Join(w.folder, "key.pem")); err != nil || info.Mode().Perm() != 0o600 {
 				t.Errorf("the key's mode: %v %v", info.Mode(), err)
 			}
+			s.must(os.WriteFile(filepath.Join(w.folder, ".key.pem-42"), []byte("a key that a crash has left"), 0o600))
 			options.Bootstrap.Certificate, options.Anchors = nil, nil // they are not needed any more
 			again := s.reopen(options)
 			s.must(again.Enrol(t.Context()))
 			if !again.Chain()[0].Equal(leaf) || again.ID() != "sensor-1" || !again.Anchors().Equal(oldAnchor) || len(s.Commits()) != 1 {
 				t.Errorf("again: %v %v, commits %d", again.Chain(), again.ID(), len(s.Commits()))
 			}
+			expectFiles(t, w.folder, "anchors.pem", "certificate.pem", "key.pem")
 			if kinds := w.kinds(); !slices.Equal(kinds, []enrolment.Kind{enrolment.Registered}) {
 				t.Errorf("told %v", kinds)
 			}
