@@ -147,6 +147,19 @@ func parseNewest(body []byte) (string, error) {
 	return told.Certificate.SHA256, nil
 }
 
+// maxGroup is how many characters the name of a group has at most.
+const maxGroup = 253
+
+// parseGroup reads the name of the device's group in the answer to a registration, or about a
+// device; empty: it tells none.
+func parseGroup(body []byte) string {
+	var told struct{ Group string }
+	if json.Unmarshal(body, &told) != nil || plain(told.Group, maxGroup) != told.Group {
+		return ""
+	}
+	return told.Group
+}
+
 // parseBundle reads a trust bundle. Its ETag is its hash: what was cut off or put together by
 // somebody on the way is not taken.
 func parseBundle(body []byte, etag string) (pki.Anchors, error) {

@@ -28,6 +28,8 @@ type Device struct {
 	// confirmed is the hash of the bundle that the server was last told of, and proved that of
 	// the bundle at the last handshake with the proof name.
 	confirmed, proved pki.Fingerprint
+	// group whose anchors are asked for; empty: the server has not told it yet.
+	group string
 }
 
 // held is what lies in the folder. It is replaced, and does not change.
@@ -61,6 +63,9 @@ func (d *Device) load() error {
 	if d.id, err = identify(d.options, chain); err != nil {
 		return err
 	}
+	if d.group, err = d.folder.group(d.options.Group); err != nil {
+		return err
+	}
 	if err := d.folder.make(); err != nil {
 		return err
 	}
@@ -70,6 +75,9 @@ func (d *Device) load() error {
 	}
 	key, err := d.folder.key(d.options.KeyAlgorithm)
 	if err != nil {
+		return err
+	}
+	if err := d.folder.sweep(keyFile); err != nil {
 		return err
 	}
 	own, err := spki(key.Public())
@@ -152,6 +160,16 @@ func (h *held) isOwn(shown tls.Certificate) bool {
 	return len(h.chain) > 0 && len(shown.Certificate) > 0 && bytes.Equal(shown.Certificate[0], h.chain[0].X509().Raw)
 }
 
+// csr asks for the names of the certificate that is shown, which the endpoint holds its owner
+// to. With the factory certificate those of the group count: it may derive others by now than
+// the certificate has that is held, whose names are copied only where none were given.
+func (h *held) csr(shown tls.Certificate, id string, dnsNames []string) ([]byte, error) {
+	if h.isOwn(shown) || len(h.chain) > 0 && len(dnsNames) == 0 {
+		return nextRequest(h.key, h.chain[0])
+	}
+	return firstRequest(h.key, id, dnsNames)
+}
+
 // Enrol registers the device and stores its first certificate. What is temporary is tried again
 // until ctx ends: a registration that waits, a server that is away or has too much to do. A
 // device that has a certificate is left as it is.
@@ -173,39 +191,52 @@ func (d *Device) Enrol(ctx context.Context) error {
 	return nil
 }
 
-// begin takes the anchors and the first certificate, which in the middle of a rollover may be
-// by a root that the device did not bring.
+// begin takes the first certificate, which in the middle of a rollover may be by a root that
+// the device did not bring: it is asked for first, as the answer tells the device's group, and
+// stored once the anchors of that are.
 func (d *Device) begin(ctx context.Context) error {
+	chain, err := d.issued(ctx)
+	if err != nil {
+		return err
+	}
 	if err := d.follow(ctx); err != nil {
 		return err
 	}
-	return d.obtain(ctx)
+	return d.take(chain)
 }
 
-// obtain a certificate for the device's key by the first of its certificates that is accepted,
-// and store it.
-func (d *Device) obtain(ctx context.Context) (err error) {
+// obtain a certificate for the device's key, and store it.
+func (d *Device) obtain(ctx context.Context) error {
+	chain, err := d.issued(ctx)
+	if err != nil {
+		return err
+	}
+	return d.take(chain)
+}
+
+// issued is a certificate for the device's key.
+func (d *Device) issued(ctx context.Context) ([]pki.Certificate, error) {
+	return tried(d, func(shown tls.Certificate) ([]pki.Certificate, error) { return d.request(ctx, shown) })
+}
+
+// tried is what the first of the device's certificates gets that is accepted.
+func tried[T any](d *Device, ask func(shown tls.Certificate) (T, error)) (got T, err error) {
 	for _, shown := range d.shows() {
-		var chain []pki.Certificate
-		chain, err = d.request(ctx, shown)
+		got, err = ask(shown)
 		if err == nil {
-			return d.take(chain)
+			return got, nil
 		}
 		if refusal, is := errors.AsType[*Refusal](err); !is || !refusal.unwelcome() {
-			return err
+			return got, err
 		}
 	}
-	return err
+	return got, err
 }
 
 // request a certificate. With a key that is registered this is no registration: it fetches the
 // newest one, and waits for that if the own one is due.
 func (d *Device) request(ctx context.Context, shown tls.Certificate) ([]pki.Certificate, error) {
-	h := d.held()
-	csr, err := firstRequest(h.key, d.id, d.options.DNSNames)
-	if len(h.chain) > 0 {
-		csr, err = nextRequest(h.key, h.chain[0])
-	}
+	csr, err := d.held().csr(shown, d.id, d.options.DNSNames)
 	if err != nil {
 		return nil, err
 	}
@@ -297,16 +328,43 @@ func (d *Device) Confirm(ctx context.Context) error {
 	return d.attest(ctx)
 }
 
-// follow takes the anchors that the server hands out.
+// learn of which group the device is, unless that is known.
+func (d *Device) learn(ctx context.Context) error {
+	if d.group != "" {
+		return nil
+	}
+	_, err := tried(d, func(shown tls.Certificate) (string, error) { return d.newest(ctx, shown) })
+	if err == nil && d.group == "" {
+		err = errors.New("the server does not tell of which group the device is: give the group")
+	}
+	return err
+}
+
+// joins notes the group that an answer tells, unless the options say it: a device may be moved.
+func (d *Device) joins(body []byte) error {
+	group := parseGroup(body)
+	if d.options.Group != "" || group == "" || group == d.group {
+		return nil
+	}
+	if err := d.folder.replace(groupFile, []byte(group+"\n"), public); err != nil {
+		return fmt.Errorf("store the device's group: %w", err)
+	}
+	d.group = group
+	return nil
+}
+
+// follow takes the anchors that the server hands out to the device's group. They are asked for
+// by its name: to who names none, and is not known there, a server tells those of all groups.
 func (d *Device) follow(ctx context.Context) error {
 	const operation = "fetch the trust bundle"
-	h := d.held()
-	q := question{operation: operation, method: http.MethodGet, path: "/v1/trust-bundle", shows: d.shows()[0]}
-	if d.options.Group != "" {
-		q.path += "?group=" + url.QueryEscape(d.options.Group)
+	if err := d.learn(ctx); err != nil {
+		return err
 	}
-	q.header = http.Header{"If-None-Match": {`"` + h.anchors.SHA256().String() + `"`}}
-	a, err := d.expect(ctx, q, http.StatusOK, http.StatusNotModified)
+	h := d.held()
+	a, err := d.expect(ctx, question{
+		operation: operation, method: http.MethodGet, path: "/v1/trust-bundle?group=" + url.QueryEscape(d.group),
+		header: http.Header{"If-None-Match": {`"` + h.anchors.SHA256().String() + `"`}}, shows: d.shows()[0],
+	}, http.StatusOK, http.StatusNotModified)
 	if err != nil || a.status == http.StatusNotModified {
 		return err
 	}
@@ -349,10 +407,21 @@ func (d *Device) announce(ctx context.Context) error {
 	if err != nil || string(noted) == note {
 		return err
 	}
-	if err := d.options.Load(ctx); err != nil {
+	if err := d.loads(ctx); err != nil {
 		return fmt.Errorf("have the device's software load its certificate and anchors: %w: nothing is confirmed until that succeeds", err)
 	}
 	return d.folder.replace(loadedFile, []byte(note), public)
+}
+
+// loads calls Load, for as long as that may take: all else waits for it meanwhile.
+func (d *Device) loads(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, d.options.LoadTimeout)
+	defer cancel()
+	err := d.options.Load(bounded)
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		return fmt.Errorf("it has not ended within %s, and was told to: %w", d.options.LoadTimeout, err)
+	}
+	return err
 }
 
 // tell the server which bundle is held. It is told at each visit: what it has noted of the

@@ -17,9 +17,11 @@
 //	certificate.pem  the certificate and the intermediates that follow it
 //	anchors.pem      the roots to trust, sorted
 //	loaded           what [Options.Load] has succeeded for
+//	group            the device's group, where the server told it and not [Options.Group]
 //
 // Each file is written beside its place, synced and renamed into it: after a crash there is the
-// old content or the new one. Other software reads the first three as they are.
+// old content or the new one. Where the file system has no hard links the key alone is written
+// in its place, the first time: what a crash leaves of it is empty, and made anew. Other software reads the first three as they are.
 //
 // # What it does, and why in this order
 //
@@ -33,6 +35,10 @@
 //	2 certificate  fetch another one, if the server has another or the own one is due
 //	3 load         have the device's own software take both ([Options.Load])
 //	4 confirm      tell the hash of the bundle; shake hands with the proof name
+//
+// Anchors are those of the device's group, and asked for by its name: a server that does not know
+// the device yet tells who names none the roots of all groups. So where it is not known a device
+// first asks for a certificate, or after itself, and takes from the answer which group it is of.
 //
 // Anchors come before certificates, since a certificate is stored only if it chains to the
 // anchors held: one by the new root is no use to a device that does not trust that yet. Loading

@@ -38,12 +38,14 @@ func TestEnrol(t *testing.T) {
 			if info, err := os.Stat(filepath.Join(w.folder, "key.pem")); err != nil || info.Mode().Perm() != 0o600 {
 				t.Errorf("the key's mode: %v %v", info.Mode(), err)
 			}
+			s.must(os.WriteFile(filepath.Join(w.folder, ".key.pem-42"), []byte("a key that a crash has left"), 0o600))
 			options.Bootstrap.Certificate, options.Anchors = nil, nil // they are not needed any more
 			again := s.reopen(options)
 			s.must(again.Enrol(t.Context()))
 			if !again.Chain()[0].Equal(leaf) || again.ID() != "sensor-1" || !again.Anchors().Equal(oldAnchor) || len(s.Commits()) != 1 {
 				t.Errorf("again: %v %v, commits %d", again.Chain(), again.ID(), len(s.Commits()))
 			}
+			expectFiles(t, w.folder, "anchors.pem", "certificate.pem", "key.pem")
 			if kinds := w.kinds(); !slices.Equal(kinds, []enrolment.Kind{enrolment.Registered}) {
 				t.Errorf("told %v", kinds)
 			}
@@ -291,6 +293,31 @@ func TestAway(t *testing.T) {
 	}
 }
 
+// A group that derives other names by now takes a device in again: its own certificate gets it
+// another for the same names, and its factory certificate, once that has ended, one for those
+// that it was told of.
+func TestNamesChange(t *testing.T) {
+	protocols(t, func(t *testing.T, by func(*enrolment.Options)) {
+		s := openSite(t)
+		w := s.enrolled(by)
+		first := w.Chain()[0]
+		holder := registrar.Holder{Group: "sensors", ID: "sensor-1", Key: first.SPKI()}
+		lasting := registrartest.Leaf("sensor-1", s.now(), s.now().AddDate(0, 3, 0), func(c *x509.Certificate) {
+			c.DNSNames = []string{"sensor-1.meters.example"} // as the group had it before
+		})
+		s.Issue(holder, oldCA.Sign(lasting, first.X509().PublicKey))
+		for _, away := range []time.Duration{24 * time.Hour, 200 * 24 * time.Hour} {
+			s.must(w.Visit(t.Context()))
+			s.pass(away)
+			s.Switch(oldCA)
+			s.must(w.Visit(t.Context()))
+			if held := w.Chain()[0]; s.now().After(held.NotAfter()) || held.SPKI() != first.SPKI() || len(s.Commits()) != 1 {
+				t.Errorf("away for %s: %s, commits %d", away, held, len(s.Commits()))
+			}
+		}
+	})
+}
+
 // EST's answer is the leaf alone: the intermediate behind it comes from cacerts.
 func TestIntermediates(t *testing.T) {
 	protocols(t, func(t *testing.T, by func(*enrolment.Options)) {
@@ -304,6 +331,53 @@ func TestIntermediates(t *testing.T) {
 			t.Errorf("the chain is %v", chain)
 		}
 	})
+}
+
+// A server that does not know the device yet (it has not read Git since) tells who names no
+// group the roots of all of them: none of another's is taken.
+func TestOtherGroupsAnchors(t *testing.T) {
+	for name, forget := range map[string]bool{"the group was told": false, "it was not": true} {
+		s, stale := openSite(t), openSite(t)
+		s.Group("meters", strangeCA, nil)
+		stale.Group("meters", strangeCA, nil)
+		stale.Trust("meters", registrartest.TrustOf(newAnchor))
+		options := s.options(func(o *enrolment.Options) { o.Group = "" })
+		w := s.reopen(options)
+		s.must(w.Enrol(t.Context()))
+		s.must(w.Visit(t.Context()))
+		if told := files(t, w.folder)["group"]; told != "sensors\n" {
+			t.Fatalf("told to be of %q", told)
+		}
+		if forget {
+			s.must(os.Remove(filepath.Join(w.folder, "group")))
+		}
+		options.Server = "https://" + stale.Address
+		behind := s.reopen(options)
+		if err := behind.Visit(t.Context()); !behind.Anchors().Equal(oldAnchor) {
+			t.Errorf("%s: anchors %v, %v", name, behind.Anchors(), err)
+		}
+		options.Server = "https://" + s.Address
+		s.must(s.reopen(options).Visit(t.Context()))
+		expectFiles(t, w.folder, "anchors.pem", "certificate.pem", "group", "key.pem")
+	}
+}
+
+// A device that has come to another group, or was told of none before, follows what it is told.
+func TestMovedToAnotherGroup(t *testing.T) {
+	s := openSite(t)
+	s.Group("meters", strangeCA, nil)
+	s.Trust("meters", registrartest.TrustOf(both))
+	options := s.options(func(o *enrolment.Options) { o.Group = "" })
+	s.must(s.reopen(options).Enrol(t.Context()))
+	s.must(os.WriteFile(filepath.Join(options.Folder, "group"), []byte("meters\n"), 0o644))
+	w := s.reopen(options)
+	if err := w.Visit(t.Context()); err == nil || !strings.Contains(err.Error(), "wrong-bundle") {
+		t.Errorf("by the roots of its last group: %v", err)
+	}
+	s.must(w.Visit(t.Context()))
+	if told := files(t, w.folder)["group"]; told != "sensors\n" || !w.Anchors().Equal(oldAnchor) {
+		t.Errorf("of %q, trusts %v", told, w.Anchors())
+	}
 }
 
 // Nothing is confirmed that the device's own software has not loaded.
@@ -334,6 +408,31 @@ func TestLoadComesFirst(t *testing.T) {
 	s.must(s.reopen(options).Visit(t.Context())) // after a crash between the two it is told still
 	if loads != 4 || len(s.trusts()) != 2 {
 		t.Errorf("told %d times, seen to trust %v", loads, s.trusts())
+	}
+}
+
+// Software that hangs is told to end, and keeps no certificate from being renewed.
+func TestLoadHangs(t *testing.T) {
+	s := openSite(t)
+	w := s.enrolled(func(o *enrolment.Options) {
+		o.LoadTimeout = time.Millisecond
+		o.Load = func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	})
+	first := w.Chain()[0]
+	s.Switch(oldCA)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := w.Visit(ctx)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "it has not ended within 1ms, and was told to") || ctx.Err() != nil {
+		t.Errorf("ended with %v", err)
+	}
+	second := w.Chain()[0]
+	s.Switch(oldCA)
+	if err := w.Visit(ctx); err == nil || second.Equal(first) || w.Chain()[0].Equal(second) || s.trusts() != nil {
+		t.Errorf("%v: %s is held after %s; seen to trust %v", err, w.Chain()[0], second, s.trusts())
 	}
 }
 
@@ -411,6 +510,8 @@ func TestOpenRefuses(t *testing.T) {
 		"algorithm":          {func(o *enrolment.Options) { o.KeyAlgorithm = "DSA" }, "give ECDSA"},
 		"renewal":            {func(o *enrolment.Options) { o.RenewAt = 1 }, "below 1"},
 		"interval":           {func(o *enrolment.Options) { o.Interval = -1 }, "above zero"},
+		"EST, no group":      {func(o *enrolment.Options) { o.Protocol, o.Group = enrolment.EST, "" }, "give the group"},
+		"time to load":       {func(o *enrolment.Options) { o.LoadTimeout = -1 }, "above zero"},
 		"plain HTTP":         {func(o *enrolment.Options) { o.Server = "http://x" }, "https://name:port"},
 		"a password":         {func(o *enrolment.Options) { o.Server = "https://me:hunter2@x" }, "https://name:port"},
 		"a path":             {func(o *enrolment.Options) { o.Server = "https://x/y" }, "https://name:port"},

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/reanchor/reanchor/pki"
 )
@@ -19,6 +20,7 @@ const (
 	certificateFile = "certificate.pem"
 	anchorsFile     = "anchors.pem"
 	loadedFile      = "loaded"
+	groupFile       = "group"
 )
 
 // Who may read them: the key is its owner's, the rest is public.
@@ -53,6 +55,15 @@ func (f folder) read(name string) ([]byte, error) {
 		return nil, nil
 	}
 	return content, err
+}
+
+// group of the device: the one that is given, or that the server has told; empty: neither.
+func (f folder) group(given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	told, err := f.read(groupFile)
+	return strings.TrimSpace(string(told)), err
 }
 
 // certificates of a file; none if it is not there.
@@ -90,6 +101,43 @@ func (f folder) put(name string, content []byte, mode fs.FileMode, move func(fro
 	return f.sync()
 }
 
+// create a file, unless it is there: that is [fs.ErrExist]. By a link it is there whole or not
+// at all; a file system that has none (vfat, say) takes it piece by piece.
+func (f folder) create(name string, content []byte, mode fs.FileMode, link func(from, to string) error) error {
+	err := f.put(name, content, mode, link)
+	if _, is := errors.AsType[*os.LinkError](err); !is || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	created, err := os.OpenFile(f.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = created.Write(content)
+	if err := errors.Join(err, created.Sync(), created.Close()); err != nil {
+		_ = os.Remove(f.path(name)) // half of it is of no use
+		return err
+	}
+	return f.sync()
+}
+
+// sweep away what a crash has left beside a file. Who just writes one there loses it, so this
+// is for the key, and once there is one: whoever made another then finds that.
+func (f folder) sweep(name string) error {
+	entries, err := os.ReadDir(string(f))
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), "."+name+"-") {
+			continue
+		}
+		if err := os.Remove(f.path(entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove what a crash has left of the device's key: %w", err)
+		}
+	}
+	return nil
+}
+
 // sync what the folder lists.
 func (f folder) sync() error {
 	opened, err := os.Open(string(f))
@@ -103,8 +151,13 @@ func (f folder) sync() error {
 // the key of the faster one.
 func (f folder) key(algorithm KeyAlgorithm) (crypto.Signer, error) {
 	content, err := f.read(keyFile)
-	if content != nil || err != nil {
+	if len(content) > 0 || err != nil {
 		return f.parseKey(content, err)
+	}
+	if content != nil { // a crash while it was made, without links: it was never used
+		if err := os.Remove(f.path(keyFile)); err != nil {
+			return nil, fmt.Errorf("make the device's key anew: %w", err)
+		}
 	}
 	made, err := makeKey(algorithm)
 	if err != nil {
@@ -114,7 +167,7 @@ func (f folder) key(algorithm KeyAlgorithm) (crypto.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write a key of %s: it has no PKCS#8", algorithm)
 	}
-	err = f.put(keyFile, pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), secret, os.Link)
+	err = f.create(keyFile, pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), secret, os.Link)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("store the device's key: %w: see that %s can be written to", err, f)
 	}

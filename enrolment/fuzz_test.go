@@ -46,6 +46,9 @@ func FuzzAnswers(f *testing.F) {
 			}
 		}
 		_, _ = parseNewest(body)
+		if group := parseGroup(body); strings.ContainsAny(group, "\n\x1b") || len([]rune(group)) > maxGroup {
+			t.Errorf("group %q", group)
+		}
 		a := answer{status: 403, header: http.Header{"Content-Type": {header}, "Retry-After": {after}}, body: body}
 		r := refusalOf("ask", a, at)
 		if r.Detail == "" || strings.ContainsFunc(r.Error(), func(c rune) bool { return !unicode.IsPrint(c) }) || r.RetryAfter < 0 || r.RetryAfter > maxRetryAfter {

@@ -38,8 +38,9 @@ const (
 
 // The defaults of [Options].
 const (
-	DefaultRenewAt  = 2.0 / 3
-	DefaultInterval = time.Hour
+	DefaultRenewAt     = 2.0 / 3
+	DefaultInterval    = time.Hour
+	DefaultLoadTimeout = 5 * time.Minute
 )
 
 // Options of a device. Server, Folder and Clock are required; Anchors until the folder holds
@@ -49,7 +50,8 @@ type Options struct {
 	Server string
 	// Protocol to ask for certificates by; REST when empty.
 	Protocol Protocol
-	// Group is the device group, EST's label; empty: the one that takes the certificate.
+	// Group is the device group, EST's label, which that requires. By REST the server tells
+	// it when this is empty: it is the one that takes the certificate.
 	Group string
 	// Folder that holds the device's state; it is made if it is not there. One process at a
 	// time keeps it.
@@ -66,7 +68,9 @@ type Options struct {
 	// ID of the device, in place of what the factory certificate says.
 	ID string
 	// DNSNames that the certificate is for, exactly those of the group: "{{ .ID }}" stands for
-	// the id, as it does there.
+	// the id, as it does there. They are asked for with the factory certificate; the device's
+	// own is followed by one for the same names. Empty: those of the certificate that the
+	// device has, and none before it has one.
 	DNSNames []string
 	// KeyAlgorithm of the key that is made; ECDSA when empty.
 	KeyAlgorithm KeyAlgorithm
@@ -79,8 +83,11 @@ type Options struct {
 	// Interval between visits; an hour when 0.
 	Interval time.Duration
 	// Load has the device's own software load what the folder holds now. It is called after
-	// each change and before that is confirmed, and again if it failed. Nil: nobody is told.
+	// each change and before that is confirmed, and again if it failed. It ends when ctx does:
+	// nothing else is done meanwhile. Nil: nobody is told.
 	Load func(ctx context.Context) error
+	// LoadTimeout is how long Load may take each time; 5 minutes when 0.
+	LoadTimeout time.Duration
 	// Report is told what happens; nil: nobody is.
 	Report func(Event)
 	// Clock tells the time.
@@ -98,6 +105,7 @@ func (o Options) orDefault() Options {
 	o.KeyAlgorithm = cmp.Or(o.KeyAlgorithm, ECDSA)
 	o.RenewAt = cmp.Or(o.RenewAt, DefaultRenewAt)
 	o.Interval = cmp.Or(o.Interval, DefaultInterval)
+	o.LoadTimeout = cmp.Or(o.LoadTimeout, DefaultLoadTimeout)
 	if o.Report == nil {
 		o.Report = func(Event) {}
 	}
@@ -130,6 +138,8 @@ func (o Options) validate() (*url.URL, error) {
 		return nil, errors.New("there is no clock: give time.Now")
 	case o.Protocol != REST && o.Protocol != EST:
 		return nil, fmt.Errorf("protocol %q: give %s or %s", o.Protocol, REST, EST)
+	case o.Protocol == EST && o.Group == "":
+		return nil, errors.New("there is no group, and no answer by EST tells it: give the group")
 	case !slices.Contains(identities, o.Identity):
 		return nil, fmt.Errorf("identity %q: give one of %v", o.Identity, identities)
 	case !slices.Contains([]KeyAlgorithm{ECDSA, Ed25519, RSA}, o.KeyAlgorithm):
@@ -138,6 +148,8 @@ func (o Options) validate() (*url.URL, error) {
 		return nil, fmt.Errorf("renew at %g of a certificate's life: give a part above 0 and below 1", o.RenewAt)
 	case o.Interval <= 0:
 		return nil, fmt.Errorf("interval %s: give a time above zero", o.Interval)
+	case o.LoadTimeout < 0:
+		return nil, fmt.Errorf("time to load of %s: give a time above zero", o.LoadTimeout)
 	}
 	server, err := url.Parse(o.Server)
 	if err != nil || server.Scheme != "https" || server.Hostname() == "" || server.User != nil || server.RawQuery != "" || (server.Path != "" && server.Path != "/") {

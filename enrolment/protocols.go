@@ -29,6 +29,9 @@ func (d *Device) requestREST(ctx context.Context, shown tls.Certificate, csr []b
 	if err != nil {
 		return nil, err
 	}
+	if err := d.joins(a.body); err != nil {
+		return nil, err
+	}
 	return believed(register, a.body, parseRegistered)
 }
 
@@ -63,12 +66,9 @@ func (d *Device) requestEST(ctx context.Context, shown tls.Certificate, csr []by
 	return chainOf(issued[0], cacerts), nil
 }
 
-// pathEST of an operation (RFC 7030, section 3.2.2).
+// pathEST of an operation of the group, its label (RFC 7030, section 3.2.2).
 func (d *Device) pathEST(operation string) string {
-	if d.options.Group != "" {
-		operation = d.options.Group + "/" + operation
-	}
-	return "/.well-known/est/" + operation
+	return "/.well-known/est/" + d.options.Group + "/" + operation
 }
 
 // newest is the fingerprint of the newest certificate that the server has for the device.
@@ -76,6 +76,9 @@ func (d *Device) newest(ctx context.Context, shown tls.Certificate) (string, err
 	const operation = "ask for the newest certificate"
 	a, err := d.expect(ctx, question{operation: operation, method: http.MethodGet, path: d.path(""), shows: shown}, http.StatusOK)
 	if err != nil {
+		return "", err
+	}
+	if err := d.joins(a.body); err != nil {
 		return "", err
 	}
 	return believed(operation, a.body, parseNewest)

@@ -96,7 +96,7 @@ var (
 	oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 )
 
-// firstRequest is the CSR (RFC 2986) of a device that has no certificate yet: exactly the
+// firstRequest is the CSR (RFC 2986) of a device that shows its factory certificate: exactly the
 // subject CN=<id> and the DNS names, which is what a group derives.
 func firstRequest(key crypto.Signer, id string, dnsNames []string) ([]byte, error) {
 	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: id}}
@@ -108,7 +108,7 @@ func firstRequest(key crypto.Signer, id string, dnsNames []string) ([]byte, erro
 	return sign(template, key)
 }
 
-// nextRequest is the CSR of a device that has a certificate: its subject and its subject
+// nextRequest is the CSR of a device that shows its own certificate: its subject and its subject
 // alternative names, byte for byte (RFC 7030, section 4.2.2).
 func nextRequest(key crypto.Signer, leaf pki.Certificate) ([]byte, error) {
 	shown := leaf.X509()

@@ -70,7 +70,7 @@ func (f *enrolFlags) bind(command *cobra.Command) {
 	set := command.Flags()
 	set.SortFlags = false
 	set.StringVar(&f.options.Server, "server", "", "address of the registration endpoint: https://name:port")
-	set.StringVar(&f.options.Group, "group", "", "device group, EST's label (default: the one that takes the factory certificate)")
+	set.StringVar(&f.options.Group, "group", "", "device group; required with est, whose label it is (default: the one that takes the factory certificate)")
 	set.StringVar(&f.protocol, "protocol", string(enrolment.REST), "how to ask for certificates: rest or est")
 	set.StringVar(&f.options.Folder, "folder", "", "folder for the device's key, certificate and anchors")
 	set.StringVar(&f.anchors, "anchors", "", "file with the roots that the device brings from its factory; the folder's count once it has some")
@@ -82,6 +82,7 @@ func (f *enrolFlags) bind(command *cobra.Command) {
 	set.StringVar(&f.algorithm, "key-algorithm", string(enrolment.ECDSA), "algorithm of the key that is made: ECDSA, Ed25519 or RSA")
 	set.StringVar(&f.options.ProofName, "proof-name", "", "TLS name of the server by which the device proves which anchor it trusts (default: none)")
 	set.StringVar(&f.onChange, "on-change", "", "command for sh that has the device's own software load what has changed; nothing is confirmed until it succeeds")
+	set.DurationVar(&f.options.LoadTimeout, "on-change-timeout", enrolment.DefaultLoadTimeout, "how long that may take before it is ended, and run again later")
 	set.BoolVar(&f.once, "once", false, "come by once, and end (default)")
 	set.BoolVar(&f.watch, "watch", false, "stay, and come by again and again")
 	set.DurationVar(&f.wait, "wait", 5*time.Minute, "with --once: how long to wait for the first certificate")
@@ -142,11 +143,16 @@ func readBootstrap(certificate, key string) (tls.Certificate, error) {
 	return enrolment.LoadBootstrap(certificate, key)
 }
 
-// runShell runs a command that says what it has to say on stderr.
+// letGo is how long after a command's end what it has begun may hold its output.
+const letGo = 2 * time.Second
+
+// runShell runs a command that says what it has to say on stderr. What it leaves behind, and
+// still writes there, is not waited for.
 func runShell(ctx context.Context, command string, stderr io.Writer) error {
 	shell := exec.CommandContext(ctx, "sh", "-c", command)
 	shell.Stdout, shell.Stderr = stderr, stderr
-	if err := shell.Run(); err != nil {
+	shell.WaitDelay = letGo
+	if err := shell.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) { // that one: it succeeded
 		return fmt.Errorf("--on-change %q: %w", command, err)
 	}
 	return nil

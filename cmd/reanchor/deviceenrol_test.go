@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +127,45 @@ func (y *yard) awaitConfirmation() bool {
 		}
 	}
 	return true
+}
+
+// What a command leaves behind holds nobody up: neither when it succeeds nor when it is ended.
+func TestOnChangeLeavesChildren(t *testing.T) {
+	child := filepath.Join(t.TempDir(), "child")
+	for name, test := range map[string]struct {
+		command string
+		ends    time.Duration
+		fails   bool
+	}{
+		"it succeeds": {`sleep 60 & echo $! >"$0"`, time.Minute, false},
+		"it hangs":    {`sleep 60 & echo $! >"$0"; wait`, 3 * time.Second, true},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), test.ends)
+		began := time.Now()
+		err := runShell(ctx, strings.ReplaceAll(test.command, "$0", child), &strings.Builder{})
+		cancel()
+		if (err != nil) != test.fails || time.Since(began) > 30*time.Second {
+			t.Errorf("%s: %v after %s", name, err, time.Since(began))
+		}
+		endChild(t, child)
+	}
+}
+
+// endChild ends the process whose number a file holds.
+func endChild(t *testing.T, file string) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	process, err := os.FindProcess(pid)
+	if err := errors.Join(err, process.Kill()); err != nil {
+		t.Error(err)
+	}
 }
 
 // The unit for systemd that the page shows runs the program as it can be run.
