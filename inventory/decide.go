@@ -25,6 +25,10 @@ const retryAfter = time.Hour
 // reissueRetry is how long a Certificate that came back as it was is left.
 const reissueRetry = 10 * time.Minute
 
+// askedWithin is how soon cert-manager asks for a certificate that a new Certificate says, and
+// how soon its CertificateRequest is heard of.
+const askedWithin = 5 * time.Minute
+
 // State is where a device stands.
 type State string
 
@@ -294,7 +298,9 @@ func decideCertificate(device Device, seen standing, rule Rule, now time.Time) d
 		newest = seen.issued[len(seen.issued)-1]
 	}
 	switch {
-	case newest == nil || newest.isPending():
+	case newest == nil:
+		d.reissue = ready && isWithoutRequest(seen.certificate, now, &d)
+	case newest.isPending():
 	case newest.failed:
 		d.state, d.why = StateFailed, newest.why
 	case ready && !newest.chain[0].SignedBy(rule.Signer.Certificate) && !rule.waits:
@@ -303,6 +309,25 @@ func decideCertificate(device Device, seen standing, rule Rule, now time.Time) d
 		d.state = StateIssued
 	}
 	return withoutRequests(d, seen, newest, now)
+}
+
+// isWithoutRequest reports whether a Certificate was issued and its CertificateRequests are
+// gone: it was made anew over a Secret that stayed, say. What nobody can read cannot be
+// handed out, and nobody can tell who signed it.
+func isWithoutRequest(certificate *certmanagerv1.Certificate, now time.Time, d *decision) bool {
+	status := certificate.Status
+	if status.NotAfter == nil || isIssuing(certificate) {
+		return false
+	}
+	until := certificate.CreationTimestamp.Add(askedWithin)
+	if status.NotBefore != nil && status.NotBefore.After(certificate.CreationTimestamp.Time) {
+		until = status.NotBefore.Add(askedWithin)
+	}
+	if now.Before(until) {
+		d.by(until)
+		return false
+	}
+	return true
 }
 
 // isAnsweredAlike reports whether a Certificate was issued twice a short while ago, and the

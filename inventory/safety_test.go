@@ -65,7 +65,7 @@ func (p *plant) keeping(keys v1alpha1.DeviceKeys) Work {
 func (p *plant) certificate(id string) *certmanagerv1.Certificate {
 	labels := p.rule().Template.GetLabels()
 	return &certmanagerv1.Certificate{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: v1alpha1.DeviceObjectName("sensors", id), Labels: labels, Annotations: map[string]string{v1alpha1.AnnotationDevice: id}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: v1alpha1.DeviceObjectName("sensors", id), Labels: labels, Annotations: map[string]string{v1alpha1.AnnotationDevice: id}, CreationTimestamp: metav1.Time{Time: epoch}},
 	}
 }
 
