@@ -82,3 +82,42 @@ func TestACertificateWithoutRequestsHoldsEveryKey(t *testing.T) {
 	p.lane.See(seen)
 	p.expect("seen with the new one", old.Key, tally{active: 1})
 }
+
+// A device that goes back to the certificate of before, when its request is gone, may need any
+// key until that certificate ends.
+func TestADeviceThatWentBackHoldsEveryKey(t *testing.T) {
+	for name, test := range map[string]struct {
+		until time.Duration // from the epoch; zero: not written down
+		at    time.Duration
+		want  int
+	}{
+		"while that lives":            {2160 * time.Hour, 3 * time.Hour, 1},
+		"when that has ended":         {2160 * time.Hour, 2160 * time.Hour, 0},
+		"when nobody says when it is": {0, 3 * time.Hour, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := fleet(t, "one")
+			old, before := p.signer.Key, p.held("one")[0].chain[0]
+			p.signer, p.now = root(t, "2026"), epoch.Add(time.Hour)
+			p.turn()
+			p.sign(nobody)
+			newest := p.held("one")[1]
+			p.annotate(newest.Name, v1alpha1.AnnotationConfirmed, Confirmation{Presented: newest.chain[0].Fingerprint(), Seen: p.now}.String())
+			p.turn()
+			if held := p.held("one"); len(held) != 1 {
+				t.Fatalf("seen with the new one, it has %d requests", len(held))
+			}
+			p.expect("seen with the new one", old, tally{active: 1})
+
+			p.now = p.now.Add(time.Hour)
+			back := Confirmation{Presented: before.Fingerprint(), Seen: p.now}
+			if test.until != 0 {
+				back.PresentedUntil = epoch.Add(test.until)
+			}
+			p.annotate(newest.Name, v1alpha1.AnnotationConfirmed, back.String())
+			p.tally(old) // counted once, it is counted anew when that ends
+			p.now = epoch.Add(test.at)
+			p.expect("seen with the old one", old, tally{active: 1, chaining: test.want})
+		})
+	}
+}

@@ -133,7 +133,10 @@ func (l *Lane) tally(m *member, now time.Time) tallied {
 			t.until = ends
 		}
 	}
-	if ends := m.forgotten(now); !ends.IsZero() {
+	for _, ends := range []time.Time{m.forgotten(now), m.shownUnknown(known, now)} {
+		if ends.IsZero() {
+			continue
+		}
 		t.counts, t.live = true, 1<<len(l.keys)-1
 		if t.until.IsZero() || ends.Before(t.until) {
 			t.until = ends
@@ -210,6 +213,23 @@ func (s standing) forgotten() time.Time {
 	}
 	// the one before it lived as long, from before it was made
 	return first.CreationTimestamp.Add(first.chain[0].NotAfter().Sub(first.chain[0].NotBefore()))
+}
+
+// shownUnknown is when the certificate ends that the device was seen with last, if its request
+// is gone: the device went back to what it had before, say, and what key signed that, nobody
+// can tell. Zero: it is known, or has ended. Of one whose end was not written down, that is
+// taken for granted: it would hold every key for ever.
+func (m *member) shownUnknown(known Confirmation, now time.Time) time.Time {
+	if known.Presented.IsZero() || !known.PresentedUntil.After(now) {
+		return time.Time{}
+	}
+	isShown := func(r *request) bool { return r.isSigned() && r.chain[0].Fingerprint() == known.Presented }
+	for _, p := range slices.Concat(m.places, m.inherited) {
+		if slices.ContainsFunc(p.requests, isShown) || slices.ContainsFunc(p.issued, isShown) {
+			return time.Time{}
+		}
+	}
+	return known.PresentedUntil
 }
 
 func standingsOf(places []place) []standing {
