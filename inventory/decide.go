@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"bytes"
 	"slices"
 	"time"
 
@@ -21,9 +20,6 @@ import (
 // with it rarely mends itself. One that waits for an answer, an approval by hand say, is left
 // for as long as it asks what Git says; when another takes its place, it has that long still.
 const retryAfter = time.Hour
-
-// reissueRetry is how long a Certificate that came back as it was is left.
-const reissueRetry = 10 * time.Minute
 
 // askedWithin is how soon cert-manager asks for a certificate that a new Certificate says, and
 // how soon its CertificateRequest is heard of.
@@ -193,13 +189,33 @@ func decideNewest(newest *request, rule Rule, now time.Time) decision {
 	switch {
 	case !ready:
 		return decision{state: StateIssued}
-	case !leaf.SignedBy(rule.Signer.Certificate) && newest.Annotations[v1alpha1.AnnotationSignsWith] == rule.signsWith():
-		d := decision{state: StateFailed, why: "it came back signed by " + leaf.X509().Issuer.CommonName + " where " + rule.signsWith() + " shall sign"}
+	case newest.isStrangers(rule):
+		d := decision{state: StateFailed, why: newest.strangersWhy(rule)}
 		return again(d, newest.CreationTimestamp.Add(retryAfter), ready, now)
 	case !leaf.SignedBy(rule.Signer.Certificate) && !rule.waits:
 		return decision{state: StatePending, apply: needed}
 	}
 	return again(decision{state: StateIssued}, renew, ready, now)
+}
+
+// isStrangers reports whether a request that was made for the key that shall sign came back
+// signed by another: to ask at once again would bring the same.
+func (r *request) isStrangers(rule Rule) bool {
+	return r.isSigned() && !r.chain[0].SignedBy(rule.Signer.Certificate) && r.Annotations[v1alpha1.AnnotationSignsWith] == rule.signsWith()
+}
+
+func (r *request) strangersWhy(rule Rule) string {
+	return "it came back signed by " + r.chain[0].X509().Issuer.CommonName + " where " + rule.signsWith() + " shall sign"
+}
+
+// isRetried reports whether a request was left long enough.
+func isRetried(r *request, now time.Time, d *decision) bool {
+	until := r.CreationTimestamp.Add(retryAfter)
+	if now.Before(until) {
+		d.by(until)
+		return false
+	}
+	return true
 }
 
 // again makes another request once the time has come.
@@ -303,8 +319,11 @@ func decideCertificate(device Device, seen standing, rule Rule, now time.Time) d
 	case newest.isPending():
 	case newest.failed:
 		d.state, d.why = StateFailed, newest.why
+	case ready && newest.isStrangers(rule):
+		d.state, d.why = StateFailed, newest.strangersWhy(rule)
+		d.reissue = !isIssuing(seen.certificate) && isRetried(newest, now, &d)
 	case ready && !newest.chain[0].SignedBy(rule.Signer.Certificate) && !rule.waits:
-		d.reissue = !isIssuing(seen.certificate) && !isAnsweredAlike(seen.issued, now, &d)
+		d.reissue = !isIssuing(seen.certificate)
 	default:
 		d.state = StateIssued
 	}
@@ -327,23 +346,6 @@ func isWithoutRequest(certificate *certmanagerv1.Certificate, now time.Time, d *
 		d.by(until)
 		return false
 	}
-	return true
-}
-
-// isAnsweredAlike reports whether a Certificate was issued twice a short while ago, and the
-// second time by the same signer as the first: to ask at once again would bring the same, and
-// drive the requests out by which it is known what the device has.
-func isAnsweredAlike(issued []*request, now time.Time, d *decision) bool {
-	if len(issued) < 2 {
-		return false
-	}
-	last, before := issued[len(issued)-1], issued[len(issued)-2]
-	until := last.CreationTimestamp.Add(reissueRetry)
-	if !before.isSigned() || !now.Before(until) || last.CreationTimestamp.Sub(before.CreationTimestamp.Time) > reissueRetry ||
-		!bytes.Equal(last.chain[0].X509().AuthorityKeyId, before.chain[0].X509().AuthorityKeyId) {
-		return false
-	}
-	d.by(until)
 	return true
 }
 
