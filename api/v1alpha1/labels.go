@@ -88,6 +88,9 @@ const (
 	// AnnotationRenewal is set on a device's CertificateRequest: which of its requests that is,
 	// "1" the first. The one with the highest number is the newest.
 	AnnotationRenewal = "reanchor.dev/renewal"
+	// AnnotationSince is set on a device's CertificateRequest from the second on: when the
+	// first of those that it follows was made, as RFC 3339 has it.
+	AnnotationSince = "reanchor.dev/since"
 	// AnnotationConfirmed is set on a device's newest CertificateRequest, or its Certificate,
 	// by whoever has heard of the device, the registration endpoint say: what it was seen
 	// to trust, when, and which certificate it showed, in JSON. See inventory.Confirmation.
