@@ -14,15 +14,18 @@ import (
 // [v1alpha1.AnnotationConfirmed], as JSON:
 //
 //	{"anchors":["<SHA-256 of a certificate>"],"at":"2026-01-01T00:00:00Z",
-//	 "presented":"<SHA-256 of a certificate>","seen":"2026-01-02T00:00:00Z"}
+//	 "presented":"<SHA-256 of a certificate>","presentedUntil":"2026-04-01T00:00:00Z",
+//	 "seen":"2026-01-02T00:00:00Z"}
 type Confirmation struct {
 	// Anchors that it was seen to trust, at that time: it told the hash of a bundle that
 	// holds them, say, or completed a handshake with a chain that ends in one alone.
 	Anchors []pki.Fingerprint `json:"anchors,omitempty"`
 	At      time.Time         `json:"at,omitzero"`
-	// Presented is the certificate that it showed last, when it was Seen.
-	Presented pki.Fingerprint `json:"presented,omitzero"`
-	Seen      time.Time       `json:"seen,omitzero"`
+	// Presented is the certificate that it showed last, when it was Seen. PresentedUntil is
+	// when that certificate ends; zero: whoever wrote that did not say.
+	Presented      pki.Fingerprint `json:"presented,omitzero"`
+	PresentedUntil time.Time       `json:"presentedUntil,omitzero"`
+	Seen           time.Time       `json:"seen,omitzero"`
 }
 
 // ConfirmationIn reads the annotation. One that cannot be read confirms nothing.
@@ -42,6 +45,7 @@ func (c Confirmation) String() string {
 	c.Anchors = slices.Clone(c.Anchors)
 	slices.SortFunc(c.Anchors, pki.Fingerprint.Compare)
 	c.Anchors, c.At, c.Seen = slices.Compact(c.Anchors), c.At.UTC(), c.Seen.UTC()
+	c.PresentedUntil = c.PresentedUntil.UTC()
 	text, err := json.Marshal(c)
 	if err != nil { // of times and hexadecimal numbers
 		panic(fmt.Sprintf("write a confirmation: %v", err))
@@ -64,7 +68,7 @@ func (c Confirmation) By(now time.Time) Confirmation {
 		c.Anchors, c.At = nil, time.Time{}
 	}
 	if c.Seen.After(now.Add(maxAhead)) {
-		c.Presented, c.Seen = pki.Fingerprint{}, time.Time{}
+		c.Presented, c.PresentedUntil, c.Seen = pki.Fingerprint{}, time.Time{}, time.Time{}
 	}
 	return c
 }
@@ -76,7 +80,7 @@ func (c Confirmation) With(other Confirmation) Confirmation {
 		c.Anchors, c.At = other.Anchors, other.At
 	}
 	if other.Seen.After(c.Seen) {
-		c.Presented, c.Seen = other.Presented, other.Seen
+		c.Presented, c.PresentedUntil, c.Seen = other.Presented, other.PresentedUntil, other.Seen
 	}
 	return c
 }

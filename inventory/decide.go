@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"bytes"
 	"slices"
 	"time"
 
@@ -22,8 +21,9 @@ import (
 // for as long as it asks what Git says; when another takes its place, it has that long still.
 const retryAfter = time.Hour
 
-// reissueRetry is how long a Certificate that came back as it was is left.
-const reissueRetry = 10 * time.Minute
+// askedWithin is how soon cert-manager asks for a certificate that a new Certificate says, and
+// how soon its CertificateRequest is heard of.
+const askedWithin = 5 * time.Minute
 
 // State is where a device stands.
 type State string
@@ -189,13 +189,33 @@ func decideNewest(newest *request, rule Rule, now time.Time) decision {
 	switch {
 	case !ready:
 		return decision{state: StateIssued}
-	case !leaf.SignedBy(rule.Signer.Certificate) && newest.Annotations[v1alpha1.AnnotationSignsWith] == rule.signsWith():
-		d := decision{state: StateFailed, why: "it came back signed by " + leaf.X509().Issuer.CommonName + " where " + rule.signsWith() + " shall sign"}
+	case newest.isStrangers(rule):
+		d := decision{state: StateFailed, why: newest.strangersWhy(rule)}
 		return again(d, newest.CreationTimestamp.Add(retryAfter), ready, now)
 	case !leaf.SignedBy(rule.Signer.Certificate) && !rule.waits:
 		return decision{state: StatePending, apply: needed}
 	}
 	return again(decision{state: StateIssued}, renew, ready, now)
+}
+
+// isStrangers reports whether a request that was made for the key that shall sign came back
+// signed by another: to ask at once again would bring the same.
+func (r *request) isStrangers(rule Rule) bool {
+	return r.isSigned() && !r.chain[0].SignedBy(rule.Signer.Certificate) && r.Annotations[v1alpha1.AnnotationSignsWith] == rule.signsWith()
+}
+
+func (r *request) strangersWhy(rule Rule) string {
+	return "it came back signed by " + r.chain[0].X509().Issuer.CommonName + " where " + rule.signsWith() + " shall sign"
+}
+
+// isRetried reports whether a request was left long enough.
+func isRetried(r *request, now time.Time, d *decision) bool {
+	until := r.CreationTimestamp.Add(retryAfter)
+	if now.Before(until) {
+		d.by(until)
+		return false
+	}
+	return true
 }
 
 // again makes another request once the time has come.
@@ -294,31 +314,38 @@ func decideCertificate(device Device, seen standing, rule Rule, now time.Time) d
 		newest = seen.issued[len(seen.issued)-1]
 	}
 	switch {
-	case newest == nil || newest.isPending():
+	case newest == nil:
+		d.reissue = ready && isWithoutRequest(seen.certificate, now, &d)
+	case newest.isPending():
 	case newest.failed:
 		d.state, d.why = StateFailed, newest.why
+	case ready && newest.isStrangers(rule):
+		d.state, d.why = StateFailed, newest.strangersWhy(rule)
+		d.reissue = !isIssuing(seen.certificate) && isRetried(newest, now, &d)
 	case ready && !newest.chain[0].SignedBy(rule.Signer.Certificate) && !rule.waits:
-		d.reissue = !isIssuing(seen.certificate) && !isAnsweredAlike(seen.issued, now, &d)
+		d.reissue = !isIssuing(seen.certificate)
 	default:
 		d.state = StateIssued
 	}
 	return withoutRequests(d, seen, newest, now)
 }
 
-// isAnsweredAlike reports whether a Certificate was issued twice a short while ago, and the
-// second time by the same signer as the first: to ask at once again would bring the same, and
-// drive the requests out by which it is known what the device has.
-func isAnsweredAlike(issued []*request, now time.Time, d *decision) bool {
-	if len(issued) < 2 {
+// isWithoutRequest reports whether a Certificate was issued and its CertificateRequests are
+// gone: it was made anew over a Secret that stayed, say. What nobody can read cannot be
+// handed out, and nobody can tell who signed it.
+func isWithoutRequest(certificate *certmanagerv1.Certificate, now time.Time, d *decision) bool {
+	status := certificate.Status
+	if status.NotAfter == nil || isIssuing(certificate) {
 		return false
 	}
-	last, before := issued[len(issued)-1], issued[len(issued)-2]
-	until := last.CreationTimestamp.Add(reissueRetry)
-	if !before.isSigned() || !now.Before(until) || last.CreationTimestamp.Sub(before.CreationTimestamp.Time) > reissueRetry ||
-		!bytes.Equal(last.chain[0].X509().AuthorityKeyId, before.chain[0].X509().AuthorityKeyId) {
+	until := certificate.CreationTimestamp.Add(askedWithin)
+	if status.NotBefore != nil && status.NotBefore.After(certificate.CreationTimestamp.Time) {
+		until = status.NotBefore.Add(askedWithin)
+	}
+	if now.Before(until) {
+		d.by(until)
 		return false
 	}
-	d.by(until)
 	return true
 }
 

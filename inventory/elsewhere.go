@@ -1,15 +1,11 @@
 package inventory
 
 import (
-	"maps"
 	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/reanchor/reanchor/api/v1alpha1"
-	"github.com/reanchor/reanchor/pki"
 )
 
 // What lies elsewhere: a group may be given another namespace or another name, and a device
@@ -20,7 +16,8 @@ import (
 //	in the group's namespace             everything
 //	in another, under the same name      that its certificates live, and no more
 //	under the name of a device that Git  that its certificates live, for the one that has that
-//	lists no more                        key now, or that id in another group
+//	lists no more                        key now; if none has, for each that has that id in
+//	                                     another group
 //
 // So a certificate in a strange place holds an anchor, and never lets one go: whoever may
 // create CertificateRequests in some namespace steers nobody's device with it.
@@ -155,16 +152,20 @@ func (p place) outgrown(shown *request, seen, now time.Time, d *decision) []clie
 // bequeath finds for whatever is there of a device that Git lists no more who minds it now.
 func (l *Lane) bequeath() {
 	inherited := map[name][]place{}
+	l.shared = map[object]int{}
 	for of, m := range l.members {
 		left := m.device == nil && m.contested == nil && !m.unusable && len(m.places) > 0
-		var heirs []name
+		var shares map[name][]place
 		if left {
-			heirs = l.heirs(of, m)
+			shares = l.shares(of, m)
 		}
-		for _, heir := range heirs {
-			inherited[heir] = append(inherited[heir], m.places...)
+		for heir, places := range shares {
+			inherited[heir] = append(inherited[heir], places...)
+			for _, o := range objectsIn(places) {
+				l.shared[objectOf(o)]++
+			}
 		}
-		if has := len(heirs) > 0; has != m.bequeathed {
+		if has := len(shares) > 0; has != m.bequeathed {
 			m.bequeathed, m.changed = has, true
 		}
 	}
@@ -173,39 +174,4 @@ func (l *Lane) bequeath() {
 			m.inherited, m.changed = places, true
 		}
 	}
-}
-
-// heirs are the active devices that have a key which something is there for, and those of its
-// id in other groups: where cert-manager makes the keys, Git has nothing else to know it by.
-func (l *Lane) heirs(of name, m *member) []name {
-	heirs := map[name]bool{}
-	for group := range l.homes {
-		if other := (name{group, of.id}); other != of && l.isActiveInGit(other) {
-			heirs[other] = true
-		}
-	}
-	for _, p := range m.places {
-		for _, r := range slices.Concat(p.requests, p.issued) {
-			holder, held := l.holderOf(r.key, heirs)
-			if other := (name{holder.Group, holder.ID}); held && other != of && l.isActiveInGit(other) {
-				heirs[other] = true
-			}
-		}
-	}
-	return slices.SortedFunc(maps.Keys(heirs), name.compare)
-}
-
-// holderOf a key: as a rule one of those that are found already.
-func (l *Lane) holderOf(key pki.Fingerprint, found map[name]bool) (Holder, bool) {
-	for heir := range found {
-		if l.members[heir].device.Key == key {
-			return Holder{}, false
-		}
-	}
-	return l.inventory.Holder(key)
-}
-
-func (l *Lane) isActiveInGit(of name) bool {
-	m := l.members[of]
-	return m != nil && m.device != nil && m.device.State == v1alpha1.DeviceActive
 }

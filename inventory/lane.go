@@ -29,6 +29,8 @@ type Lane struct {
 
 	// homes are the namespaces of the groups that Git declares.
 	homes map[string]string
+	// shared is how many devices mind an object of one that Git lists no more.
+	shared map[object]int
 
 	root      string
 	inventory *Inventory
@@ -320,6 +322,7 @@ func (l *Lane) Work(now time.Time) Work {
 		}
 		work.add(of, m)
 	}
+	work.Discard = l.agreed(work.Discard)
 	work.sort()
 	return work
 }

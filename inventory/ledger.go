@@ -133,7 +133,10 @@ func (l *Lane) tally(m *member, now time.Time) tallied {
 			t.until = ends
 		}
 	}
-	if ends := m.forgotten(now); !ends.IsZero() {
+	for _, ends := range []time.Time{m.forgotten(now), m.shownUnknown(known, now)} {
+		if ends.IsZero() {
+			continue
+		}
 		t.counts, t.live = true, 1<<len(l.keys)-1
 		if t.until.IsZero() || ends.Before(t.until) {
 			t.until = ends
@@ -177,18 +180,13 @@ func (m *member) newest(now time.Time) *request {
 	return newest
 }
 
-// forgotten is until when a certificate may live of which cert-manager keeps the request no
-// more (revisionHistoryLimit), and which the device may still show; zero: there is none. What
-// key signed it, nobody can tell then.
+// forgotten is until when a certificate may live of which cert-manager's request is gone, and
+// which the device may still show; zero: there is none. What key signed it, nobody can tell
+// then.
 func (m *member) forgotten(now time.Time) time.Time {
 	var until time.Time
 	for _, s := range append([]standing{m.standing}, standingsOf(m.elsewhere())...) {
-		if len(s.issued) == 0 || s.issued[0].renewal <= 1 || !s.issued[0].isSigned() {
-			continue
-		}
-		// the one before it lived as long, from before it was made
-		first := s.issued[0].chain[0]
-		if ends := s.issued[0].CreationTimestamp.Add(first.NotAfter().Sub(first.NotBefore())); ends.After(now) && ends.After(until) {
+		if ends := s.forgotten(); ends.After(now) && ends.After(until) {
 			until = ends
 		}
 	}
@@ -199,6 +197,42 @@ func (m *member) forgotten(now time.Time) time.Time {
 		return time.Time{}
 	}
 	return until
+}
+
+// forgotten is when a certificate ends, or has at the latest, that came before those whose
+// requests cert-manager keeps (revisionHistoryLimit), or before its Certificate was made anew
+// over a Secret that stayed; zero: there is none.
+func (s standing) forgotten() time.Time {
+	if !slices.ContainsFunc(s.issued, (*request).isSigned) {
+		if s.certificate == nil || s.certificate.Status.NotAfter == nil {
+			return time.Time{}
+		}
+		return s.certificate.Status.NotAfter.Time
+	}
+	first := s.issued[0]
+	over := s.certificate != nil && !first.CreationTimestamp.Time.Before(s.certificate.CreationTimestamp.Add(askedWithin))
+	if !first.isSigned() || first.renewal <= 1 && !over {
+		return time.Time{}
+	}
+	// the one before it lived as long, from before it was made
+	return first.CreationTimestamp.Add(first.chain[0].NotAfter().Sub(first.chain[0].NotBefore()))
+}
+
+// shownUnknown is when the certificate ends that the device was seen with last, if its request
+// is gone: the device went back to what it had before, say, and what key signed that, nobody
+// can tell. Zero: it is known, or has ended. Of one whose end was not written down, that is
+// taken for granted: it would hold every key for ever.
+func (m *member) shownUnknown(known Confirmation, now time.Time) time.Time {
+	if known.Presented.IsZero() || !known.PresentedUntil.After(now) {
+		return time.Time{}
+	}
+	isShown := func(r *request) bool { return r.isSigned() && r.chain[0].Fingerprint() == known.Presented }
+	for _, p := range slices.Concat(m.places, m.inherited) {
+		if slices.ContainsFunc(p.requests, isShown) || slices.ContainsFunc(p.issued, isShown) {
+			return time.Time{}
+		}
+	}
+	return known.PresentedUntil
 }
 
 func standingsOf(places []place) []standing {

@@ -65,7 +65,7 @@ func (p *plant) keeping(keys v1alpha1.DeviceKeys) Work {
 func (p *plant) certificate(id string) *certmanagerv1.Certificate {
 	labels := p.rule().Template.GetLabels()
 	return &certmanagerv1.Certificate{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: v1alpha1.DeviceObjectName("sensors", id), Labels: labels, Annotations: map[string]string{v1alpha1.AnnotationDevice: id}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "plant", Name: v1alpha1.DeviceObjectName("sensors", id), Labels: labels, Annotations: map[string]string{v1alpha1.AnnotationDevice: id}, CreationTimestamp: metav1.Time{Time: epoch}},
 	}
 }
 
@@ -115,8 +115,7 @@ func TestAGroupThatChangesWhoMakesTheKeysLosesNothing(t *testing.T) {
 	if len(work.Apply) != 1 || len(work.Remove) != 0 {
 		t.Fatalf("the mended file: %+v", work)
 	}
-	made := p.certificate("a")
-	made.Spec = certificateOf(t, work.Apply[0]).Spec
+	made := certificateOf(t, work.Apply[0])
 	p.lane.See(made)
 	if work = p.keeping(v1alpha1.KeysCluster); len(work.Remove) != 0 || len(work.Confirm) != 1 || !work.Confirm[0].Certificate || work.Confirm[0].Text != trusts.String() {
 		t.Fatalf("what is known is carried over: %+v", work)
@@ -434,36 +433,51 @@ func TestPendingRequestsDoNotPileUp(t *testing.T) {
 	}
 }
 
-// A Certificate that came back as it was is not asked for at every turn: each time, one of the
-// requests goes by which it is known what the device has.
-func TestACertificateThatComesBackAsItWasIsLeftAWhile(t *testing.T) {
+// A Certificate that comes back signed by a key that shall not sign is told of, and is not
+// asked for at every turn: each time, one of the requests goes by which it is known what the
+// device has.
+func TestAStrangersAnswerToACertificateIsLeftAWhile(t *testing.T) {
 	old, next := root(t, "2025"), root(t, "2026")
+	const before, since = "cert-manager/root/2025", "cert-manager/root/2026"
 	for name, test := range map[string]struct {
-		signers []authority
+		asked   []string // which key was to sign then
+		signer  authority
 		apart   time.Duration
-		want    bool
+		state   State
+		reissue bool
 	}{
-		"issued once":                 {[]authority{old}, time.Minute, true},
-		"issued again, by the same":   {[]authority{old, old}, time.Minute, false},
-		"issued again long before":    {[]authority{old, old}, 2 * reissueRetry, true},
-		"issued again, by the other":  {[]authority{next, old}, time.Minute, true},
-		"issued, as it is to be":      {[]authority{old, next}, time.Minute, false},
-		"asked for in vain last hour": {[]authority{old, old, old}, time.Minute, false},
+		"asked before it was to sign":            {[]string{before}, old, time.Minute, StatePending, true},
+		"asked twice before":                     {[]string{before, before}, old, time.Minute, StatePending, true},
+		"asked by a release that did not say":    {[]string{""}, old, time.Minute, StatePending, true},
+		"asked since":                            {[]string{since}, old, time.Minute, StateFailed, false},
+		"asked since, at once":                   {[]string{before, since}, old, time.Minute, StateFailed, false},
+		"asked since, a long time after another": {[]string{before, since}, old, 100 * time.Hour, StateFailed, false},
+		"asked since, again and again":           {[]string{since, since, since}, old, retryAfter, StateFailed, false},
+		"issued, as it is to be":                 {[]string{before, since}, next, time.Minute, StateIssued, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlant(t, next)
 			p.list("sensors", "one", document("sensors", "one", ""))
 			work := p.keeping(v1alpha1.KeysCluster)
 			p.lane.See(certificateOf(t, work.Apply[0]))
-			for revision, signer := range test.signers {
+			for i, asked := range test.asked {
 				p.now = p.now.Add(test.apart)
-				p.lane.See(p.issued("one", revision+1, signer))
+				issued := p.issued("one", i+1, test.signer)
+				issued.Annotations[v1alpha1.AnnotationSignsWith] = asked
+				p.lane.See(issued)
 			}
-			if work := p.keeping(v1alpha1.KeysCluster); (len(work.Reissue) == 1) != test.want {
+			work = p.keeping(v1alpha1.KeysCluster)
+			if (len(work.Reissue) == 1) != test.reissue || work.States[test.state] != 1 {
 				t.Errorf("the work is %+v", work)
 			}
-			p.now = p.now.Add(reissueRetry)
-			if work := p.keeping(v1alpha1.KeysCluster); (len(work.Reissue) == 1) != (name != "issued, as it is to be") {
+			if test.state != StateFailed {
+				return
+			}
+			if len(work.Failed) != 1 || work.Failed[0].Why != "it came back signed by Root 2025 where "+since+" shall sign" || !work.Due.Equal(p.now.Add(retryAfter)) {
+				t.Errorf("it is told that %+v, until %s", work.Failed, work.Due)
+			}
+			p.now = p.now.Add(retryAfter)
+			if work := p.keeping(v1alpha1.KeysCluster); len(work.Reissue) != 1 {
 				t.Errorf("later, the work is %+v", work)
 			}
 		})

@@ -74,11 +74,18 @@ func stampRequest(rule Rule, device Device, after *request, confirmed Confirmati
 }
 
 // stampCertificate makes the Certificate of a device whose key cert-manager makes. Its
-// common name is the id, where that is not too long for one (RFC 5280, ub-common-name).
+// common name is the id, where that is not too long for one (RFC 5280, ub-common-name). It
+// says which key shall sign, and cert-manager copies that to the requests that it makes; of a
+// device that keeps what another key signed, it says nothing.
 func stampCertificate(rule Rule, device Device) *unstructured.Unstructured {
 	made := stamp(rule, device, Confirmation{})
 	name := v1alpha1.DeviceObjectName(device.Group, device.ID)
 	made.SetName(name)
+	if !rule.waits {
+		annotations := made.GetAnnotations()
+		annotations[v1alpha1.AnnotationSignsWith] = rule.signsWith()
+		made.SetAnnotations(annotations)
+	}
 	set(made, name, "spec", "secretName")
 	if len(device.ID) <= maxCommonName {
 		set(made, device.ID, "spec", "commonName")

@@ -62,7 +62,7 @@ const (
 	AnnotationOwnCA = "reanchor.dev/own-ca"
 	// AnnotationSignsWith is set on a binding's issuer whose key stays behind an external
 	// one: the key, as "cert-manager/fleet-root/2025", whose spec it was given. On a device's
-	// CertificateRequest it names the key that it was made for.
+	// CertificateRequest or Certificate it names the key that it was made for.
 	AnnotationSignsWith = "reanchor.dev/signs-with"
 	// AnnotationCertificates is set on a Bundle, and on a ConfigMap that reanchor writes
 	// itself: the SHA-256 fingerprints, in lower-case hex, with commas between, of the

@@ -94,7 +94,7 @@ func (e *Evidence) Record(evidence registrar.Evidence) error {
 func (e *Evidence) shownBy(evidence registrar.Evidence) shown {
 	var s shown
 	if evidence.Credential == admission.Operational && !evidence.Presented.IsZero() {
-		s.Presented, s.Seen = evidence.Presented.Fingerprint(), evidence.At
+		s.Presented, s.PresentedUntil, s.Seen = evidence.Presented.Fingerprint(), evidence.Presented.NotAfter(), evidence.At
 	}
 	if len(evidence.Trusts) > 0 {
 		s.Anchors, s.At = evidence.Trusts, evidence.At

@@ -340,7 +340,7 @@ func TestEvidenceOfADeviceWhoseKeyIsTheClusters(t *testing.T) {
 		var seen certmanagerv1.Certificate
 		b.must(b.objects.Get(t.Context(), client.ObjectKeyFromObject(made), &seen))
 		known := inventory.ConfirmationIn(seen.Annotations)
-		return known.Presented == leaf.Fingerprint() && slices.Equal(known.Anchors, []pki.Fingerprint{b.root.Fingerprint()})
+		return known.Presented == leaf.Fingerprint() && known.PresentedUntil.Equal(leaf.NotAfter()) && slices.Equal(known.Anchors, []pki.Fingerprint{b.root.Fingerprint()})
 	})
 	var seen certmanagerv1.CertificateRequest
 	b.must(b.objects.Get(t.Context(), client.ObjectKeyFromObject(request), &seen))
