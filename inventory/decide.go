@@ -14,7 +14,6 @@ import (
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/pki"
-	"github.com/reanchor/reanchor/planner"
 )
 
 // retryAfter is how long a request that failed is left before another is made: what was wrong
@@ -151,7 +150,7 @@ func decideRequests(device Device, seen standing, rule Rule, now time.Time) deci
 		}
 		d.apply = stampRequest(rule, device, last, seen.confirmed(now))
 	} else if known := seen.confirmed(now); newest != nil && known.String() != ConfirmationIn(newest.Annotations).By(now).String() {
-		d.confirm = &Confirm{Request: planner.Ref{Namespace: newest.Namespace, Name: newest.Name}, UID: newest.UID, Text: known.String()}
+		d.confirm = confirmOn(newest.CertificateRequest).saying(known)
 	}
 	if seen.certificate != nil && d.apply == nil && d.confirm == nil && isReplaced(seen.ends(), newest, own, seen, now, &d) {
 		d.remove = append(d.remove, seen.certificate) // of before the group's devices made their own keys
@@ -328,9 +327,8 @@ func withoutRequests(d decision, seen standing, newest *request, now time.Time) 
 	if len(seen.requests) == 0 || seen.certificate == nil {
 		return d
 	}
-	if known := seen.confirmed(now).String(); known != ConfirmationIn(seen.certificate.Annotations).By(now).String() {
-		c := seen.certificate
-		d.confirm = &Confirm{Request: planner.Ref{Namespace: c.Namespace, Name: c.Name}, UID: c.UID, Text: known, Certificate: true}
+	if known := seen.confirmed(now); known.String() != ConfirmationIn(seen.certificate.Annotations).By(now).String() {
+		d.confirm = confirmOn(seen.certificate).saying(known)
 		return d
 	}
 	own := slices.DeleteFunc(slices.Clone(seen.issued), func(r *request) bool { return !isOf(r, seen.certificate) })

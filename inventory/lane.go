@@ -291,12 +291,26 @@ type Work struct {
 }
 
 // Confirm is an annotation to write: on a CertificateRequest, or on a Certificate where
-// cert-manager makes the device's key.
+// cert-manager makes the device's key. ResourceVersion is the object's as it was read: what
+// somebody else has written on it since is not written over.
 type Confirm struct {
-	Request     planner.Ref
-	UID         types.UID
-	Text        string
-	Certificate bool
+	Request         planner.Ref
+	UID             types.UID
+	ResourceVersion string
+	Text            string
+	Certificate     bool
+}
+
+// confirmOn is a Confirm of an object as it was read, without a text.
+func confirmOn(read client.Object) Confirm {
+	_, certificate := read.(*certmanagerv1.Certificate)
+	return Confirm{Request: objectOf(read).Ref, UID: read.GetUID(), ResourceVersion: read.GetResourceVersion(), Certificate: certificate}
+}
+
+// saying is the same with a text.
+func (c Confirm) saying(known Confirmation) *Confirm {
+	c.Text = known.String()
+	return &c
 }
 
 // Failure is a device that was refused a certificate, and why.
