@@ -50,6 +50,8 @@ type decision struct {
 	// remove are objects that nobody needs any more, and discard such as lie elsewhere than
 	// where the device's objects are made now.
 	remove, discard []client.Object
+	// kept are of those that may not be deleted there.
+	kept []Kept
 	// reissue its Certificate.
 	reissue bool
 	// due is when time alone changes the decision; zero: never.
@@ -176,6 +178,8 @@ func decideNewest(newest *request, rule Rule, now time.Time) decision {
 		return decision{state: StatePending, apply: needed}
 	case newest.isPending() && ready && newest.isFor(rule):
 		return decision{state: StatePending}
+	case newest.isPending() && ready && now.Before(newest.mayBeFor(rule)):
+		return decision{state: StatePending, due: newest.mayBeFor(rule)}
 	case newest.isPending() && ready && !rule.waits: // for a key or an issuer that shall not sign any more, say
 		return decision{state: StatePending, apply: needed}
 	case newest.isPending():

@@ -65,6 +65,7 @@ func stampRequest(rule Rule, device Device, after *request, confirmed Confirmati
 	annotations := made.GetAnnotations()
 	annotations[v1alpha1.AnnotationRenewal] = strconv.Itoa(renewal)
 	annotations[v1alpha1.AnnotationSignsWith] = rule.signsWith()
+	annotations[v1alpha1.AnnotationAsked] = rule.asks().sum()
 	made.SetAnnotations(annotations)
 	set(made, base64.StdEncoding.EncodeToString([]byte(device.Request)), "spec", "request")
 	return made

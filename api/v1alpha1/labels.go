@@ -88,6 +88,10 @@ const (
 	// AnnotationRenewal is set on a device's CertificateRequest: which of its requests that is,
 	// "1" the first. The one with the highest number is the newest.
 	AnnotationRenewal = "reanchor.dev/renewal"
+	// AnnotationAsked is set on a device's CertificateRequest: the first 16 hexadecimal digits of
+	// a SHA-256 of the issuer, duration and usages that it was made with, whatever a webhook
+	// has made of them since.
+	AnnotationAsked = "reanchor.dev/asked"
 	// AnnotationConfirmed is set on a device's newest CertificateRequest, or its Certificate,
 	// by whoever has heard of the device, the registration endpoint say: what it was seen
 	// to trust, when, and which certificate it showed, in JSON. See inventory.Confirmation.
