@@ -197,6 +197,13 @@ func TestADeviceThroughItsLife(t *testing.T) {
 	p.sign(nobody)
 	p.turn()
 	held := p.held("one")
+	if !held[len(held)-1].since.Equal(epoch) {
+		t.Errorf("it is told to have certificates since %s", held[len(held)-1].since)
+	}
+	told := p.lane.Ledger(desiredBy(v1alpha1.AuthorityKey{Name: "2025", State: v1alpha1.KeySigning}), []Key{old.Key}, p.now)
+	if behind := told[0].Keys[0].Distrusting.First; len(behind) != 1 || !behind[0].Since.Equal(epoch) || !behind[0].Seen.IsZero() {
+		t.Errorf("the ledger tells of %+v", behind)
+	}
 	if len(held) != 2 || held[1].renewal != 2 || string(held[1].Spec.Request) != string(held[0].Spec.Request) {
 		t.Fatalf("after the renewal it has %d requests", len(held))
 	}

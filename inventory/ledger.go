@@ -124,8 +124,8 @@ func (l *Lane) tally(m *member, now time.Time) tallied {
 	}
 	for _, r := range slices.Concat(m.mayShowOfOld(now), m.mayShow(known.Presented, now)) {
 		t.counts = true
-		if made := r.CreationTimestamp.Time; t.since.IsZero() || made.Before(t.since) {
-			t.since = made
+		if t.since.IsZero() || r.since.Before(t.since) {
+			t.since = r.since
 		}
 		mask, _ := l.look(r)
 		t.live |= mask
@@ -138,6 +138,9 @@ func (l *Lane) tally(m *member, now time.Time) tallied {
 		if t.until.IsZero() || ends.Before(t.until) {
 			t.until = ends
 		}
+	}
+	if made := m.certificate; made != nil && t.counts && made.CreationTimestamp.Time.Before(t.since) {
+		t.since = made.CreationTimestamp.Time
 	}
 	if newest := m.newest(now); newest != nil {
 		_, t.newest = l.look(newest)
@@ -285,7 +288,7 @@ func (l *Lane) trustsSigner(t tallied, authority planner.Ref, declared waivers) 
 func note(devices *planner.Devices, device planner.Device) {
 	devices.Count++
 	at, _ := slices.BinarySearchFunc(devices.First, device, func(a, b planner.Device) int {
-		return cmp.Or(a.Seen.Compare(b.Seen), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(a.Heard().Compare(b.Heard()), cmp.Compare(a.Name, b.Name))
 	})
 	if at < namedInLedger {
 		devices.First = slices.Insert(devices.First, at, device)

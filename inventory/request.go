@@ -19,6 +19,8 @@ type request struct {
 	// key is what the request is for, and renewal which of the device's it is.
 	key     pki.Fingerprint
 	renewal int
+	// since is when the first of those that it follows was made.
+	since time.Time
 	// chain that came back, the device's certificate first; empty: nothing yet.
 	chain []pki.Certificate
 	// failedAt is when cert-manager gave it up; it never takes it up again. why, in its words.
@@ -35,6 +37,9 @@ type request struct {
 func readRequest(seen *certmanagerv1.CertificateRequest) *request {
 	r := &request{CertificateRequest: seen, key: keyOf(string(seen.Spec.Request))}
 	r.renewal, _ = strconv.Atoi(seen.Annotations[v1alpha1.AnnotationRenewal]) // 0: older than all
+	if r.since, _ = time.Parse(time.RFC3339, seen.Annotations[v1alpha1.AnnotationSince]); r.since.IsZero() {
+		r.since = seen.CreationTimestamp.Time
+	}
 	for _, condition := range seen.Status.Conditions {
 		r.take(condition)
 	}

@@ -64,6 +64,9 @@ func stampRequest(rule Rule, device Device, after *request, confirmed Confirmati
 	made.SetName(v1alpha1.DeviceObjectName(device.Group, device.ID) + "-" + hex.EncodeToString(sum[:5]))
 	annotations := made.GetAnnotations()
 	annotations[v1alpha1.AnnotationRenewal] = strconv.Itoa(renewal)
+	if after != nil {
+		annotations[v1alpha1.AnnotationSince] = after.since.UTC().Format(time.RFC3339)
+	}
 	annotations[v1alpha1.AnnotationSignsWith] = rule.signsWith()
 	annotations[v1alpha1.AnnotationAsked] = rule.asks().sum()
 	made.SetAnnotations(annotations)

@@ -55,17 +55,17 @@ type Devices struct {
 	First []Device `json:"first,omitempty"`
 }
 
-// Device is one device, when it was last heard of (zero: never), and since when it has had the
-// first of its certificates that count: nobody is silent before he could have spoken.
+// Device is one device, when it was last heard of (zero: never), and since when it has had
+// certificates: nobody is silent before he could have spoken.
 type Device struct {
 	Name  string    `json:"name"`
 	Seen  time.Time `json:"seen,omitzero"`
 	Since time.Time `json:"since,omitzero"`
 }
 
-// lastHeard is from when on a device counts as silent.
-func (d Device) lastHeard() time.Time {
-	if d.Since.After(d.Seen) {
+// Heard is from when on it is silent.
+func (d Device) Heard() time.Time {
+	if d.Seen.IsZero() {
 		return d.Since
 	}
 	return d.Seen
@@ -143,7 +143,7 @@ func (c *course) waitsFor(subject, words string, devices Devices) Hold {
 func (c *course) silentOnes(devices Devices) int {
 	silent := 0
 	for _, device := range devices.First {
-		until := device.lastHeard().Add(c.waitForOffline())
+		until := device.Heard().Add(c.waitForOffline())
 		if !c.turn.now.Before(until) {
 			silent++
 			continue
@@ -336,8 +336,10 @@ func (t *turn) planDevices() {
 		case c == nil:
 		case !c.reached(Reissue):
 			rule.Authority, rule.Key = c.signsNow(GroupIssuer(group))
-			if !c.emergency {
-				rule.Later = allLeaves // the issuer may have moved, and be paused or not proved
+			if !c.emergency || rule.Key != c.toName() {
+				// The issuer may have moved, and be paused or not proved; or it signs by a
+				// stolen key still, and nobody is to change to that.
+				rule.Later = allLeaves
 			}
 		default:
 			rule.Later = c.devicesLater

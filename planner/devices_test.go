@@ -44,6 +44,7 @@ func TestDevicesAreSignedForByAProvedKey(t *testing.T) {
 		"the issuer has moved, and it is proved": {switched(), "2026", 0},
 		"it has moved, and is not proved":        {unproved(), "2026", 100},
 		"it has moved, and all is paused":        {paused(), "2026", 100},
+		"it has moved, and its key is stolen":    {stolenAfterwards(), "2026", 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.site.desired.Groups = []v1alpha1.DeviceGroup{sensors()}
@@ -109,6 +110,14 @@ func TestDevicesMoveInWaves(t *testing.T) {
 	}
 }
 
+// stolenAfterwards is the plant whose issuer has moved to 2026, which was stolen then; that
+// nothing moves for now makes no device change to it.
+func stolenAfterwards() *site {
+	s := paused()
+	s.commit("2025 Signing", "2026 Compromised")
+	return s
+}
+
 func stolen(s *site) { s.commit("2025 Compromised", "2026 Signing") }
 
 // A device is silent from when it was last heard of, or from when it could first have been.
@@ -120,7 +129,7 @@ func TestSilence(t *testing.T) {
 	}{
 		"seen just now":                        {planner.Device{Seen: noon}, false},
 		"not seen for too long":                {planner.Device{Seen: noon.Add(-limit), Since: noon.Add(-2 * limit)}, true},
-		"seen long ago, for what it holds now": {planner.Device{Seen: noon.Add(-limit), Since: noon}, false},
+		"seen long ago, and renewed since":     {planner.Device{Seen: noon.Add(-limit), Since: noon}, true},
 		"new, and never seen":                  {planner.Device{Since: noon.Add(-time.Minute)}, false},
 		"never seen for too long":              {planner.Device{Since: noon.Add(-limit)}, true},
 	} {

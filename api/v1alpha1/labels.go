@@ -92,6 +92,9 @@ const (
 	// a SHA-256 of the issuer, duration and usages that it was made with, whatever a webhook
 	// has made of them since.
 	AnnotationAsked = "reanchor.dev/asked"
+	// AnnotationSince is set on a device's CertificateRequest from the second on: when the
+	// first of those that it follows was made, as RFC 3339 has it.
+	AnnotationSince = "reanchor.dev/since"
 	// AnnotationConfirmed is set on a device's newest CertificateRequest, or its Certificate,
 	// by whoever has heard of the device, the registration endpoint say: what it was seen
 	// to trust, when, and which certificate it showed, in JSON. See inventory.Confirmation.
