@@ -48,12 +48,14 @@ type DeviceChanges struct {
 }
 
 // Confirmed is the value of the annotation [v1alpha1.AnnotationConfirmed] of one
-// CertificateRequest, or of one Certificate, and of no later one of its name.
+// CertificateRequest, or of one Certificate, and of no later one of its name. It follows from
+// what the object said in the ResourceVersion: if that has moved on, nothing is written.
 type Confirmed struct {
-	Request     planner.Ref
-	UID         types.UID
-	Text        string
-	Certificate bool
+	Request         planner.Ref
+	UID             types.UID
+	ResourceVersion string
+	Text            string
+	Certificate     bool
 }
 
 // DeviceResult says what became of them.
@@ -63,6 +65,11 @@ type DeviceResult struct {
 	// Refused are those that the API server, or a webhook, does not take as they are, by
 	// their place in Apply: the fault of a device alone.
 	Refused map[int]string
+	// Forbidden are those, by their place in Discard, that the account may not delete.
+	Forbidden map[int]string
+	// Outdated are the places in Confirm of objects that somebody has written since they were
+	// read, or that are gone. They are to be looked at again once the watch tells of it.
+	Outdated []int
 }
 
 // ChangeDevices writes what differs, side by side. One object that is refused keeps no other
@@ -72,18 +79,34 @@ func (a *Applier) ChangeDevices(ctx context.Context, domain planner.Ref, changes
 	outcomes := make([]error, n)
 	t := &turn{Applier: a, domain: domain, owners: newOwners(a.Reader, domain)}
 	sideBySide(ctx, workers, n, func(at int) { outcomes[at] = t.changeDevice(ctx, changes, at) })
-	result, errs := DeviceResult{Refused: map[int]string{}}, []error{ctx.Err()}
+	result, errs := DeviceResult{Refused: map[int]string{}, Forbidden: map[int]string{}}, []error{ctx.Err()}
 	for at, err := range outcomes {
-		switch {
-		case err == nil:
-			result.Written++
-		case at < len(changes.Apply) && isRefusal(err):
-			result.Refused[at] = err.Error()
-		default:
+		if err = result.take(changes, at, err); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return result, firstOf(errs)
+}
+
+// take what became of a change, and return what is an error of all of them.
+func (r *DeviceResult) take(changes DeviceChanges, at int, err error) error {
+	confirm := at - len(changes.Apply)
+	discard := confirm - len(changes.Confirm) - len(changes.Remove)
+	changed := apierrors.IsConflict(err) || apierrors.IsNotFound(err)
+	switch {
+	case err == nil:
+		r.Written++
+	case confirm < 0 && isRefusal(err):
+		r.Refused[at] = err.Error()
+	case confirm >= 0 && confirm < len(changes.Confirm) && changed:
+		r.Outdated = append(r.Outdated, confirm)
+	case confirm >= len(changes.Confirm) && changed: // who decides by the watch decides anew
+	case discard >= 0 && apierrors.IsForbidden(err):
+		r.Forbidden[discard] = err.Error()
+	default:
+		return err
+	}
+	return nil
 }
 
 // maxTold is how many failures an error tells of: a fleet may fail as a whole.
@@ -118,17 +141,18 @@ func (t *turn) changeDevice(ctx context.Context, changes DeviceChanges, at int) 
 	if at -= len(changes.Confirm); at < len(changes.Remove) {
 		return t.deleteDevice(ctx, changes.Remove[at])
 	}
-	err := t.deleteDevice(ctx, changes.Discard[at-len(changes.Remove)])
-	if apierrors.IsForbidden(err) {
-		return nil
-	}
-	return err
+	return t.deleteDevice(ctx, changes.Discard[at-len(changes.Remove)])
 }
 
-// deleteDevice deletes an object, and none that was made in its place since.
+// deleteDevice deletes an object as it was read: none that was made in its place since, and
+// none on which something was written since of what is known of its device.
 func (t *turn) deleteDevice(ctx context.Context, object client.Object) error {
-	uid := object.GetUID()
-	err := t.Writer.Delete(ctx, object.DeepCopyObject().(client.Object), client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	uid, version := object.GetUID(), object.GetResourceVersion()
+	read := client.Preconditions{UID: &uid}
+	if version != "" {
+		read.ResourceVersion = &version
+	}
+	err := t.Writer.Delete(ctx, object.DeepCopyObject().(client.Object), read, client.PropagationPolicy(metav1.DeletePropagationBackground))
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("delete %s of a device: %w; grant delete on it", refOf(object), err)
 	}
@@ -181,11 +205,15 @@ func isRefusal(err error) bool {
 	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err) || webhook
 }
 
-// confirmDevice writes what is known of a device on one of its requests.
+// confirmDevice writes what is known of a device on one of its requests. The value is one that
+// several processes merge, each from what it has read: with the version of that in the patch,
+// the API server takes it from one of them, and answers Conflict to the others.
 func (t *turn) confirmDevice(ctx context.Context, confirmed Confirmed) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"uid": confirmed.UID, "annotations": map[string]string{v1alpha1.AnnotationConfirmed: confirmed.Text},
-	}})
+	metadata := map[string]any{"uid": confirmed.UID, "annotations": map[string]string{v1alpha1.AnnotationConfirmed: confirmed.Text}}
+	if confirmed.ResourceVersion != "" {
+		metadata["resourceVersion"] = confirmed.ResourceVersion
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": metadata})
 	if err != nil {
 		return fmt.Errorf("write the confirmation of %s: %w", confirmed.Request, err)
 	}
@@ -194,7 +222,7 @@ func (t *turn) confirmDevice(ctx context.Context, confirmed Confirmed) error {
 	if confirmed.Certificate {
 		object, kind = &certmanagerv1.Certificate{ObjectMeta: named}, certmanagerv1.CertificateKind
 	}
-	if err := t.Writer.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldManager)); client.IgnoreNotFound(err) != nil {
+	if err := t.Writer.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldManager)); err != nil {
 		return fmt.Errorf("annotate %s %s: %w; grant patch on it", kind, confirmed.Request, err)
 	}
 	return nil

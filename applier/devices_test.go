@@ -3,6 +3,7 @@ package applier
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,7 +74,7 @@ func TestChangeDevices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result.Written != 7 || len(result.Refused) != 1 || !strings.Contains(result.Refused[3], "is not this device's: delete it once nobody needs it") {
+	if result.Written != 6 || !slices.Equal(result.Outdated, []int{1}) || len(result.Refused) != 1 || !strings.Contains(result.Refused[3], "is not this device's: delete it once nobody needs it") {
 		t.Errorf("%+v", result)
 	}
 	var requests certmanagerv1.CertificateRequestList
@@ -185,10 +186,51 @@ func TestWhatIsDiscardedMayStay(t *testing.T) {
 				},
 			})
 			a := &Applier{Reader: cluster, Writer: writer}
-			_, err := a.ChangeDevices(t.Context(), fleet, DeviceChanges{Discard: []client.Object{standingRequest("old")}})
+			result, err := a.ChangeDevices(t.Context(), fleet, DeviceChanges{Discard: []client.Object{standingRequest("old")}})
 			if (err != nil) != test.fails || asked != standingRequest("old").Name {
 				t.Errorf("asked to delete %q: %v", asked, err)
 			}
+			if deleted := test.answer == nil; (result.Written == 1) != deleted {
+				t.Errorf("%+v", result)
+			}
+			if forbidden := apierrors.IsForbidden(test.answer); forbidden != strings.Contains(result.Forbidden[0], "not granted") {
+				t.Errorf("%+v", result)
+			}
 		})
+	}
+}
+
+// Of two that merge what is known of a device, each from what it has read, the second is told
+// to read again; and what a device said meanwhile keeps its request from being deleted.
+func TestWhatAnotherHasWrittenOnARequestIsNotWrittenOver(t *testing.T) {
+	cluster, _ := newCluster(t, nil, standingRequest("one"))
+	a := &Applier{Reader: cluster, Writer: cluster}
+	read := standingRequest("one")
+	if err := cluster.Get(t.Context(), client.ObjectKeyFromObject(read), read); err != nil {
+		t.Fatal(err)
+	}
+	confirm := func(text string) DeviceResult {
+		t.Helper()
+		result, err := a.ChangeDevices(t.Context(), fleet, DeviceChanges{Confirm: []Confirmed{
+			{Request: refOf(read), UID: read.UID, ResourceVersion: read.ResourceVersion, Text: text},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result
+	}
+	if first := confirm("first"); first.Written != 1 || len(first.Outdated) != 0 {
+		t.Errorf("the first: %+v", first)
+	}
+	if second := confirm("second"); second.Written != 0 || !slices.Equal(second.Outdated, []int{0}) {
+		t.Errorf("the second: %+v", second)
+	}
+	result, err := a.ChangeDevices(t.Context(), fleet, DeviceChanges{Remove: []client.Object{read}})
+	if err != nil || result.Written != 0 {
+		t.Errorf("the removal: %+v, %v", result, err)
+	}
+	var seen certmanagerv1.CertificateRequest
+	if err := cluster.Get(t.Context(), client.ObjectKeyFromObject(read), &seen); err != nil || seen.Annotations[v1alpha1.AnnotationConfirmed] != "first" {
+		t.Errorf("it says %q, %v", seen.Annotations[v1alpha1.AnnotationConfirmed], err)
 	}
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/pki"
-	"github.com/reanchor/reanchor/planner"
 )
 
 // retryAfter is how long a request that failed is left before another is made: what was wrong
@@ -51,6 +50,8 @@ type decision struct {
 	// remove are objects that nobody needs any more, and discard such as lie elsewhere than
 	// where the device's objects are made now.
 	remove, discard []client.Object
+	// kept are of those that may not be deleted there.
+	kept []Kept
 	// reissue its Certificate.
 	reissue bool
 	// due is when time alone changes the decision; zero: never.
@@ -151,7 +152,7 @@ func decideRequests(device Device, seen standing, rule Rule, now time.Time) deci
 		}
 		d.apply = stampRequest(rule, device, last, seen.confirmed(now))
 	} else if known := seen.confirmed(now); newest != nil && known.String() != ConfirmationIn(newest.Annotations).By(now).String() {
-		d.confirm = &Confirm{Request: planner.Ref{Namespace: newest.Namespace, Name: newest.Name}, UID: newest.UID, Text: known.String()}
+		d.confirm = confirmOn(newest.CertificateRequest).saying(known)
 	}
 	if seen.certificate != nil && d.apply == nil && d.confirm == nil && isReplaced(seen.ends(), newest, own, seen, now, &d) {
 		d.remove = append(d.remove, seen.certificate) // of before the group's devices made their own keys
@@ -177,6 +178,8 @@ func decideNewest(newest *request, rule Rule, now time.Time) decision {
 		return decision{state: StatePending, apply: needed}
 	case newest.isPending() && ready && newest.isFor(rule):
 		return decision{state: StatePending}
+	case newest.isPending() && ready && now.Before(newest.mayBeFor(rule)):
+		return decision{state: StatePending, due: newest.mayBeFor(rule)}
 	case newest.isPending() && ready && !rule.waits: // for a key or an issuer that shall not sign any more, say
 		return decision{state: StatePending, apply: needed}
 	case newest.isPending():
@@ -355,9 +358,8 @@ func withoutRequests(d decision, seen standing, newest *request, now time.Time) 
 	if len(seen.requests) == 0 || seen.certificate == nil {
 		return d
 	}
-	if known := seen.confirmed(now).String(); known != ConfirmationIn(seen.certificate.Annotations).By(now).String() {
-		c := seen.certificate
-		d.confirm = &Confirm{Request: planner.Ref{Namespace: c.Namespace, Name: c.Name}, UID: c.UID, Text: known, Certificate: true}
+	if known := seen.confirmed(now); known.String() != ConfirmationIn(seen.certificate.Annotations).By(now).String() {
+		d.confirm = confirmOn(seen.certificate).saying(known)
 		return d
 	}
 	own := slices.DeleteFunc(slices.Clone(seen.issued), func(r *request) bool { return !isOf(r, seen.certificate) })

@@ -39,6 +39,8 @@ type Lane struct {
 	above     []keySet
 	// epoch counts the changes of the keys.
 	epoch int
+	// keeps: something may not be deleted, and who discards is to be decided anew.
+	keeps bool
 }
 
 // name of a device, and object of what is made for it.
@@ -73,6 +75,8 @@ type member struct {
 	// inherited are the places of such as this one minds.
 	bequeathed bool
 	inherited  []place
+	// kept are its objects that may not be deleted where they lie.
+	kept map[types.UID]kept
 	// rank is its place, of so many, in the order of waves; waits: it is not in turn yet.
 	rank, of int
 	waits    bool
@@ -279,6 +283,8 @@ type Work struct {
 	// lie where the group's objects are made no more: whoever may not delete them there leaves
 	// them.
 	Discard []client.Object
+	// Kept are such as may not be deleted there, in order; they are left alone for a while.
+	Kept []Kept
 	// Remove are objects that go, sorted likewise, and Reissue the Certificates to issue anew.
 	Remove  []client.Object
 	Reissue []planner.Ref
@@ -293,12 +299,26 @@ type Work struct {
 }
 
 // Confirm is an annotation to write: on a CertificateRequest, or on a Certificate where
-// cert-manager makes the device's key.
+// cert-manager makes the device's key. ResourceVersion is the object's as it was read: what
+// somebody else has written on it since is not written over.
 type Confirm struct {
-	Request     planner.Ref
-	UID         types.UID
-	Text        string
-	Certificate bool
+	Request         planner.Ref
+	UID             types.UID
+	ResourceVersion string
+	Text            string
+	Certificate     bool
+}
+
+// confirmOn is a Confirm of an object as it was read, without a text.
+func confirmOn(read client.Object) Confirm {
+	_, certificate := read.(*certmanagerv1.Certificate)
+	return Confirm{Request: objectOf(read).Ref, UID: read.GetUID(), ResourceVersion: read.GetResourceVersion(), Certificate: certificate}
+}
+
+// saying is the same with a text.
+func (c Confirm) saying(known Confirmation) *Confirm {
+	c.Text = known.String()
+	return &c
 }
 
 // Failure is a device that was refused a certificate, and why.
@@ -316,13 +336,14 @@ func (l *Lane) Work(now time.Time) Work {
 	l.queue(now)
 	work := Work{States: map[State]int{}}
 	for of, m := range l.members {
-		if due := m.decision.due; m.changed || !due.IsZero() && !now.Before(due) {
-			m.decision, m.changed = l.decide(of, m, now), false
+		if due := m.decision.due; m.changed || l.keeps && len(m.decision.discard) > 0 || !due.IsZero() && !now.Before(due) {
+			m.decision, m.changed = l.withoutKept(l.decide(of, m, now), now), false
 			m.tallied.epoch = 0
 		}
 		work.add(of, m)
 	}
 	work.Discard = l.agreed(work.Discard)
+	l.keeps = false
 	work.sort()
 	return work
 }
@@ -377,7 +398,7 @@ func (w *Work) add(of name, m *member) {
 		w.Confirm = append(w.Confirm, *d.confirm)
 	}
 	w.Remove = append(w.Remove, d.remove...)
-	w.Discard = append(w.Discard, d.discard...)
+	w.Discard, w.Kept = append(w.Discard, d.discard...), append(w.Kept, d.kept...)
 	if d.reissue {
 		w.Reissue = append(w.Reissue, planner.Ref{Namespace: m.certificate.Namespace, Name: m.certificate.Name})
 	}
@@ -394,6 +415,7 @@ func (w *Work) sort() {
 	for _, gone := range [][]client.Object{w.Remove, w.Discard} {
 		slices.SortFunc(gone, func(a, b client.Object) int { return objectOf(a).Compare(objectOf(b).Ref) })
 	}
+	slices.SortFunc(w.Kept, func(a, b Kept) int { return strings.Compare(a.Object, b.Object) })
 	slices.SortFunc(w.Reissue, planner.Ref.Compare)
 	slices.SortFunc(w.Failed, func(a, b Failure) int { return strings.Compare(a.Device, b.Device) })
 	w.Failed = w.Failed[:min(len(w.Failed), namedFailures)]

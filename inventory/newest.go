@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/reanchor/reanchor/pki"
-	"github.com/reanchor/reanchor/planner"
 )
 
 // Answer is what the cluster answered a device, for one of its keys.
@@ -63,11 +62,9 @@ func (l *Lane) Known(group, id string, now time.Time) (Confirmation, Confirm, bo
 	switch {
 	case m == nil:
 	case m.certificate != nil:
-		c := m.certificate
-		return m.confirmed(now), Confirm{Request: planner.Ref{Namespace: c.Namespace, Name: c.Name}, UID: c.UID, Certificate: true}, true
+		return m.confirmed(now), confirmOn(m.certificate), true
 	case len(m.requests) > 0:
-		newest := m.requests[len(m.requests)-1]
-		return m.confirmed(now), Confirm{Request: planner.Ref{Namespace: newest.Namespace, Name: newest.Name}, UID: newest.UID}, true
+		return m.confirmed(now), confirmOn(m.requests[len(m.requests)-1].CertificateRequest), true
 	}
 	return Confirmation{}, Confirm{}, false
 }

@@ -6,11 +6,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/cert-manager/cert-manager/pkg/apis/certmanager"
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	certmanagermeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/pki"
@@ -109,17 +106,26 @@ func (r *request) live(now time.Time) bool {
 // isPending reports whether cert-manager has yet to answer.
 func (r *request) isPending() bool { return !r.failed && !r.isSigned() }
 
-// isFor reports whether it asks what a rule says, and whom.
+// isFor reports whether it was made to ask what a rule says, and whom. What a webhook makes of a
+// request is no reason for another: that would be changed likewise.
 func (r *request) isFor(rule Rule) bool {
-	var wanted certmanagerv1.CertificateRequest
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(rule.Template.Object, &wanted); err != nil {
+	if r.Annotations[v1alpha1.AnnotationSignsWith] != rule.signsWith() {
 		return false
 	}
-	asked, want := r.Spec.IssuerRef, wanted.Spec.IssuerRef
-	return r.Annotations[v1alpha1.AnnotationSignsWith] == rule.signsWith() && asked.Name == want.Name &&
-		cmp.Or(asked.Kind, certmanagerv1.IssuerKind) == cmp.Or(want.Kind, certmanagerv1.IssuerKind) &&
-		cmp.Or(asked.Group, certmanager.GroupName) == cmp.Or(want.Group, certmanager.GroupName) &&
-		equality.Semantic.DeepEqual(r.Spec.Duration, wanted.Spec.Duration) && slices.Equal(r.Spec.Usages, wanted.Spec.Usages)
+	if asked := r.Annotations[v1alpha1.AnnotationAsked]; asked != "" {
+		return asked == rule.asks().sum()
+	}
+	return askedIn(r.Spec).sum() == rule.asks().sum()
+}
+
+// mayBeFor is until when a request that does not say what it was made to ask counts as one for
+// a rule with the same key and issuer; zero: it never does.
+func (r *request) mayBeFor(rule Rule) time.Time {
+	unsaid := r.Annotations[v1alpha1.AnnotationAsked] == "" && r.Annotations[v1alpha1.AnnotationSignsWith] == rule.signsWith()
+	if !unsaid || askedIn(r.Spec).IssuerRef != rule.asks().IssuerRef {
+		return time.Time{}
+	}
+	return r.CreationTimestamp.Add(retryAfter)
 }
 
 // compare orders the requests of a device, the oldest first.

@@ -68,6 +68,7 @@ func stampRequest(rule Rule, device Device, after *request, confirmed Confirmati
 		annotations[v1alpha1.AnnotationSince] = after.since.UTC().Format(time.RFC3339)
 	}
 	annotations[v1alpha1.AnnotationSignsWith] = rule.signsWith()
+	annotations[v1alpha1.AnnotationAsked] = rule.asks().sum()
 	made.SetAnnotations(annotations)
 	set(made, base64.StdEncoding.EncodeToString([]byte(device.Request)), "spec", "request")
 	return made

@@ -161,13 +161,16 @@ func (t *turn) tend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	refused, err := cluster.Devices(ctx, t.ref(), t.work)
-	for at, why := range refused {
+	result, err := cluster.Devices(ctx, t.ref(), t.work)
+	for at, why := range result.Refused {
 		t.lane().Refuse(t.work.Apply[at], why, t.now)
 	}
-	if len(refused) > 0 {
+	for at, why := range result.Forbidden {
+		t.lane().Keep(t.work.Discard[at], why, t.now)
+	}
+	if len(result.Refused)+len(result.Forbidden) > 0 {
 		after := t.lane().Work(t.now)
-		t.work.States, t.work.Failed = after.States, after.Failed
+		t.work.States, t.work.Failed, t.work.Kept = after.States, after.Failed, after.Kept
 	}
 	if err != nil {
 		return t.notWritten(err)
@@ -206,6 +209,9 @@ func (t *turn) devicesStatus() *v1alpha1.DeviceCounts {
 	counts.Waiting, counts.Failed = t.work.States[inventory.StateWaiting], t.work.States[inventory.StateFailed]
 	problems := listed.Problems()
 	counts.Unusable = len(problems)
+	if kept := t.work.Kept; len(kept) > 0 {
+		counts.Problems = append(counts.Problems, cut(toldOf(kept), maxMessage))
+	}
 	for _, failure := range t.work.Failed {
 		counts.Problems = append(counts.Problems, cut("Device "+failure.Device+": "+failure.Why, maxMessage))
 	}
@@ -214,6 +220,15 @@ func (t *turn) devicesStatus() *v1alpha1.DeviceCounts {
 	}
 	counts.Problems = counts.Problems[:min(len(counts.Problems), maxListed)]
 	return &counts
+}
+
+// toldOf what nobody needs and nobody may delete: the first, and how many more.
+func toldOf(kept []inventory.Kept) string {
+	stays := " stays"
+	if more := len(kept) - 1; more > 0 {
+		stays = fmt.Sprintf(" and %d more stay", more)
+	}
+	return kept[0].Object + stays + ", where no device's objects are made any more: " + kept[0].Why
 }
 
 // fleets are the devices that Git lists, as a forecast takes them.

@@ -197,3 +197,35 @@ func TestNothingOfDevicesIsRemovedWithoutPrune(t *testing.T) {
 		t.Errorf("%q, %+v", f.calls, f.counts())
 	}
 }
+
+// What may not be deleted in the namespace that a group has left is tried once, and told of.
+func TestWhatMayNotBeDeletedWhereAGroupLayIsLeftAlone(t *testing.T) {
+	f := newEnrolled(t, "one")
+	f.forbidding = "old"
+	f.turn()
+	f.answer()
+	left := &certmanager.CertificateRequest{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(f.worked.Apply[0].Object, left); err != nil {
+		t.Fatal(err)
+	}
+	left.Namespace, left.UID, left.ResourceVersion = "old", "left", "1"
+	left.Status.Conditions = []certmanager.CertificateRequestCondition{{Type: certmanager.CertificateRequestConditionDenied, Status: certmanagermeta.ConditionTrue}}
+	f.reconciler.lanes.see(left)
+	f.turn()
+	if len(f.worked.Discard) != 1 || !strings.HasPrefix(strings.Join(f.counts().Problems, "\n"), "CertificateRequest old/"+left.Name+" stays, where") {
+		t.Fatalf("%+v, %q", f.worked, f.counts().Problems)
+	}
+	f.now = f.now.Add(wholeTurnEvery)
+	f.turn()
+	if slices.ContainsFunc(f.calls, isDevices) || len(f.counts().Problems) != 1 {
+		t.Errorf("it is tried again at once: %q, %q", f.calls, f.counts().Problems)
+	}
+	changed := left.DeepCopy()
+	changed.ResourceVersion = "2"
+	f.reconciler.lanes.see(changed)
+	f.now = f.now.Add(wholeTurnEvery)
+	f.turn()
+	if !slices.ContainsFunc(f.calls, isDevices) {
+		t.Errorf("it has changed, and is not tried: %q", f.calls)
+	}
+}

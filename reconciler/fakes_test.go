@@ -99,6 +99,7 @@ type world struct {
 	templates  map[string]*unstructured.Unstructured
 	worked     inventory.Work
 	refusing   map[string]string
+	forbidding string
 	secrets    map[string]bool // files that CheckFile refuses
 	violations []policies.Violation
 	shaken     []planner.ProbeResult
@@ -340,17 +341,23 @@ func (w *world) Templates(planner.Target, planner.Ref) (map[string]*unstructured
 	return w.templates, nil
 }
 
-// Devices notes what is to be done for devices, and refuses those in refusing.
-func (w *world) Devices(_ context.Context, _ planner.Ref, work inventory.Work) (map[int]string, error) {
+// Devices notes what is to be done for devices, refuses those in refusing, and deletes nothing in
+// the namespace in which that is forbidden.
+func (w *world) Devices(_ context.Context, _ planner.Ref, work inventory.Work) (DeviceResult, error) {
 	w.note("devices %d %d", len(work.Apply), len(work.Remove))
 	w.worked = work
-	refused := map[int]string{}
+	result := DeviceResult{Refused: map[int]string{}, Forbidden: map[int]string{}}
 	for at, object := range work.Apply {
 		if why := w.refusing[object.GetAnnotations()[v1alpha1.AnnotationDevice]]; why != "" {
-			refused[at] = why
+			result.Refused[at] = why
 		}
 	}
-	return refused, nil
+	for at, object := range work.Discard {
+		if object.GetNamespace() == w.forbidding {
+			result.Forbidden[at] = "it is forbidden"
+		}
+	}
+	return result, nil
 }
 
 func (w *world) checkFile(path string, _ []byte) []policies.Violation {

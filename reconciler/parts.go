@@ -79,6 +79,14 @@ type Source interface {
 	ForgetRecord(domain planner.Ref) error
 }
 
+// DeviceResult tells what of the work of the device lane was not done, and why. It keeps
+// nobody back.
+type DeviceResult struct {
+	// Refused is not taken as it is, a request that a webhook denies say, by its place in
+	// work.Apply; Forbidden may not be deleted, by its place in work.Discard.
+	Refused, Forbidden map[int]string
+}
+
 // ErrConflict says that somebody else changed a file that was to be pushed.
 var ErrConflict = errors.New("the file was changed meanwhile")
 
@@ -138,9 +146,9 @@ type Cluster interface {
 	// Apply writes what differs and, if told so, prunes what is gone; a dry run only
 	// says what it would.
 	Apply(ctx context.Context, domain planner.Ref, manifests []*unstructured.Unstructured, options ApplyOptions) (Result, error)
-	// Devices carries out the work of the device lane. What is refused as it is, a request
-	// that a webhook denies say, is told by its place in work.Apply and keeps nobody back.
-	Devices(ctx context.Context, domain planner.Ref, work inventory.Work) (refused map[int]string, err error)
+	// Devices carries out the work of the device lane. What somebody has changed since it was
+	// read is left to the next turn.
+	Devices(ctx context.Context, domain planner.Ref, work inventory.Work) (DeviceResult, error)
 	// Act starts the actions in their order, at now, and returns those that wrote
 	// something, even if others failed. What it may not change of somebody else's is a
 	// *RefusedError among the errors that are joined.

@@ -88,6 +88,10 @@ const (
 	// AnnotationRenewal is set on a device's CertificateRequest: which of its requests that is,
 	// "1" the first. The one with the highest number is the newest.
 	AnnotationRenewal = "reanchor.dev/renewal"
+	// AnnotationAsked is set on a device's CertificateRequest: the first 16 hexadecimal digits of
+	// a SHA-256 of the issuer, duration and usages that it was made with, whatever a webhook
+	// has made of them since.
+	AnnotationAsked = "reanchor.dev/asked"
 	// AnnotationSince is set on a device's CertificateRequest from the second on: when the
 	// first of those that it follows was made, as RFC 3339 has it.
 	AnnotationSince = "reanchor.dev/since"

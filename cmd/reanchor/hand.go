@@ -109,13 +109,13 @@ func (h hand) Apply(ctx context.Context, domain planner.Ref, manifests []*unstru
 }
 
 // Devices carries out the work of the device lane.
-func (h hand) Devices(ctx context.Context, domain planner.Ref, work inventory.Work) (map[int]string, error) {
+func (h hand) Devices(ctx context.Context, domain planner.Ref, work inventory.Work) (reconciler.DeviceResult, error) {
 	changes := applier.DeviceChanges{Apply: work.Apply, Remove: work.Remove, Discard: work.Discard}
 	for _, confirm := range work.Confirm {
 		changes.Confirm = append(changes.Confirm, applier.Confirmed(confirm))
 	}
 	result, err := h.ChangeDevices(ctx, domain, changes)
-	return result.Refused, err
+	return reconciler.DeviceResult{Refused: result.Refused, Forbidden: result.Forbidden}, err
 }
 
 // Act carries out the actions and tells which of them wrote something.

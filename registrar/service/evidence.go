@@ -56,6 +56,9 @@ type Evidence struct {
 	options EvidenceOptions
 	mutex   sync.Mutex
 	waits   map[device]shown
+	// outdated is the version of an object that somebody else has written on, or deleted,
+	// before the watch has told of it: until it tells of another, the device waits.
+	outdated map[device]string
 }
 
 // shown is what a device has shown since it was written down last.
@@ -67,7 +70,7 @@ type shown struct {
 
 // NewEvidence collects at once; [Evidence.Run] writes.
 func NewEvidence(options EvidenceOptions) *Evidence {
-	return &Evidence{options: options.orDefaults(), waits: map[device]shown{}}
+	return &Evidence{options: options.orDefaults(), waits: map[device]shown{}, outdated: map[device]string{}}
 }
 
 // errNoRoom refuses what cannot be kept.
@@ -152,50 +155,74 @@ func (e *Evidence) Run(ctx context.Context) {
 }
 
 // write a batch. What fails is written with the next one; what is gone, or not there yet,
-// waits for the device's next object.
+// waits for the device's next object, and what another process was first to write on, for the
+// watch to tell what that has written: it is merged with that then.
 func (e *Evidence) write(ctx context.Context, now time.Time) {
-	taken, changes := e.take(now)
-	if len(changes) == 0 {
+	taken := e.take(now)
+	if len(taken) == 0 {
 		return
 	}
-	_, err := e.options.Applier.ChangeDevices(ctx, e.options.Cluster.domain, applier.DeviceChanges{Confirm: changes})
-	if err == nil {
-		return
+	var changes applier.DeviceChanges
+	for _, one := range taken {
+		changes.Confirm = append(changes.Confirm, one.change)
 	}
-	e.mutex.Lock()
-	for whose, was := range taken {
-		e.waits[whose] = e.waits[whose].after(was)
+	result, err := e.options.Applier.ChangeDevices(ctx, e.options.Cluster.domain, changes)
+	for _, at := range result.Outdated {
+		taken[at].outdated = true
 	}
-	e.mutex.Unlock()
-	if e.options.Failed != nil && ctx.Err() == nil { // else the last batch is still to come
+	e.putBack(taken, err != nil)
+	if err != nil && e.options.Failed != nil && ctx.Err() == nil { // else the last batch is still to come
 		e.options.Failed(err)
 	}
 }
 
-// take what is to be written now, and leave what has to wait.
-func (e *Evidence) take(at time.Time) (map[device]shown, []applier.Confirmed) {
+// putBack what is to be written again: what was outdated, or all.
+func (e *Evidence) putBack(taken []*taken, all bool) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	taken := map[device]shown{}
-	var changes []applier.Confirmed
+	for _, one := range taken {
+		if all || one.outdated {
+			e.waits[one.whose] = e.waits[one.whose].after(one.shown)
+		}
+		if one.outdated {
+			e.outdated[one.whose] = one.change.ResourceVersion
+		}
+	}
+}
+
+// taken is what is being written of a device.
+type taken struct {
+	whose  device
+	shown  shown
+	change applier.Confirmed
+	// outdated: the object was no more as it was read.
+	outdated bool
+}
+
+// take what is to be written now, and leave what has to wait.
+func (e *Evidence) take(at time.Time) []*taken {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	var all []*taken
 	for whose, now := range e.waits {
-		if len(changes) == e.options.Batch {
+		if len(all) == e.options.Batch {
 			break
 		}
 		if last := now.Last(); last.After(at) {
 			at = last
 		}
 		known, on, there := e.options.Cluster.lane.Known(whose.group, whose.id, at)
-		if !there {
+		if outdated, is := e.outdated[whose]; !there || is && on.ResourceVersion == outdated {
 			continue
 		}
 		delete(e.waits, whose)
+		delete(e.outdated, whose)
 		if next := now.after(shown{Confirmation: known}); e.isNews(known, next.Confirmation) {
 			on.Text = next.String()
-			changes, taken[whose] = append(changes, applier.Confirmed(on)), now
+			all = append(all, &taken{whose: whose, shown: now, change: applier.Confirmed(on)})
 		}
 	}
-	return taken, changes
+	return all
 }
 
 // isNews reports whether more is known than before, or the same for a while.

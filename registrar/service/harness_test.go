@@ -251,13 +251,22 @@ func (b *bench) issue(device inventory.Device) {
 // request of a device as the cluster holds it now, after what it shows was told to the watch.
 func (b *bench) request(id string) *certmanagerv1.CertificateRequest {
 	b.t.Helper()
+	newest := b.requestOf(id)
+	if newest != nil {
+		b.cluster.Handler().OnUpdate(nil, newest)
+	}
+	return newest
+}
+
+// requestOf a device as the cluster holds it now.
+func (b *bench) requestOf(id string) *certmanagerv1.CertificateRequest {
+	b.t.Helper()
 	var list certmanagerv1.CertificateRequestList
 	b.must(b.objects.List(b.t.Context(), &list))
 	var newest *certmanagerv1.CertificateRequest
 	for i := range list.Items {
 		if list.Items[i].Annotations[v1alpha1.AnnotationDevice] == id {
 			newest = &list.Items[i]
-			b.cluster.Handler().OnUpdate(nil, newest)
 		}
 	}
 	return newest
