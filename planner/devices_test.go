@@ -127,11 +127,11 @@ func TestSilence(t *testing.T) {
 		device planner.Device
 		silent bool
 	}{
-		"seen just now":                        {planner.Device{Seen: noon}, false},
-		"not seen for too long":                {planner.Device{Seen: noon.Add(-limit), Since: noon.Add(-2 * limit)}, true},
-		"seen long ago, and renewed since":     {planner.Device{Seen: noon.Add(-limit), Since: noon}, true},
-		"new, and never seen":                  {planner.Device{Since: noon.Add(-time.Minute)}, false},
-		"never seen for too long":              {planner.Device{Since: noon.Add(-limit)}, true},
+		"seen just now":                    {planner.Device{Seen: noon}, false},
+		"not seen for too long":            {planner.Device{Seen: noon.Add(-limit), Since: noon.Add(-2 * limit)}, true},
+		"seen long ago, and renewed since": {planner.Device{Seen: noon.Add(-limit), Since: noon}, true},
+		"new, and never seen":              {planner.Device{Since: noon.Add(-time.Minute)}, false},
+		"never seen for too long":          {planner.Device{Since: noon.Add(-limit)}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := drained()

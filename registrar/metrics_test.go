@@ -24,6 +24,9 @@ reanchor_registrar_commits_total{result="committed"} 1
 # HELP reanchor_registrar_connections Connections that are open.
 # TYPE reanchor_registrar_connections gauge
 reanchor_registrar_connections 1
+# HELP reanchor_registrar_history_rewritten Whether a branch lost what was read of it, and is neither read nor written.
+# TYPE reanchor_registrar_history_rewritten gauge
+reanchor_registrar_history_rewritten 0
 # HELP reanchor_registrar_requests_total Requests of devices, by what was asked for and what became of it.
 # TYPE reanchor_registrar_requests_total counter
 reanchor_registrar_requests_total{operation="est/cacerts",result="ok",status="200"} 1
