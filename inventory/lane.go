@@ -35,6 +35,7 @@ type Lane struct {
 	root      string
 	inventory *Inventory
 	rules     map[string]Rule
+	rankings  map[string]ranking
 	keys      []Key
 	above     []keySet
 	// epoch counts the changes of the keys.
@@ -77,9 +78,10 @@ type member struct {
 	inherited  []place
 	// kept are its objects that may not be deleted where they lie.
 	kept map[types.UID]kept
-	// rank is its place, of so many, in the order of waves; waits: it is not in turn yet.
-	rank, of int
-	waits    bool
+	// rank is its place, of so many, in the order of waves, by the ranking of that number;
+	// waits: it is not in turn yet.
+	rank, of, ranking int
+	waits             bool
 	// changed since it was decided last.
 	changed  bool
 	decision decision
@@ -89,7 +91,7 @@ type member struct {
 
 // NewLane makes an empty one.
 func NewLane() *Lane {
-	return &Lane{members: map[name]*member{}, objects: map[object]name{}, inventory: &Inventory{}, rules: map[string]Rule{}}
+	return &Lane{members: map[name]*member{}, objects: map[object]name{}, inventory: &Inventory{}, rules: map[string]Rule{}, rankings: map[string]ranking{}}
 }
 
 // Of tells which device an object is for, and which domain's; false: none. It has reanchor's

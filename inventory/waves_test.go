@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
 )
@@ -133,4 +135,35 @@ func TestCertificatesMoveInWaves(t *testing.T) {
 			t.Errorf("with %d%% later: %+v", test.later, work)
 		}
 	}
+}
+
+// Whoever comes and goes, each active device has the place that its id has among the others.
+func TestRanksFollowWhoIsThere(t *testing.T) {
+	ids := []string{"a", "b", "c", "d", "e"}
+	rapid.Check(t, func(rt *rapid.T) {
+		lane := NewLane()
+		for range rapid.IntRange(1, 12).Draw(rt, "steps") {
+			there := rapid.SliceOfNDistinct(rapid.SampledFrom(ids), 0, len(ids), rapid.ID).Draw(rt, "there")
+			for _, id := range ids {
+				of := name{"sensors", id}
+				switch is := slices.Contains(there, id); {
+				case is && lane.members[of] == nil:
+					lane.members[of] = &member{device: &Device{Group: "sensors", ID: id, State: v1alpha1.DeviceActive}}
+				case is:
+					lane.members[of].device.State = v1alpha1.DeviceActive
+				case lane.members[of] == nil:
+				case rapid.Bool().Draw(rt, "blocked"):
+					lane.members[of].device.State = v1alpha1.DeviceBlocked
+				default:
+					delete(lane.members, of)
+				}
+			}
+			lane.rank(func(string) bool { return true }, epoch)
+			for i, rank := range planner.WaveRanks(there) {
+				if m := lane.members[name{"sensors", there[i]}]; m.rank != rank || m.of != len(there) {
+					rt.Fatalf("%s of %q is at %d of %d, want %d", there[i], there, m.rank, m.of, rank)
+				}
+			}
+		}
+	})
 }
