@@ -63,7 +63,7 @@ type WriterOptions struct {
 	After func() After
 	// Queue is how many edits may wait; more are an [ErrQueueFull]. Default 4,096.
 	Queue int
-	// Batch is how many edits go into one commit at most. Default 1,000.
+	// Batch is how many edits go into one commit at most. Default 4,096: all that may wait.
 	Batch int
 	// Timeout of one commit: all that it takes to have it accepted. Default one minute.
 	Timeout time.Duration
@@ -74,7 +74,7 @@ func (o WriterOptions) orDefaults() WriterOptions {
 		o.Queue = 4096
 	}
 	if o.Batch <= 0 {
-		o.Batch = 1000
+		o.Batch = 4096
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = time.Minute
