@@ -48,6 +48,7 @@ type pack struct {
 // packOf is the pack (gitformat-pack, version 2) that holds these objects.
 func packOf(objects []object) (*pack, error) {
 	var data bytes.Buffer
+	data.Grow(packedSize(objects))
 	packer, err := newPacker(&data, len(objects))
 	if err != nil {
 		return nil, err
@@ -72,6 +73,16 @@ func packOf(objects []object) (*pack, error) {
 	}
 	found, err := index.Index()
 	return &pack{data: data.Bytes(), index: found}, err
+}
+
+// packedSize is about how large a pack of these objects is at most.
+func packedSize(objects []object) int {
+	const framing = 32 // of an object, and of the pack
+	size := framing
+	for _, o := range objects {
+		size += framing + len(o.data)
+	}
+	return size
 }
 
 // keep stores the pack in a repository's folder of objects, as [storePack] does.
