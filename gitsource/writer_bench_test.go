@@ -206,16 +206,23 @@ func (p *plant) switchOn(b *testing.B, devices int) {
 		name := fmt.Sprintf("new-%06d", i)
 		edits[i] = Edit{Path: devicePath("sensors", name), Content: deviceDocument("sensors", name), Subject: "Register " + name + " of sensors"}
 	}
-	var callers sync.WaitGroup
-	begun := time.Now()
+	var callers, ready sync.WaitGroup
+	var begun time.Time
+	on := make(chan struct{})
+	ready.Add(devices)
 	for i, edit := range edits {
 		callers.Go(func() {
+			ready.Done()
+			<-on
 			if _, err := writer.Put(b.Context(), edit); err != nil {
 				b.Error(err)
 			}
 			took[i] = time.Since(begun)
 		})
 	}
+	ready.Wait()
+	begun = time.Now()
+	close(on)
 	callers.Wait()
 	p.bursts, p.registered = append(p.bursts, time.Since(begun)), append(p.registered, took...)
 	p.served = append(p.served, time.Duration(served.Load()))
