@@ -1,6 +1,7 @@
 package simulation_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -82,7 +83,8 @@ func failUnlessTwinsPlanTheSame(t interface{ Fatalf(string, ...any) }, world *si
 }
 
 // comparable is a plan as text. The order of anchors, and so what comes first of several,
-// is that of their fingerprints, which twins do not share.
+// is that of their fingerprints, which twins do not share: so it is with what is said of each
+// stolen key.
 func comparable(plan planner.Plan, text func(string) string) string {
 	for i := range plan.Actions {
 		action := &plan.Actions[i]
@@ -92,6 +94,9 @@ func comparable(plan planner.Plan, text func(string) string) string {
 		}
 	}
 	plan.Holds = translated(plan.Holds, text)
+	slices.SortStableFunc(plan.Holds, func(a, b planner.Hold) int {
+		return cmp.Or(cmp.Compare(a.Gate, b.Gate), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Why, b.Why))
+	})
 	for i := range plan.Rollovers {
 		plan.Rollovers[i].Progress = text(plan.Rollovers[i].Progress)
 		plan.Rollovers[i].Holds = translated(plan.Rollovers[i].Holds, text)
