@@ -68,7 +68,8 @@ func (t *turn) isWrittenHere(name string) bool {
 
 // unreleased are the anchors of keys that go and that were not taken out of the
 // authority's bundles yet: one that is new among them holds them as well, for whoever has
-// not reloaded its leaf.
+// not reloaded its leaf. A compromised key comes into no further bundle but by those that
+// depend on it.
 func (c *course) unreleased() pki.Anchors {
 	var standing []Bundle
 	for _, declared := range c.bundles {
@@ -79,7 +80,7 @@ func (c *course) unreleased() pki.Anchors {
 	var certificates []pki.Certificate
 	for _, k := range c.keys {
 		held := slices.ContainsFunc(standing, func(b Bundle) bool { return k.known() && b.Anchors.Has(k.seen.Certificate) })
-		if k.going() && !c.isCastOut(k) && k.known() && k.seen.Certificate.SelfSigned() && (held || len(standing) == 0 && k.seen.HasCertificate) {
+		if k.going() && !k.compromised() && k.known() && k.seen.Certificate.SelfSigned() && (held || len(standing) == 0 && k.seen.HasCertificate) {
 			certificates = append(certificates, k.seen.Certificate)
 		}
 	}
@@ -134,12 +135,12 @@ func (t *turn) inMostCopies(bundle string, anchor pki.Certificate) bool {
 	return holding > readable/2
 }
 
-// gatherVouched collects what is known to be a key's certificate, now or by the record, and
-// what Git lists beside.
+// gatherVouched collects what is known to be a key's certificate, now, by the record or by a
+// canary, and what Git lists beside.
 func (t *turn) gatherVouched() {
 	var known []pki.Certificate
 	for _, k := range t.observed.Keys {
-		known = append(known, k.Certificate)
+		known = append(known, k.Certificate, k.proved())
 	}
 	for _, recorded := range t.observed.Record.Keys {
 		if !recorded.Retired {

@@ -91,9 +91,11 @@ func (c *course) waitsForSuccessor(k *key) []Hold {
 
 // mustBeCleared reports whether somebody may have the anchor of a compromised key in his
 // memory. The record tells that it was cleared; without one a gate does, and if that is lost
-// it is asked again.
+// it is asked again. A key that was never recorded stood nowhere, unless somebody else has put
+// its anchor into a bundle.
 func (c *course) mustBeCleared(k *key) bool {
-	everStood := !c.turn.observed.Record.Enabled || !k.recorded.IsZero()
+	everStood := !c.turn.observed.Record.Enabled || !k.recorded.IsZero() ||
+		c.turn.memory.remembers(c.gate("cast out", k)) || c.anchored(k)
 	held := len(c.bundles) > 0 || len(c.strayBundles(k)) > 0
 	return k.compromised() && k.known() && !k.spent && everStood && held && !c.turn.memory.remembers(c.gate("cleared", k))
 }

@@ -156,16 +156,33 @@ func (c *course) lost(k *key) *Hold {
 }
 
 // recogniseKeys fills in the certificates of keys of which the request that told it is
-// gone, where a canary shows that the key is still the one that is remembered.
+// gone, where a canary shows that the key is still the one that is remembered; and that of a
+// key from elsewhere which has left Git, where a canary came back with it.
 func (c *course) recogniseKeys() {
 	for _, k := range c.keys {
-		if k.known() || !k.seen.HasCertificate {
+		if k.known() {
 			continue
 		}
-		if certificate, is := c.shown(k); is {
+		if certificate, is := c.shown(k); is && k.seen.HasCertificate {
 			k.seen.Certificate, k.seen.Problem, k.seen.Adopted = certificate, "", false
+		} else if k.fromElsewhere() {
+			k.seen.Certificate = k.seen.proved()
 		}
 	}
+}
+
+// proved is the CA certificate that came back with the newest canary through the internal
+// issuer of a key in a Secret that somebody else makes, and that signed it: Git and the record
+// may have forgotten such a key, and its anchor is one of ours all the same.
+func (k Key) proved() pki.Certificate {
+	newest := k.Canary
+	if newest.State != CanarySigned {
+		newest = k.Proof
+	}
+	if k.HasCertificate || k.SecretName == "" || newest.State != CanarySigned || newest.Generation != k.Generation || newest.CA.IsZero() || !newest.Certificate.SignedBy(newest.CA) {
+		return pki.Certificate{}
+	}
+	return newest.CA
 }
 
 // shown is the remembered certificate that a canary was signed by, which came back

@@ -184,3 +184,50 @@ func TestANewBundleHoldsWhatIsDependedOn(t *testing.T) {
 		t.Errorf("the new bundle does not hold the anchor of every leaf:\n\t%s", strings.Join(got, "\n\t"))
 	}
 }
+
+// A key from elsewhere has left Git, no record remembers it, and no leaf needs it: its anchor
+// is still one of ours, and leaves the copies that are written here in a window alone.
+func TestAForgottenKeyFromElsewhereLeavesInAWindow(t *testing.T) {
+	s := brought()
+	s.hasSecret("2026", "brought-2026", key2026)
+	s.commit("2025 Signing")
+	s.give("2025", key2025, inSecret("brought-2025"))
+	s.distribute(key2025, key2026)
+	s.desired.Bundles[0].Spec.Via, s.observed.Bundles[0].Via = v1alpha1.ViaConfigMap, v1alpha1.ViaConfigMap
+	s.reload()
+	s.rest(10 * time.Minute)
+	within(onSaturdays)(s)
+	if plan := targets(s.next()); !has(plan, "bundle fleet-trust 2025 2026") {
+		t.Errorf("its anchor leaves outside a window: %q", plan)
+	}
+}
+
+// Somebody else has put the anchor of a compromised key into a bundle. The key was never
+// recorded, and still whoever mounts the bundle is named: he may hold that and nothing else.
+func TestWhoHoldsAnUnrecordedCompromisedKeyIsNamed(t *testing.T) {
+	s := settled()
+	s.observed.Record = planner.Record{Enabled: true}
+	s.commit("2025 Signing", "2026 Compromised")
+	s.give("2026", key2026, inSecret("brought-2026"))
+	s.distribute(key2025, key2026)
+	for _, who := range []string{"Deployment lab/client", "Deployment plant/broker"} {
+		plan := s.next()
+		if !slices.ContainsFunc(plan.StillTrust, func(d planner.Drop) bool { return d.Who == who }) {
+			t.Errorf("%s is not named among those that may trust it: %v", who, plan.StillTrust)
+		}
+	}
+}
+
+// A compromised key that nothing depends on comes into no bundle that does not hold it.
+func TestACompromisedKeyDoesNotSpread(t *testing.T) {
+	s := settled()
+	s.commit("2025 Retired", "2026 Compromised", "2027 Signing")
+	s.give("2026", key2026, inSecret("brought-2026"))
+	s.observed.Bundles = append(s.observed.Bundles, planner.Bundle{Name: "pinned", Via: v1alpha1.ViaObserved, Seen: true, Anchors: anchorsOf(key2025, key2026)})
+	pinned := bundle("pinned", "fleet-root")
+	pinned.Spec.Via = v1alpha1.ViaObserved
+	s.desired.Bundles = append(s.desired.Bundles, pinned)
+	if got := targets(s.next()); !has(got, "bundle fleet-trust 2025") || has(got, "bundle fleet-trust 2025 2026") {
+		t.Errorf("the targets are %q", got)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/simulation"
 )
@@ -27,6 +28,20 @@ func (r *run) enrol(side Side) {
 	}
 }
 
+// seenDevices are the ledgers of the groups that have devices, as the cluster was seen.
+func (r *run) seenDevices() map[string]planner.Ledger {
+	there := map[string]planner.Ledger{}
+	for group := range r.enrolled {
+		there[group] = planner.Ledger{Group: group}
+	}
+	for _, ledger := range r.world.Observe().Ledger {
+		if r.enrolled[ledger.Group] {
+			there[ledger.Group] = ledger
+		}
+	}
+	return there
+}
+
 // fleet is the group's, as the head has it, or else the base.
 func (r *run) fleet(group string) Fleet {
 	for _, side := range []Side{r.request.Head, r.request.Base} {
@@ -35,6 +50,36 @@ func (r *run) fleet(group string) Fleet {
 		}
 	}
 	return Fleet{Group: group}
+}
+
+// withoutEnrolments is what was written, without the first certificates of those who stand
+// for devices that were there when the cluster was seen: these have theirs. Where some of
+// them have one of another key, they are reissued.
+func (r *recorder) withoutEnrolments(written []simulation.Written) []simulation.Written {
+	told := make([]simulation.Written, 0, len(written))
+	for _, write := range written {
+		ledger, there := r.run.there[write.Ref.Namespace]
+		if there && write.Kind == simulation.KindDevice && write.Verb == simulation.Made {
+			if !r.isElsewhere(ledger, write) {
+				continue
+			}
+			write.Verb = simulation.Reissued
+		}
+		told = append(told, write)
+	}
+	return told
+}
+
+// isElsewhere reports whether some devices were seen with a certificate that does not chain
+// to the key that signs now.
+func (r *recorder) isElsewhere(ledger planner.Ledger, write simulation.Written) bool {
+	holders := r.run.holders(r.run.world.Observe())
+	given, _ := v1alpha1.SplitKey(write.Key)
+	return slices.ContainsFunc(ledger.Keys, func(t planner.Tally) bool {
+		return t.Elsewhere.Count > 0 && slices.ContainsFunc(write.Authorities, func(authority planner.Ref) bool {
+			return holders[t.Key] == authority.Name+"/"+write.Key || holders[t.Key] == authority.Name+"/"+given
+		})
+	})
 }
 
 // reissueOf is the stage in which the devices of an authority get another certificate. They

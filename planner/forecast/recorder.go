@@ -86,7 +86,7 @@ func (r *recorder) note(plan planner.Plan, written []simulation.Written, now tim
 	for _, rollover := range plan.Rollovers {
 		r.enter(rollover)
 	}
-	for _, write := range r.withSelfSigned(written) {
+	for _, write := range r.withSelfSigned(r.withoutEnrolments(written)) {
 		for _, e := range r.stagesOf(write, plan) {
 			r.add(e, write)
 		}

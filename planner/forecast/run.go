@@ -69,8 +69,10 @@ type run struct {
 	stolen    pki.Anchors
 	// inUse are the authorities that Git takes away and that cannot go.
 	inUse map[planner.Ref]bool
-	// enrolled are the groups of which a device stands in the world.
+	// enrolled are the groups of which a device stands in the world, and there the ledgers of
+	// those whose devices were there when the cluster was seen.
 	enrolled map[string]bool
+	there    map[string]planner.Ledger
 }
 
 func newRun(request Request, f *Forecast) *run {
@@ -113,6 +115,7 @@ func (r *run) begin() {
 		if r.request.Observed == nil {
 			r.reachBase()
 		} else {
+			r.there = r.seenDevices()
 			r.tellDrift()
 		}
 	}

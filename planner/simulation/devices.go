@@ -95,7 +95,7 @@ func (w *World) certify(d *device) {
 		}
 		w.checkDeviceWave(d, secret)
 	}
-	w.deviceTold(d)
+	w.deviceTold(d, rules[at].Key)
 	d.chain, w.touched = append([]pki.Certificate{w.sign(d.String(), w.leafLife, secret)}, secret.above...), true
 }
 
@@ -123,9 +123,9 @@ func (w *World) rank(d *device) (rank, of int) {
 	return planner.WaveRanks(names)[at], len(names)
 }
 
-// deviceTold tells of a device that it gets a certificate.
-func (w *World) deviceTold(d *device) {
-	told := Written{Verb: Reissued, Kind: KindDevice, Ref: planner.Ref{Namespace: d.Group, Name: d.Name}, Authorities: authorities(w.authorityBehind(d.issuer))}
+// deviceTold tells of a device that it gets a certificate, and by which key.
+func (w *World) deviceTold(d *device, key string) {
+	told := Written{Verb: Reissued, Kind: KindDevice, Ref: planner.Ref{Namespace: d.Group, Name: d.Name}, Authorities: authorities(w.authorityBehind(d.issuer)), Key: key}
 	if len(d.chain) == 0 {
 		told.Verb = Made
 	}

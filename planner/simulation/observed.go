@@ -21,8 +21,8 @@ import (
 //   - a pod that is not known to have loaded an anchor since it was distributed verifies
 //     without it, and one that is not known to have loaded its leaf anew presents one that
 //     another key of the authority has signed;
-//   - a Secret that somebody else makes holds the key that Git says, unless its issuer says
-//     that it is not there;
+//   - a Secret that somebody else makes holds the key that Git says, or what its issuer was
+//     seen to sign with, unless that says that it is not there;
 //   - every device comes by at once;
 //   - a bundle that was not looked at gets copies in all namespaces in which others have one.
 //
@@ -33,6 +33,7 @@ func FromObserved(seed uint64, observed planner.Observed, now time.Time, desired
 	for _, d := range desired {
 		twins.knowDesired(d)
 	}
+	twins.makeKnown()
 	w := New(seed, twins.Desired(desired[len(desired)-1]), Users{})
 	w.Now, w.keySpace = now, "another "
 	b := builder{World: w, twins: twins, observed: observed, given: givenIn(desired...)}
@@ -90,10 +91,8 @@ func (b *builder) keys() {
 		}
 		switch held := b.heldBy(key); {
 		case key.SecretGone || key.SecretName != "":
-		case !held.IsZero():
-			b.secrets[ref] = b.secretOfCA(held)
-		case key.SecretSeen || key.Issued || key.Adopted:
-			b.secrets[ref] = b.issueCA(target, b.newKey(), nil) // of which nobody knows what it holds
+		case !held.IsZero() || key.SecretSeen || key.Issued || key.Adopted:
+			b.secrets[ref] = b.secretHolding(held, target)
 		}
 	}
 }
@@ -127,6 +126,15 @@ func (b *builder) signerOf(canary planner.Canary) (pki.Certificate, bool) {
 	return b.twins.signer(canary.Certificate)
 }
 
+// secretHolding is the Secret of a key that holds a CA's twin; if it is not known which, a CA
+// that nobody knows.
+func (b *builder) secretHolding(held pki.Certificate, target planner.TargetKey) *caSecret {
+	if held.IsZero() {
+		return b.issueCA(target, b.newKey(), nil)
+	}
+	return b.secretOfCA(held)
+}
+
 // secretOfCA is the Secret of a CA's twin.
 func (b *builder) secretOfCA(original pki.Certificate) *caSecret {
 	twin := b.twins.of(original)
@@ -139,7 +147,8 @@ func (b *builder) secretOfCA(original pki.Certificate) *caSecret {
 	return secret
 }
 
-// foreignSecrets are those that somebody else makes.
+// foreignSecrets are those that somebody else makes: those that Git names, and those that an
+// internal issuer still names, though Git has forgotten the key.
 func (b *builder) foreignSecrets() {
 	for _, given := range b.given {
 		if given.key.Secret == nil {
@@ -158,6 +167,15 @@ func (b *builder) foreignSecrets() {
 		}
 		if b.foreign[ref] = true; !held.IsZero() {
 			b.secrets[ref] = b.secretOfCA(held)
+		}
+	}
+	for _, seen := range b.observed.Keys {
+		ref := planner.Ref{Namespace: seen.Authority.Namespace, Name: seen.SecretName}
+		if seen.SecretName == "" || b.foreign[ref] {
+			continue
+		}
+		if b.foreign[ref] = true; !seen.SecretGone {
+			b.secrets[ref] = b.secretHolding(b.heldBy(seen), planner.TargetKey{Authority: seen.Authority, Name: seen.Name})
 		}
 	}
 }

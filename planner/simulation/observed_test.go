@@ -1,6 +1,7 @@
 package simulation_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/pki"
 	"github.com/reanchor/reanchor/planner"
 	"github.com/reanchor/reanchor/planner/simulation"
@@ -27,7 +29,49 @@ func TestTwinsPlanTheSame(t *testing.T) {
 	})
 }
 
-func failUnlessTwinsPlanTheSame(t *rapid.T, world *simulation.World) {
+// TestTwinsOfForgottenKeys: the Secret of a key that Git has forgotten is there for as long as
+// its internal issuer says so.
+func TestTwinsOfForgottenKeys(t *testing.T) {
+	outside := simulation.NewOutside()
+	inSecret := func(year string) v1alpha1.AuthorityKey {
+		return as(outside.InSecret("Plant "+year, secretOf("plant-ca-"+year)), year, v1alpha1.KeySigning)
+	}
+	world := settleOutside(t, outside, brought(v1alpha1.ViaBundle, inSecret("2025")))
+	world.Desired = brought(v1alpha1.ViaBundle, inSecret("2026"))
+	world.Join(outside)
+	twin, _ := simulation.FromObserved(1, world.Observe(), world.Now, world.Desired)
+	failUnlessTwinsPlanTheSame(t, world)
+	for _, seen := range [][]planner.Key{world.Observe().Keys, twin.Observe().Keys} {
+		if len(seen) != 1 || seen[0].Name != "2025" || !seen[0].SecretSeen {
+			t.Errorf("of a Secret that is there is seen %+v", seen)
+		}
+	}
+}
+
+// TestTwinsOfRememberedKeys: what is known of a key by its fingerprint alone is known of its
+// twin, though Git's record is all that is left of the key's certificate.
+func TestTwinsOfRememberedKeys(t *testing.T) {
+	world := simulation.New(1, fleet(signing("k1")), plant())
+	world.KeepRecord()
+	if log, err := world.Settle(400); err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	remembered := planner.Observed{Record: world.Record()}
+	fingerprint := remembered.Record.Keys[0].Certificate.Fingerprint()
+	remembered.Ledger = []planner.Ledger{{Group: "sensors", Active: 1, Keys: []planner.Tally{{Key: fingerprint}}}}
+	remembered.Since = []planner.Gate{{Name: "distributed cert-manager/fleet-root k1 " + fingerprint.Short(), Since: world.Now}}
+	twin, _ := simulation.FromObserved(1, remembered, world.Now, world.Desired)
+	seen := twin.Observe()
+	of := seen.Record.Keys[0].Certificate.Fingerprint()
+	if of == fingerprint || seen.Ledger[0].Keys[0].Key != of {
+		t.Errorf("the devices are counted for %s, the key's twin is %s", seen.Ledger[0].Keys[0].Key, of)
+	}
+	if want := "distributed cert-manager/fleet-root k1 " + of.Short(); seen.Since[0].Name != want {
+		t.Errorf("remembered is %q, want %q", seen.Since[0].Name, want)
+	}
+}
+
+func failUnlessTwinsPlanTheSame(t interface{ Fatalf(string, ...any) }, world *simulation.World) {
 	observed := world.Observe()
 	twin, twins := simulation.FromObserved(1, observed, world.Now, world.Desired)
 	want := comparable(planner.Next(world.Desired, observed, world.Now), func(s string) string { return s })
@@ -39,7 +83,8 @@ func failUnlessTwinsPlanTheSame(t *rapid.T, world *simulation.World) {
 }
 
 // comparable is a plan as text. The order of anchors, and so what comes first of several,
-// is that of their fingerprints, which twins do not share.
+// is that of their fingerprints, which twins do not share: so it is with what is said of each
+// stolen key.
 func comparable(plan planner.Plan, text func(string) string) string {
 	for i := range plan.Actions {
 		action := &plan.Actions[i]
@@ -49,6 +94,9 @@ func comparable(plan planner.Plan, text func(string) string) string {
 		}
 	}
 	plan.Holds = translated(plan.Holds, text)
+	slices.SortStableFunc(plan.Holds, func(a, b planner.Hold) int {
+		return cmp.Or(cmp.Compare(a.Gate, b.Gate), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Why, b.Why))
+	})
 	for i := range plan.Rollovers {
 		plan.Rollovers[i].Progress = text(plan.Rollovers[i].Progress)
 		plan.Rollovers[i].Holds = translated(plan.Rollovers[i].Holds, text)

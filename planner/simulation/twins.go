@@ -107,6 +107,14 @@ func (t *Twins) knowDesired(desired planner.Desired) {
 	}
 }
 
+// makeKnown makes the twins of all CAs that are known: of those too that are named by their
+// fingerprints alone, as in tallies of devices and in the names of gates.
+func (t *Twins) makeKnown() {
+	for _, authorities := range t.authorities {
+		t.all(authorities)
+	}
+}
+
 // parsed are the certificates of a PEM text; none if it cannot be read, which validation
 // has refused.
 func parsed(text string) []pki.Certificate {

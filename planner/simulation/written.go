@@ -52,7 +52,7 @@ type Written struct {
 	// Authorities that it is done for, sorted; none of a restart, which the holds of the
 	// plan tell about.
 	Authorities []planner.Ref
-	// Key that is made, or that an issuer signs with now.
+	// Key that is made, or that an issuer signs with now, or signs a device's certificate.
 	Key string
 	// Added and Lost are the anchors that a bundle or a copy gains and loses.
 	Added, Lost pki.Anchors
