@@ -168,7 +168,9 @@ func (o WriterOptions) check() (*template.Template, error) {
 // Close ends what is under way, lets everybody who waits know, and lets go of the connections.
 // A commit that was sent may land all the same, and its callers hear that.
 func (w *Writer) Close() {
+	w.mutex.Lock() // nobody begins to commit from here on
 	w.end()
+	w.mutex.Unlock()
 	w.busy.Wait()
 	w.repository.Close()
 	if w.proposed != nil {
