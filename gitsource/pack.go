@@ -31,7 +31,7 @@ func newObject(kind plumbing.ObjectType, data []byte) object {
 
 // newFolder is the object of a folder. Other than a file's content, nobody can choose the hashes
 // that it consists of, and so make two that collide: it is hashed without looking for the signs
-// of that, at a tenth of the cost. For what collides with nothing, both say the same.
+// of that, at a seventh of the cost. For what collides with nothing, both say the same.
 func newFolder(data []byte) object {
 	sum := sha1.New()
 	_, _ = fmt.Fprintf(sum, "tree %d\x00", len(data))
