@@ -71,6 +71,33 @@ func TestTwinsOfRememberedKeys(t *testing.T) {
 	}
 }
 
+// TestTwinsOfHandshakes: every handshake that was seen is one with the twins of what was trusted
+// in it, whatever the bundle holds by now.
+func TestTwinsOfHandshakes(t *testing.T) {
+	world := simulation.New(1, fleet(signing("k1"), trusted("k2")), plant())
+	if log, err := world.Settle(400); err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	both := func(observed planner.Observed) (first, all pki.Anchors) {
+		one, other := observed.Keys[0].Certificate, observed.Keys[1].Certificate
+		return pki.NewAnchors(one), pki.NewAnchors(one, other)
+	}
+	observed := world.Observe()
+	first, all := both(observed)
+	observed.Bundles[0].Anchors = first
+	for _, trusted := range []pki.Anchors{first, all, all.Minus(first)} {
+		observed.Probes = append(observed.Probes, planner.ProbeResult{Bundle: "fleet-trust", Name: "broker", OK: true, At: world.Now, Anchors: trusted.SHA256()})
+	}
+	twin, _ := simulation.FromObserved(1, observed, world.Now, world.Desired)
+	seen := twin.Observe()
+	first, all = both(seen)
+	for _, trusted := range []pki.Anchors{first, all, all.Minus(first)} {
+		if !slices.ContainsFunc(seen.Probes, func(r planner.ProbeResult) bool { return r.OK && r.Anchors == trusted.SHA256() }) {
+			t.Errorf("no handshake with %s is known: %+v", trusted, seen.Probes)
+		}
+	}
+}
+
 func failUnlessTwinsPlanTheSame(t interface{ Fatalf(string, ...any) }, world *simulation.World) {
 	observed := world.Observe()
 	twin, twins := simulation.FromObserved(1, observed, world.Now, world.Desired)
