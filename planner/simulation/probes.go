@@ -101,7 +101,8 @@ func (w *World) results() []planner.ProbeResult {
 
 // checkProbes is asked when a bundle is about to hold less: every probe of it has shaken hands
 // lately with nothing but what is left. Of a bundle that somebody else writes, he takes his
-// time. What nobody vouches for goes at once.
+// time: what he was asked for in an emergency he may do after it. What nobody vouches for goes
+// at once.
 func (w *World) checkProbes(bundle string, gone, after pki.Anchors) {
 	if !slices.ContainsFunc(gone, w.isVouchedFor) {
 		return
@@ -111,12 +112,19 @@ func (w *World) checkProbes(bundle string, gone, after pki.Anchors) {
 		return
 	}
 	declared := w.Desired.Bundles[at]
-	if slices.ContainsFunc(declared.Spec.Authorities, w.isEmergencyOf) {
+	if slices.ContainsFunc(declared.Spec.Authorities, w.isEmergencyOf) || declared.Spec.Via == v1alpha1.ViaObserved && w.anyHurt(declared.Spec.Authorities) {
 		return
 	}
 	for _, name := range w.unshaken(declared, after) {
 		w.violate(ProbesComeFirst, "%s is to hold %s, and nobody has shaken hands with %s so", bundle, names(after), name)
 	}
+}
+
+// anyHurt reports whether a key of one of the authorities was ever compromised.
+func (w *World) anyHurt(names []string) bool {
+	return slices.ContainsFunc(w.Desired.Authorities, func(a v1alpha1.Authority) bool {
+		return slices.Contains(names, a.Metadata.Name) && w.isHurt(planner.AuthorityRef(a))
+	})
 }
 
 // unshaken are the probes of a bundle that have not shaken hands lately with nothing but what
