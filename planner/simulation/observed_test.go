@@ -48,6 +48,26 @@ func TestTwinsOfForgottenKeys(t *testing.T) {
 	}
 }
 
+// TestTwinsOfForgottenIssuers: an external issuer of a key that Git has forgotten goes on
+// signing with what signed its leaves; one whose leaves another key has signed is not taken to
+// sign with that.
+func TestTwinsOfForgottenIssuers(t *testing.T) {
+	outside := simulation.NewOutside()
+	first := as(outside.Behind("acme-2025"), "2025", v1alpha1.KeySigning)
+	second := as(outside.Behind("acme-2026"), "2026", v1alpha1.KeySigning)
+	world := settleOutside(t, outside, brought(v1alpha1.ViaBundle, first))
+	observed := world.Observe()
+	twin, _ := simulation.FromObserved(1, observed, world.Now, brought(v1alpha1.ViaBundle, second))
+	if !twin.Observe().Issuers[0].Ready {
+		t.Error("nothing signs behind the issuer of a key that Git has forgotten")
+	}
+	observed.Issuers[0].Spec, observed.Issuers[0].SignsWith = `{"acme":{"server":"https://forgotten"}}`, "cert-manager/fleet-root/2024"
+	twin, _ = simulation.FromObserved(1, observed, world.Now, brought(v1alpha1.ViaBundle, first))
+	if twin.Observe().Issuers[0].Ready {
+		t.Error("behind an issuer of which no leaf tells, a key of Git's signs")
+	}
+}
+
 // TestTwinsOfRememberedKeys: what is known of a key by its fingerprint alone is known of its
 // twin, though Git's record is all that is left of the key's certificate.
 func TestTwinsOfRememberedKeys(t *testing.T) {
