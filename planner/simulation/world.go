@@ -102,7 +102,7 @@ type World struct {
 	// writesLeft are those that the program lives to make; nil if it is not to be killed.
 	writesLeft *int
 	// probed are the latest results of probes, and handshakes all that succeeded.
-	probed     map[probeID]planner.ProbeResult
+	probed     map[probed]planner.ProbeResult
 	handshakes map[probeID][]handshake
 	// begun are the anchors that were to leave while a window was open, and asked the leaves
 	// of each authority that were asked for.
@@ -219,7 +219,7 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		foreign:    map[planner.Ref]bool{},
 		outside:    map[string]*caSecret{},
 		leaves:     map[planner.Ref]*leaf{},
-		probed:     map[probeID]planner.ProbeResult{},
+		probed:     map[probed]planner.ProbeResult{},
 		handshakes: map[probeID][]handshake{},
 		begun:      map[pki.Fingerprint]bool{},
 		asked:      map[planner.Ref]asked{},
