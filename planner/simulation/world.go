@@ -133,10 +133,13 @@ type World struct {
 	// [World.Acquaint].
 	acquainted map[acquaintance]bool
 	// hurt are the authorities of which a key was compromised, named those whom plans said to lose
-	// trust or to keep it wrongly, refusals the pairs that did not verify.
+	// trust or to keep it wrongly, refusals the pairs that did not verify. Before it is planned,
+	// while planning is set, unnamed are the pairs with a device that no plan has named yet.
 	hurt     map[planner.Ref]bool
 	named    map[string]bool
 	refusals []Refusal
+	planning bool
+	unnamed  map[Refusal]string
 }
 
 // copyID names a bundle's ConfigMap, or Secret, in one namespace.
@@ -226,6 +229,7 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		loose:      map[string]planner.Bundle{},
 		proofs:     proofs{verdicts: map[verdictID]verdict{}},
 		hurt:       map[planner.Ref]bool{},
+		unnamed:    map[Refusal]string{},
 		given:      map[string]bool{},
 		named:      map[string]bool{},
 		leafLife:   cmp.Or(users.LeafLife, leafLife),
