@@ -52,8 +52,9 @@ type decision struct {
 	remove, discard []client.Object
 	// kept are of those that may not be deleted there.
 	kept []Kept
-	// reissue its Certificate.
-	reissue bool
+	// reissue its Certificate, and lost if that is for want of the CertificateRequests of which
+	// it was issued.
+	reissue, lost bool
 	// due is when time alone changes the decision; zero: never.
 	due time.Time
 }
@@ -192,7 +193,7 @@ func decideNewest(newest *request, rule Rule, now time.Time) decision {
 	switch {
 	case !ready:
 		return decision{state: StateIssued}
-	case newest.isStrangers(rule):
+	case newest.isStrangers(rule) && !rule.waits:
 		d := decision{state: StateFailed, why: newest.strangersWhy(rule)}
 		return again(d, newest.CreationTimestamp.Add(retryAfter), ready, now)
 	case !leaf.SignedBy(rule.Signer.Certificate) && !rule.waits:
@@ -318,11 +319,12 @@ func decideCertificate(device Device, seen standing, rule Rule, now time.Time) d
 	}
 	switch {
 	case newest == nil:
-		d.reissue = ready && isWithoutRequest(seen.certificate, now, &d)
+		d.lost = isWithoutRequest(seen.certificate, now, &d)
+		d.reissue = d.lost && ready && !rule.waits // nobody knows whether it is of the key that shall sign
 	case newest.isPending():
 	case newest.failed:
 		d.state, d.why = StateFailed, newest.why
-	case ready && newest.isStrangers(rule):
+	case ready && newest.isStrangers(rule) && !rule.waits:
 		d.state, d.why = StateFailed, newest.strangersWhy(rule)
 		d.reissue = !isIssuing(seen.certificate) && isRetried(newest, now, &d)
 	case ready && !newest.chain[0].SignedBy(rule.Signer.Certificate) && !rule.waits:
@@ -331,25 +333,6 @@ func decideCertificate(device Device, seen standing, rule Rule, now time.Time) d
 		d.state = StateIssued
 	}
 	return withoutRequests(d, seen, newest, now)
-}
-
-// isWithoutRequest reports whether a Certificate was issued and its CertificateRequests are
-// gone: it was made anew over a Secret that stayed, say. What nobody can read cannot be
-// handed out, and nobody can tell who signed it.
-func isWithoutRequest(certificate *certmanagerv1.Certificate, now time.Time, d *decision) bool {
-	status := certificate.Status
-	if status.NotAfter == nil || isIssuing(certificate) {
-		return false
-	}
-	until := certificate.CreationTimestamp.Add(askedWithin)
-	if status.NotBefore != nil && status.NotBefore.After(certificate.CreationTimestamp.Time) {
-		until = status.NotBefore.Add(askedWithin)
-	}
-	if now.Before(until) {
-		d.by(until)
-		return false
-	}
-	return true
 }
 
 // withoutRequests removes what was made before cert-manager made the group's keys, once

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ func TestACertificateWithoutRequestsIsIssuedAnew(t *testing.T) {
 		t.Fatalf("while the request may only be late: %+v", work)
 	}
 	p.now = work.Due
-	if work = p.keeping(v1alpha1.KeysCluster); len(work.Reissue) != 1 {
+	if work = p.keeping(v1alpha1.KeysCluster); len(work.Reissue) != 1 || !strings.Contains(work.Reissue[0].Why, "CertificateRequest is gone") {
 		t.Fatalf("%+v", work)
 	}
 	issuing := made.DeepCopy()
