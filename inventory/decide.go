@@ -318,9 +318,9 @@ func decideCertificate(device Device, seen standing, rule Rule, now time.Time) d
 		newest = seen.issued[len(seen.issued)-1]
 	}
 	switch {
+	case newest == nil && isIssued(seen.certificate) && !isIssuing(seen.certificate):
+		d.lose(seen.certificate, ready && !rule.waits, now) // whether it is of the key that shall sign, nobody knows
 	case newest == nil:
-		d.lost = isWithoutRequest(seen.certificate, now, &d)
-		d.reissue = d.lost && ready && !rule.waits // nobody knows whether it is of the key that shall sign
 	case newest.isPending():
 	case newest.failed:
 		d.state, d.why = StateFailed, newest.why

@@ -19,21 +19,39 @@ import (
 // requests were all deleted, not everyone gets a new key in one turn.
 const lostAtOnce = 20
 
-// isWithoutRequest reports whether a Certificate that has no request is to be issued anew.
-func isWithoutRequest(certificate *certmanagerv1.Certificate, now time.Time, d *decision) bool {
-	if !isIssued(certificate) || isIssuing(certificate) {
-		return false
+// maxLostPause is how long a lost Certificate is left at most before it is issued anew once more.
+const maxLostPause = 24 * time.Hour
+
+// lose a Certificate: it is issued anew, if that may be. Of one that was issued since it was
+// made, the request ought to be there: who deletes it, or keeps cert-manager from marking it,
+// is named, and the pause grows with each time, since every time brings another key.
+func (d *decision) lose(certificate *certmanagerv1.Certificate, mayBe bool, now time.Time) {
+	made, issued := certificate.CreationTimestamp.Time, certificate.Status.NotBefore
+	late := made.Add(askedWithin)
+	until := late
+	again := issued != nil && issued.After(made)
+	if again {
+		late = issued.Add(askedWithin)
+		until = issued.Add(min(max(retryAfter, issued.Sub(made)), maxLostPause))
 	}
-	until := certificate.CreationTimestamp.Add(askedWithin)
-	if certificate.Status.NotBefore != nil && certificate.Status.NotBefore.After(certificate.CreationTimestamp.Time) {
-		until = certificate.Status.NotBefore.Add(askedWithin)
+	if now.Before(late) {
+		d.by(late)
+		return
+	}
+	if again {
+		d.state, d.why = StateFailed, lostWhy
 	}
 	if now.Before(until) {
 		d.by(until)
-		return false
+		return
 	}
-	return true
+	d.reissue, d.lost = mayBe, mayBe
 }
+
+// lostWhy is what people are told of a Certificate that was issued and has no request again.
+const lostWhy = "its certificate was issued, and cert-manager's CertificateRequest for it is not there, or is not marked as the device's, so nobody can hand the certificate out: " +
+	"let cert-manager copy annotations that begin with reanchor.dev/ (its option --copied-annotation-prefixes), and stop whatever deletes CertificateRequests that are done; " +
+	"then it is issued anew within a day, or at once by cmctl renew"
 
 func isIssued(certificate *certmanagerv1.Certificate) bool {
 	return certificate != nil && certificate.Status.NotAfter != nil

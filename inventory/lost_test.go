@@ -3,6 +3,7 @@ package inventory
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,5 +118,36 @@ func TestAFleetWithoutRequestsIsIssuedAnewLittleByLittle(t *testing.T) {
 			made[reissue].Status.NotBefore = &metav1.Time{Time: p.now}
 			issuing(reissue, certmanagermeta.ConditionFalse)
 		}
+	}
+}
+
+// Where the requests never become visible, it is told who hides them, and the device gets
+// another key ever more seldom.
+func TestACertificateThatStaysWithoutRequestsIsIssuedAnewEverMoreSeldom(t *testing.T) {
+	p, made := blockedAndBack(t)
+	var times []time.Duration
+	for end := epoch.Add(10 * 24 * time.Hour); p.now.Before(end); {
+		work := p.keeping(v1alpha1.KeysCluster)
+		if len(work.Reissue) == 1 { // answered at once, by a request that nobody is shown
+			times = append(times, p.now.Sub(epoch))
+			made = made.DeepCopy()
+			made.Status.NotBefore, made.Status.NotAfter = &metav1.Time{Time: p.now}, &metav1.Time{Time: p.now.Add(2160 * time.Hour)}
+			p.lane.See(made)
+			if work = p.keeping(v1alpha1.KeysCluster); work.States[StatePending] != 1 || !work.Due.Equal(p.now.Add(askedWithin)) {
+				t.Errorf("issued a moment ago: %+v", work)
+			}
+			p.now = p.now.Add(askedWithin)
+			work = p.keeping(v1alpha1.KeysCluster)
+			if work.States[StateFailed] != 1 || !strings.Contains(work.Failed[0].Why, "--copied-annotation-prefixes") {
+				t.Errorf("and without a request: %+v", work)
+			}
+		}
+		if work = p.keeping(v1alpha1.KeysCluster); !work.Due.After(p.now) {
+			t.Fatalf("at %s it is to be looked at again at %s", p.now, work.Due)
+		}
+		p.now = work.Due
+	}
+	if len(times) < 8 || len(times) > 20 || times[0] != askedWithin || times[1] != askedWithin+retryAfter || times[2]-times[1] <= retryAfter || times[len(times)-1]-times[len(times)-2] > maxLostPause {
+		t.Errorf("within ten days it is issued anew at %s", times)
 	}
 }
