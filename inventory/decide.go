@@ -73,11 +73,14 @@ type standing struct {
 	// certificate of a device whose key cert-manager makes, and the requests that it made.
 	certificate *certmanagerv1.Certificate
 	issued      []*request
+	// older is until when a certificate lives that the Certificate was found to have, and that
+	// is from before it; zero: it was not.
+	older time.Time
 }
 
 // confirmed is what is known of the device by now, wherever it was written.
 func (s standing) confirmed(now time.Time) Confirmation {
-	var c Confirmation
+	c := Confirmation{Older: s.older}
 	for _, said := range s.confirmations() {
 		c = c.With(said.By(now))
 	}
@@ -338,10 +341,14 @@ func decideCertificate(device Device, seen standing, rule Rule, now time.Time) d
 // withoutRequests removes what was made before cert-manager made the group's keys, once
 // nobody needs it. What is known of the device is carried over first.
 func withoutRequests(d decision, seen standing, newest *request, now time.Time) decision {
-	if len(seen.requests) == 0 || seen.certificate == nil {
+	if seen.certificate == nil {
 		return d
 	}
-	if known := seen.confirmed(now); known.String() != ConfirmationIn(seen.certificate.Annotations).By(now).String() {
+	known, said := seen.confirmed(now), ConfirmationIn(seen.certificate.Annotations).By(now)
+	if len(seen.requests) == 0 && !known.Older.After(said.Older) {
+		return d
+	}
+	if known.String() != said.String() {
 		d.confirm = confirmOn(seen.certificate).saying(known)
 		return d
 	}

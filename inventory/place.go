@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,6 +24,9 @@ func (p *place) see(seen client.Object) {
 	switch seen := seen.(type) {
 	case *certmanagerv1.Certificate:
 		p.certificate = seen
+		if until := p.olderThan(seen); until.After(p.older) {
+			p.older = until
+		}
 	case *certmanagerv1.CertificateRequest:
 		p.forget(seen)
 		if read := readRequest(seen); metav1.GetControllerOfNoCopy(seen) == nil {
@@ -32,6 +36,19 @@ func (p *place) see(seen client.Object) {
 			p.issued = inserted(p.issued, read)
 		}
 	}
+}
+
+// olderThan is until when a certificate lives that a Certificate was made over, since its
+// Secret stayed: cert-manager has issued none for it yet. Zero: there is none. Once it has,
+// nothing tells of that any more, and the device may show it still.
+func (p *place) olderThan(made *certmanagerv1.Certificate) time.Time {
+	status := made.Status
+	stayed := status.Revision == nil && status.NotAfter != nil && status.NotBefore != nil && status.NotBefore.Before(&made.CreationTimestamp)
+	issued := func(r *request) bool { return r.isSigned() && isOf(r, made) }
+	if !stayed || slices.ContainsFunc(p.issued, issued) {
+		return time.Time{}
+	}
+	return status.NotAfter.Time
 }
 
 // inserted leaves the requests that there were as they are: others may look at them.
