@@ -147,7 +147,11 @@ func decideRequests(device Device, seen standing, rule Rule, now time.Time) deci
 	if len(own) > 0 {
 		newest = own[len(own)-1]
 	}
-	d := decideNewest(newest, rule, now)
+	asks, due := rule.unlessStolen(own, now)
+	d := decideNewest(newest, asks, now)
+	if !due.IsZero() {
+		d.by(due)
+	}
 	if d.apply == needed {
 		// numbered after all of them, those for another key too
 		var last *request
@@ -231,7 +235,9 @@ func again(d decision, at time.Time, ready bool, now time.Time) decision {
 		d.apply = needed
 		return d
 	}
-	d.by(at)
+	if now.Before(at) {
+		d.by(at)
+	}
 	return d
 }
 
@@ -305,7 +311,7 @@ func (s standing) ends() time.Time {
 // renews.
 func decideCertificate(device Device, seen standing, rule Rule, now time.Time) decision {
 	d := decision{state: StatePending}
-	ready := rule.Key != "" && !rule.Signer.Certificate.IsZero() && rule.Template != nil
+	ready := rule.Key != "" && !rule.Stolen && !rule.Signer.Certificate.IsZero() && rule.Template != nil
 	if !ready && seen.certificate == nil {
 		d.state = StateWaiting
 		return d

@@ -271,7 +271,7 @@ func (l *Lane) Obey(rules []Rule) {
 }
 
 func (r Rule) equal(other Rule) bool {
-	return r.signsWith() == other.signsWith() && r.Later == other.Later && r.Signer.Certificate.Fingerprint() == other.Signer.Certificate.Fingerprint() &&
+	return r.signsWith() == other.signsWith() && r.Later == other.Later && r.Stolen == other.Stolen && r.Signer.Certificate.Fingerprint() == other.Signer.Certificate.Fingerprint() &&
 		sameJSON(r.Group, other.Group) && sameJSON(r.Template, other.Template)
 }
 
