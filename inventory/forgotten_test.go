@@ -131,6 +131,16 @@ func TestWhoIsTakenBackHoldsEveryKeyThoughAnotherIsAskedForAtOnce(t *testing.T) 
 	}
 }
 
+// Nobody is silent before his Certificate was made, whether or not a request tells of it.
+func TestWhoHasNoRequestIsSilentSinceItsCertificate(t *testing.T) {
+	p, made := blockedAndBack(t)
+	ledger := p.lane.Ledger(desiredBy(), []Key{p.signer.Key}, p.now)[0]
+	named := ledger.Keys[0].Chaining.First
+	if len(named) != 1 || !named[0].Heard().Equal(made.CreationTimestamp.Time) {
+		t.Errorf("named are %+v", named)
+	}
+}
+
 // A device that goes back to the certificate of before, when its request is gone, may need any
 // key until that certificate ends.
 func TestADeviceThatWentBackHoldsEveryKey(t *testing.T) {

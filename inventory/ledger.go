@@ -142,7 +142,7 @@ func (l *Lane) tally(m *member, now time.Time) tallied {
 			t.until = ends
 		}
 	}
-	if made := m.certificate; made != nil && t.counts && made.CreationTimestamp.Time.Before(t.since) {
+	if made := m.certificate; made != nil && t.counts && (t.since.IsZero() || made.CreationTimestamp.Time.Before(t.since)) {
 		t.since = made.CreationTimestamp.Time
 	}
 	if newest := m.newest(now); newest != nil {
