@@ -31,6 +31,8 @@ type Lane struct {
 	homes map[string]string
 	// shared is how many devices mind an object of one that Git lists no more.
 	shared map[object]int
+	// unshared: who minds what of such devices is to be found anew.
+	unshared bool
 
 	root      string
 	inventory *Inventory
@@ -187,7 +189,7 @@ func (l *Lane) List(read *Inventory, root string) {
 	if l.inventory == read && l.root == root {
 		return
 	}
-	l.inventory, l.root = read, root
+	l.inventory, l.root, l.unshared = read, root, true
 	homes := make(map[string]string, len(read.groups))
 	for group, declared := range read.groups {
 		homes[group] = declared.Spec.Namespace

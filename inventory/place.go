@@ -19,6 +19,12 @@ type place struct {
 	standing
 }
 
+// equal reports whether two hold the same objects, as they were read.
+func (p place) equal(other place) bool {
+	return p.namespace == other.namespace && p.certificate == other.certificate && p.older.Equal(other.older) &&
+		slices.Equal(p.requests, other.requests) && slices.Equal(p.issued, other.issued)
+}
+
 // see takes in an object of the place's namespace.
 func (p *place) see(seen client.Object) {
 	switch seen := seen.(type) {
@@ -105,7 +111,7 @@ func (l *Lane) house(homes map[string]string) {
 	if maps.Equal(l.homes, homes) {
 		return
 	}
-	l.homes = homes
+	l.homes, l.unshared = homes, true
 	for of, m := range l.members {
 		l.settle(of, m)
 	}
@@ -115,6 +121,7 @@ func (l *Lane) house(homes map[string]string) {
 func (l *Lane) settle(of name, m *member) {
 	home, declared := l.homes[of.group]
 	m.standing, m.home, m.homeless, m.changed = standing{}, home, !declared, true
+	l.unshared = l.unshared || m.hasLeft()
 	for _, p := range m.places {
 		if declared && p.namespace == home {
 			m.standing = p.standing
