@@ -34,7 +34,7 @@ func (s *store) addCommits(limits Limits, fill func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	return s.addOwn(pack, nil)
+	return s.addOwn(pack, edited{})
 }
 
 // commitsIn reads the commits of a pack, those that stand as differences from other commits

@@ -19,6 +19,8 @@ type edited struct {
 	// objects that the other tree has not, and the folders among them.
 	objects []object
 	folders map[plumbing.Hash][]entry
+	// replaced are the folders in whose place they stand.
+	replaced []plumbing.Hash
 }
 
 // edit writes and deletes files in a tree. It reads the folders on the way to the files, and
@@ -38,6 +40,7 @@ func edit(s *store, root plumbing.Hash, files map[string][]byte) (edited, error)
 		return edited{}, err
 	}
 	e.made.root = e.addFolder(entries)
+	e.made.replaced = append(e.made.replaced, root)
 	return e.made, nil
 }
 
@@ -67,7 +70,7 @@ func (e *editor) add(o object) plumbing.Hash {
 
 // addFolder adds a folder of these entries, sorted by name.
 func (e *editor) addFolder(entries []entry) plumbing.Hash {
-	hash := e.add(newObject(plumbing.TreeObject, encodeFolder(entries)))
+	hash := e.add(newFolder(encodeFolder(entries)))
 	e.made.folders[hash] = entries
 	return hash
 }
@@ -185,6 +188,7 @@ func (e *editor) below(entries amended, name string, changes []change) error {
 		return nil
 	}
 	e.known[old.hash] = true
+	e.made.replaced = append(e.made.replaced, old.hash)
 	entries.changed[name] = entry{name: name, mode: filemode.Dir, hash: e.addFolder(inside)}
 	return nil
 }

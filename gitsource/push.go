@@ -194,7 +194,7 @@ func (r *Repository) pause(ctx context.Context, attempt int) error {
 type proposal struct {
 	parent, hash plumbing.Hash
 	pack         *pack
-	folders      map[plumbing.Hash][]entry // that the pack holds
+	made         edited // what the pack holds besides the commit
 }
 
 func (p proposal) isEmpty() bool { return p.hash == p.parent }
@@ -223,21 +223,28 @@ func (r *Repository) propose(ctx context.Context, tip plumbing.Hash, decide deci
 		return proposal{}, err
 	}
 	pack, err := packOf(append(made.objects, signed))
-	return proposal{parent: parent.Hash, hash: signed.hash, pack: pack, folders: made.folders}, err
+	return proposal{parent: parent.Hash, hash: signed.hash, pack: pack, made: made}, err
 }
 
-// land makes a commit that was pushed the last snapshot.
+// land makes a commit that was pushed the last snapshot. It is not looked through: the one before
+// was complete, and the pack holds the rest.
 func (r *Repository) land(p proposal) (*Snapshot, error) {
 	r.recycleIfWorn()
 	store := r.last.store
-	if err := store.addOwn(p.pack, p.folders); err != nil {
+	if err := store.addOwn(p.pack, p.made); err != nil {
 		return nil, fmt.Errorf("commit %s was pushed, but not stored here: %w: pull to get it", p.hash, err)
 	}
-	landed, err := r.adopt(store, p.hash)
-	if err == nil && r.lineage != nil {
+	landed, err := snapshotOf(store, p.hash, r.remote)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.stand(landed); err != nil {
+		return nil, err
+	}
+	if r.lineage != nil {
 		r.lineage.accepted = landed.Revision()
 	}
-	return landed, err
+	return landed, nil
 }
 
 // checkConflicts finds the files that are neither as they were nor as they shall be.

@@ -311,9 +311,17 @@ func (r *Repository) adopt(s *store, tip plumbing.Hash) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.setTip(r.remote.reference(), tip); err != nil {
+	if err := r.stand(snapshot); err != nil {
 		return nil, err
 	}
-	r.last = snapshot
 	return snapshot, nil
+}
+
+// stand makes a snapshot the last one.
+func (r *Repository) stand(at *Snapshot) error {
+	if err := at.store.setTip(r.remote.reference(), at.commit.Hash); err != nil {
+		return err
+	}
+	r.last = at
+	return nil
 }

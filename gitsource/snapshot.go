@@ -242,6 +242,15 @@ func newSnapshot(s *store, hash plumbing.Hash, remote Remote, known *Snapshot) (
 	if err := check.folders("", old, commit.TreeHash); err != nil {
 		return nil, err
 	}
+	return snapshotOf(s, hash, remote)
+}
+
+// snapshotOf is a commit of which all is in the store.
+func snapshotOf(s *store, hash plumbing.Hash, remote Remote) (*Snapshot, error) {
+	commit, err := s.commit(hash)
+	if err != nil {
+		return nil, err
+	}
 	signer, err := signerOf(s, commit, remote)
 	if err != nil {
 		return nil, err

@@ -63,7 +63,7 @@ type WriterOptions struct {
 	After func() After
 	// Queue is how many edits may wait; more are an [ErrQueueFull]. Default 4,096.
 	Queue int
-	// Batch is how many edits go into one commit at most. Default 1,000.
+	// Batch is how many edits go into one commit at most. Default 4,096: all that may wait.
 	Batch int
 	// Timeout of one commit: all that it takes to have it accepted. Default one minute.
 	Timeout time.Duration
@@ -74,7 +74,7 @@ func (o WriterOptions) orDefaults() WriterOptions {
 		o.Queue = 4096
 	}
 	if o.Batch <= 0 {
-		o.Batch = 1000
+		o.Batch = 4096
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = time.Minute
@@ -168,7 +168,9 @@ func (o WriterOptions) check() (*template.Template, error) {
 // Close ends what is under way, lets everybody who waits know, and lets go of the connections.
 // A commit that was sent may land all the same, and its callers hear that.
 func (w *Writer) Close() {
+	w.mutex.Lock() // nobody begins to commit from here on
 	w.end()
+	w.mutex.Unlock()
 	w.busy.Wait()
 	w.repository.Close()
 	if w.proposed != nil {

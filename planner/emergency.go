@@ -92,18 +92,25 @@ func (c *course) waitsForSuccessor(k *key) []Hold {
 // mustBeCleared reports whether somebody may have the anchor of a compromised key in his
 // memory. The record tells that it was cleared; without one a gate does, and if that is lost
 // it is asked again. A key that was never recorded stood nowhere, unless somebody else has put
-// its anchor into a bundle.
+// its anchor into a bundle. The anchor need not be known while something of the key is there: one
+// that was on its way out has no Certificate any more, and whoever reloads is rid of it.
 func (c *course) mustBeCleared(k *key) bool {
 	everStood := !c.turn.observed.Record.Enabled || !k.recorded.IsZero() ||
-		c.turn.memory.remembers(c.gate("cast out", k)) || c.anchored(k)
+		c.turn.memory.remembers(c.nameGate("cast out", k)) || c.anchored(k)
 	held := len(c.bundles) > 0 || len(c.strayBundles(k)) > 0
-	return k.compromised() && k.known() && !k.spent && everStood && held && !c.turn.memory.remembers(c.gate("cleared", k))
+	return k.compromised() && (k.known() || k.present()) && !k.spent && everStood && held && !c.turn.memory.remembers(c.nameGate("cleared", k))
+}
+
+// nameGate is a gate of a key by its name alone: it outlasts the Certificate that tells what the
+// key's certificate is.
+func (c *course) nameGate(name string, k *key) string {
+	return fmt.Sprintf("%s %s %s", name, c.ref, k.name)
 }
 
 // rememberCleared keeps in memory that nobody has the anchor any more.
 func (c *course) rememberCleared(k *key) {
-	if k.known() && c.turn.memory.remembers(c.gate("cleared", k)) {
-		c.turn.memory.hold(c.gate("cleared", k))
+	if c.turn.memory.remembers(c.nameGate("cleared", k)) {
+		c.turn.memory.hold(c.nameGate("cleared", k))
 	}
 }
 
@@ -117,7 +124,7 @@ func (c *course) clear(k *key) (r reload) {
 	if r.holds = c.turn.unknownHolds(); len(r.holds) > 0 {
 		return r
 	}
-	since := c.turn.memory.hold(c.gate("cast out", k))
+	since := c.turn.memory.hold(c.nameGate("cast out", k))
 	for _, workload := range c.turn.observed.Workloads {
 		if !c.mayTrust(workload, k) {
 			continue
@@ -131,7 +138,7 @@ func (c *course) clear(k *key) (r reload) {
 		c.turn.askVerifier(&r, workload, since, "are without "+k.name)
 	}
 	if len(r.holds) == 0 {
-		c.turn.memory.hold(c.gate("cleared", k))
+		c.turn.memory.hold(c.nameGate("cleared", k))
 	}
 	return r
 }
@@ -190,7 +197,7 @@ func (c *course) isCleared(w Workload, k *key) bool {
 		return false
 	}
 	if reloadsByItself(w, w.Bundles) {
-		since, known := c.turn.memory.was[c.gate("cast out", k)]
+		since, known := c.turn.memory.was[c.nameGate("cast out", k)]
 		return known && !c.turn.now.Before(since.Add(w.Reloads))
 	}
 	return w.Pods == 0 || w.BundleDigest == digest && w.Bearing >= w.Pods

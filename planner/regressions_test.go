@@ -231,3 +231,20 @@ func TestACompromisedKeyDoesNotSpread(t *testing.T) {
 		t.Errorf("the targets are %q", got)
 	}
 }
+
+// A key that was on its way out is stolen when its Certificate is gone already, and no record
+// remembers it: whoever may have its anchor in memory is restarted all the same.
+func TestAStolenKeyThatIsHalfGoneIsCleared(t *testing.T) {
+	s := released()
+	s.commit("2025 Compromised", "2026 Signing")
+	gone := s.key("2025")
+	gone.HasCertificate, gone.Certificate, gone.HasIssuer = false, pki.Certificate{}, true
+	for i := range s.observed.Workloads { // they were not restarted when the anchor left
+		s.observed.Workloads[i].BundleDigest = "of old"
+	}
+	plan := s.next()
+	restarted := slices.ContainsFunc(plan.Actions, func(a planner.Action) bool { return a.Kind == planner.ActionRestart })
+	if !restarted || len(plan.StillTrust) != len(s.observed.Workloads) {
+		t.Errorf("nobody is restarted, or not all are named: %q, %v", tell(plan, s.now), plan.StillTrust)
+	}
+}

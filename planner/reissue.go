@@ -259,14 +259,13 @@ func (c *course) signerOfLeaf(leaf Leaf) string {
 }
 
 // hasOthers reports whether there is another key that a presenter might still
-// present a leaf of.
+// present a leaf of: one of which anything is there, or a compromised one, of which nothing
+// may be there already.
 func (c *course) hasOthers(k *key) bool {
-	for _, other := range c.keys {
-		if other != k && (other.present() || c.anchored(other)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.keys, func(other *key) bool {
+		stolen := other.compromised() && (!other.recorded.IsZero() || c.mustBeCleared(other))
+		return other != k && (stolen || other.present() || c.anchored(other))
+	})
 }
 
 // presentGate asks whether every workload that presents one of a wave's leaves has

@@ -2,6 +2,8 @@ package simulation
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/reanchor/reanchor/api/v1alpha1"
@@ -16,12 +18,14 @@ type Refusal struct {
 	Verifier, Presenter string
 }
 
+func (r Refusal) compare(other Refusal) int {
+	return cmp.Or(cmp.Compare(r.Verifier, other.Verifier), cmp.Compare(r.Presenter, other.Presenter))
+}
+
 // Refusals are the pairs that did not verify at some moment since a key was compromised,
 // sorted, each once. In every other case such a pair is a [Violation].
 func (w *World) Refusals() []Refusal {
-	slices.SortFunc(w.refusals, func(a, b Refusal) int {
-		return cmp.Or(cmp.Compare(a.Verifier, b.Verifier), cmp.Compare(a.Presenter, b.Presenter))
-	})
+	slices.SortFunc(w.refusals, Refusal.compare)
 	w.refusals = slices.Compact(w.refusals)
 	return w.refusals
 }
@@ -45,10 +49,28 @@ func (w *World) refused(v verifier, p presenter, err error) {
 		// somebody has decided so, by name
 	case !w.hurt[p.root]:
 		w.violate(PairwiseSafety, "%s refuses %s: %v", v, p, err)
-	case w.isCompromised(p.root) && !w.named[from] && !w.named[to]:
+	case !w.isCompromised(p.root) || w.named[from] || w.named[to]:
+	case w.planning && (v.device != nil || p.device != nil):
+		// it may have come a moment ago: the plan that is made now is to name it
+		w.unnamed[Refusal{from, to}] = fmt.Sprintf("%s refuses %s, and the plan that follows names neither: %v", v, p, err)
+	default:
 		w.violate(PairwiseSafety, "%s refuses %s, and no plan has named either: %v", v, p, err)
 	}
 	w.refusals = append(w.refusals, Refusal{from, to})
+}
+
+// checkUnnamed is asked once a plan is made that writes: it is made of what the cluster holds
+// now, and names whoever came since the last one. One that could not read all may not.
+func (w *World) checkUnnamed(plan planner.Plan, todo []write) {
+	if plan.Blind || len(todo) == 0 {
+		return
+	}
+	for _, pair := range slices.SortedFunc(maps.Keys(w.unnamed), Refusal.compare) {
+		if !w.named[pair.Verifier] && !w.named[pair.Presenter] {
+			w.violate(PairwiseSafety, "%s", w.unnamed[pair])
+		}
+	}
+	clear(w.unnamed)
 }
 
 // noteEmergencies remembers whose keys Git says are compromised, and whom plans name.

@@ -181,7 +181,8 @@ func (b *builder) foreignSecrets() {
 }
 
 // outsideIssuers are what signs behind external issuers: with an intermediate, where the
-// leaves that came from there have one.
+// leaves that came from there have one. Behind one of a key that Git has forgotten it is what
+// signed its leaves.
 func (b *builder) outsideIssuers() {
 	for _, given := range b.given {
 		if given.key.Issuer != nil {
@@ -198,7 +199,32 @@ func (b *builder) outsideIssuers() {
 				b.outside[issuer.Spec] = b.behind(given)
 			}
 		}
+		if seen := b.seenBehind(issuer); b.outside[issuer.Spec] == nil && !seen.IsZero() {
+			b.outside[issuer.Spec] = b.secretOfCA(seen)
+		}
 	}
+}
+
+// seenBehind is the CA that was seen to sign behind an issuer of a key that Git has forgotten:
+// one that is none of the keys that are known. Zero if none was, or the issuer cannot sign.
+func (b *builder) seenBehind(issuer planner.Issuer) pki.Certificate {
+	for _, leaf := range b.observed.Leaves {
+		if !issuer.Ready || leaf.Issuer != issuer.Ref || len(leaf.Chain) == 0 {
+			continue
+		}
+		if signer, known := b.twins.signer(leaf.Chain[0]); known && !b.isOfKey(signer) {
+			return signer
+		}
+	}
+	return pki.Certificate{}
+}
+
+// isOfKey reports whether a CA is a key that is here or that Git gives, or one that such a key
+// signed.
+func (b *builder) isOfKey(ca pki.Certificate) bool {
+	return slices.ContainsFunc(b.observed.Keys, func(k planner.Key) bool {
+		return !k.Certificate.IsZero() && (ca.Equal(k.Certificate) || ca.SignedBy(k.Certificate))
+	}) || slices.ContainsFunc(b.given, func(given givenKey) bool { return ca.Equal(given.original) || ca.SignedBy(given.original) })
 }
 
 func sameJSON(a, b string) bool {

@@ -48,6 +48,26 @@ func TestTwinsOfForgottenKeys(t *testing.T) {
 	}
 }
 
+// TestTwinsOfForgottenIssuers: an external issuer of a key that Git has forgotten goes on
+// signing with what signed its leaves; one whose leaves another key has signed is not taken to
+// sign with that.
+func TestTwinsOfForgottenIssuers(t *testing.T) {
+	outside := simulation.NewOutside()
+	first := as(outside.Behind("acme-2025"), "2025", v1alpha1.KeySigning)
+	second := as(outside.Behind("acme-2026"), "2026", v1alpha1.KeySigning)
+	world := settleOutside(t, outside, brought(v1alpha1.ViaBundle, first))
+	observed := world.Observe()
+	twin, _ := simulation.FromObserved(1, observed, world.Now, brought(v1alpha1.ViaBundle, second))
+	if !twin.Observe().Issuers[0].Ready {
+		t.Error("nothing signs behind the issuer of a key that Git has forgotten")
+	}
+	observed.Issuers[0].Spec, observed.Issuers[0].SignsWith = `{"acme":{"server":"https://forgotten"}}`, "cert-manager/fleet-root/2024"
+	twin, _ = simulation.FromObserved(1, observed, world.Now, brought(v1alpha1.ViaBundle, first))
+	if twin.Observe().Issuers[0].Ready {
+		t.Error("behind an issuer of which no leaf tells, a key of Git's signs")
+	}
+}
+
 // TestTwinsOfRememberedKeys: what is known of a key by its fingerprint alone is known of its
 // twin, though Git's record is all that is left of the key's certificate.
 func TestTwinsOfRememberedKeys(t *testing.T) {
@@ -68,6 +88,33 @@ func TestTwinsOfRememberedKeys(t *testing.T) {
 	}
 	if want := "distributed cert-manager/fleet-root k1 " + of.Short(); seen.Since[0].Name != want {
 		t.Errorf("remembered is %q, want %q", seen.Since[0].Name, want)
+	}
+}
+
+// TestTwinsOfHandshakes: every handshake that was seen is one with the twins of what was trusted
+// in it, whatever the bundle holds by now.
+func TestTwinsOfHandshakes(t *testing.T) {
+	world := simulation.New(1, fleet(signing("k1"), trusted("k2")), plant())
+	if log, err := world.Settle(400); err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	both := func(observed planner.Observed) (first, all pki.Anchors) {
+		one, other := observed.Keys[0].Certificate, observed.Keys[1].Certificate
+		return pki.NewAnchors(one), pki.NewAnchors(one, other)
+	}
+	observed := world.Observe()
+	first, all := both(observed)
+	observed.Bundles[0].Anchors = first
+	for _, trusted := range []pki.Anchors{first, all, all.Minus(first)} {
+		observed.Probes = append(observed.Probes, planner.ProbeResult{Bundle: "fleet-trust", Name: "broker", OK: true, At: world.Now, Anchors: trusted.SHA256()})
+	}
+	twin, _ := simulation.FromObserved(1, observed, world.Now, world.Desired)
+	seen := twin.Observe()
+	first, all = both(seen)
+	for _, trusted := range []pki.Anchors{first, all, all.Minus(first)} {
+		if !slices.ContainsFunc(seen.Probes, func(r planner.ProbeResult) bool { return r.OK && r.Anchors == trusted.SHA256() }) {
+			t.Errorf("no handshake with %s is known: %+v", trusted, seen.Probes)
+		}
 	}
 }
 

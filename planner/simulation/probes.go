@@ -16,6 +16,12 @@ import (
 // probeID names a probe of a bundle.
 type probeID struct{ bundle, name string }
 
+// probed names a probe and what was trusted in it: of each the latest result is known.
+type probed struct {
+	probeID
+	anchors pki.Fingerprint
+}
+
 // handshake is one that succeeded, and what was trusted in it.
 type handshake struct {
 	at      time.Time
@@ -37,7 +43,7 @@ func (w *World) shakeHands(probes []planner.Probe) {
 		result.Presented, result.Problem = w.shakeHand(p)
 		result.OK = result.Problem == ""
 		w.tellHandshake(p, result)
-		w.probed[id] = result
+		w.probed[probed{id, result.Anchors}] = result
 		if result.OK {
 			w.handshakes[id] = append(w.handshakes[id], handshake{w.Now, p.Anchors})
 		}
@@ -46,8 +52,8 @@ func (w *World) shakeHands(probes []planner.Probe) {
 
 // tellHandshake adds a line when a handshake ends in another way than the one before.
 func (w *World) tellHandshake(p planner.Probe, result planner.ProbeResult) {
-	last, made := w.probed[probeID{p.Bundle, p.Name}]
-	if made && last.Problem == result.Problem && last.Anchors == result.Anchors {
+	last, made := w.probed[probed{probeID{p.Bundle, p.Name}, result.Anchors}]
+	if made && last.Problem == result.Problem {
 		return
 	}
 	w.log = append(w.log, fmt.Sprintf("%s  -- handshake with %s, trusting %s: %s", w.clock(), p.Address, names(p.Anchors), cmp.Or(result.Problem, "well")))
@@ -88,7 +94,7 @@ func (w *World) shownAt(p planner.Probe) (chains [][]pki.Certificate, refuses bo
 	return [][]pki.Certificate{answering.chains[server.Secrets[0].Name]}, false
 }
 
-// results are the latest of every probe, sorted.
+// results are the latest of every probe and what was trusted in it, sorted.
 func (w *World) results() []planner.ProbeResult {
 	return slices.SortedFunc(maps.Values(w.probed), planner.ProbeResult.Compare)
 }

@@ -47,43 +47,79 @@ func (b *builder) requested() {
 	}
 }
 
-// probes are the handshakes that were seen, with the twins of what was trusted: the anchors
-// of the bundle, or some of them.
+// probes are the handshakes that were seen, with the twins of what was trusted.
 func (b *builder) probes() {
 	for _, result := range b.observed.Probes {
-		for _, standing := range b.observed.Bundles {
-			if trusted, found := subset(standing.Anchors, result.Anchors); found && standing.Name == result.Bundle {
-				twins := b.twins.anchors(trusted)
-				result.Anchors = twins.SHA256()
-				b.probed[probeID{result.Bundle, result.Name}] = result
-				if result.OK {
-					b.handshakes[probeID{result.Bundle, result.Name}] = []handshake{{result.At, twins}}
-				}
-			}
+		trusted, found := b.trustedIn(result)
+		if !found {
+			continue
+		}
+		id, twins := probeID{result.Bundle, result.Name}, b.twins.anchors(trusted)
+		result.Anchors = twins.SHA256()
+		if b.probed[probed{id, result.Anchors}] = result; result.OK {
+			b.handshakes[id] = append(b.handshakes[id], handshake{result.At, twins})
 		}
 	}
 }
 
-// searched is how many anchors are tried in all their combinations.
-const searched = 10
-
-// subset finds those of the anchors of which the digest is.
-func subset(anchors pki.Anchors, digest pki.Fingerprint) (pki.Anchors, bool) {
-	if len(anchors) > searched {
-		return nil, false
-	}
-	for chosen := range 1 << len(anchors) {
-		var some pki.Anchors
-		for i, anchor := range anchors {
-			if chosen&(1<<i) != 0 {
-				some = append(some, anchor)
-			}
+// trustedIn is what was trusted in a handshake, of which the digest is known: what the bundle
+// holds, but for a few anchors that were to go, or to come.
+func (b *builder) trustedIn(result planner.ProbeResult) (pki.Anchors, bool) {
+	var held pki.Anchors
+	for _, standing := range b.observed.Bundles {
+		if standing.Name == result.Bundle {
+			held = held.Union(standing.Anchors)
 		}
-		if some.SHA256() == digest {
-			return some, true
+	}
+	s := search{anchors: held.Union(b.twins.roots()), digest: result.Anchors, left: searched}
+	for _, anchor := range s.anchors {
+		s.chosen = append(s.chosen, held.Has(anchor))
+	}
+	for differences := range len(s.anchors) + 1 {
+		if s.differing(differences, 0) {
+			return s.set(), true
 		}
 	}
 	return nil, false
+}
+
+// searched is how many sets of anchors are tried.
+const searched = 1 << 12
+
+// search is for the set of anchors of which the digest is.
+type search struct {
+	anchors pki.Anchors
+	chosen  []bool
+	digest  pki.Fingerprint
+	left    int
+}
+
+// differing tries the sets that differ from what is chosen in so many of the anchors, from
+// one of them on, and leaves the one that is found chosen.
+func (s *search) differing(differences, from int) bool {
+	if differences == 0 {
+		s.left--
+		return s.set().SHA256() == s.digest
+	}
+	for at := from; at <= len(s.anchors)-differences && s.left > 0; at++ {
+		s.chosen[at] = !s.chosen[at]
+		if s.differing(differences-1, at+1) {
+			return true
+		}
+		s.chosen[at] = !s.chosen[at]
+	}
+	return false
+}
+
+// set is what is chosen.
+func (s *search) set() pki.Anchors {
+	var set pki.Anchors
+	for at, anchor := range s.anchors {
+		if s.chosen[at] {
+			set = append(set, anchor)
+		}
+	}
+	return set
 }
 
 // references are the fields of other operators' objects. Which Certificates their operators

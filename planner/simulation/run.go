@@ -20,12 +20,15 @@ func (w *World) TurnUpTo(writes int) planner.Plan {
 		w.Now = w.Now.Add(tick)
 	}
 	w.neighbours()
+	w.planning = true
 	w.checkPairs()
+	w.planning = false
 	plan, todo := w.planned()
 	w.since, w.told = plan.Gates, plan
 	w.noteBegun(plan)
 	w.shakeHands(plan.Probes)
 	w.noteEmergencies(plan)
+	w.checkUnnamed(plan, todo)
 	w.checkStolen(plan)
 	switch {
 	case writes != anyWrite:

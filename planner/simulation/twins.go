@@ -115,6 +115,19 @@ func (t *Twins) makeKnown() {
 	}
 }
 
+// roots are the known CAs that sign themselves.
+func (t *Twins) roots() pki.Anchors {
+	var roots []pki.Certificate
+	for _, authorities := range t.authorities {
+		for _, authority := range authorities {
+			if authority.SelfSigned() {
+				roots = append(roots, authority)
+			}
+		}
+	}
+	return pki.NewAnchors(roots...)
+}
+
 // parsed are the certificates of a PEM text; none if it cannot be read, which validation
 // has refused.
 func parsed(text string) []pki.Certificate {

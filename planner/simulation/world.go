@@ -102,7 +102,7 @@ type World struct {
 	// writesLeft are those that the program lives to make; nil if it is not to be killed.
 	writesLeft *int
 	// probed are the latest results of probes, and handshakes all that succeeded.
-	probed     map[probeID]planner.ProbeResult
+	probed     map[probed]planner.ProbeResult
 	handshakes map[probeID][]handshake
 	// begun are the anchors that were to leave while a window was open, and asked the leaves
 	// of each authority that were asked for.
@@ -133,10 +133,13 @@ type World struct {
 	// [World.Acquaint].
 	acquainted map[acquaintance]bool
 	// hurt are the authorities of which a key was compromised, named those whom plans said to lose
-	// trust or to keep it wrongly, refusals the pairs that did not verify.
+	// trust or to keep it wrongly, refusals the pairs that did not verify. Before it is planned,
+	// while planning is set, unnamed are the pairs with a device that no plan has named yet.
 	hurt     map[planner.Ref]bool
 	named    map[string]bool
 	refusals []Refusal
+	planning bool
+	unnamed  map[Refusal]string
 }
 
 // copyID names a bundle's ConfigMap, or Secret, in one namespace.
@@ -219,13 +222,14 @@ func New(seed uint64, desired planner.Desired, users Users) *World {
 		foreign:    map[planner.Ref]bool{},
 		outside:    map[string]*caSecret{},
 		leaves:     map[planner.Ref]*leaf{},
-		probed:     map[probeID]planner.ProbeResult{},
+		probed:     map[probed]planner.ProbeResult{},
 		handshakes: map[probeID][]handshake{},
 		begun:      map[pki.Fingerprint]bool{},
 		asked:      map[planner.Ref]asked{},
 		loose:      map[string]planner.Bundle{},
 		proofs:     proofs{verdicts: map[verdictID]verdict{}},
 		hurt:       map[planner.Ref]bool{},
+		unnamed:    map[Refusal]string{},
 		given:      map[string]bool{},
 		named:      map[string]bool{},
 		leafLife:   cmp.Or(users.LeafLife, leafLife),
