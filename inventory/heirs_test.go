@@ -101,3 +101,25 @@ func TestWhoHasOneKeyMindsWhatWasMadeForTheOther(t *testing.T) {
 		t.Errorf("and after that, %d devices may", got["hall-a"])
 	}
 }
+
+// What several mind and nobody may delete is told of once, and forgotten when it is gone.
+func TestWhatSeveralMindIsKeptOnce(t *testing.T) {
+	p, _, groups := halls(t, "rekeyed")
+	for _, group := range []string{"hall-c", "hall-1"} {
+		p.see(group, "001")
+	}
+	p.takesIn(groups...)
+	left := p.lane.Work(p.now).Discard
+	if len(left) != 1 {
+		t.Fatalf("%+v goes", left)
+	}
+	p.lane.Keep(left[0], "forbidden", p.now)
+	if work := p.lane.Work(p.now); len(work.Kept) != 1 || len(work.Discard) != 0 {
+		t.Errorf("kept are %+v", work.Kept)
+	}
+	m := p.lane.members[name{"hall-a", "001"}]
+	p.lane.Forget(left[0])
+	if len(m.kept) != 0 {
+		t.Errorf("%d that are gone are remembered", len(m.kept))
+	}
+}

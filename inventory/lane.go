@@ -155,6 +155,7 @@ func (l *Lane) forget(gone client.Object) {
 	delete(l.objects, objectOf(gone))
 	m := l.member(whose)
 	m.at(gone.GetNamespace()).forget(gone)
+	delete(m.kept, gone.GetUID())
 	m.places = slices.DeleteFunc(m.places, func(p place) bool { return len(p.requests)+len(p.issued) == 0 && p.certificate == nil })
 	l.settle(whose, m)
 	l.leave(whose)
@@ -436,6 +437,7 @@ func (w *Work) sort() {
 		slices.SortFunc(gone, func(a, b client.Object) int { return objectOf(a).Compare(objectOf(b).Ref) })
 	}
 	slices.SortFunc(w.Kept, func(a, b Kept) int { return strings.Compare(a.Object, b.Object) })
+	w.Kept = slices.Compact(w.Kept) // several may mind one
 	slices.SortFunc(w.Reissue, func(a, b Reissue) int { return a.Certificate.Compare(b.Certificate) })
 	slices.SortFunc(w.Failed, func(a, b Failure) int { return strings.Compare(a.Device, b.Device) })
 	w.Failed = w.Failed[:min(len(w.Failed), namedFailures)]
