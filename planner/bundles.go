@@ -115,10 +115,32 @@ func (t *turn) distrustCopies() {
 }
 
 // mayBeNeeded reports whether a live leaf verifies with the anchor alone, or whether it is not
-// known what some leaf chains to.
+// known what some leaf chains to, or what somebody presents.
 func (t *turn) mayBeNeeded(standing Bundle, anchor pki.Certificate) bool {
 	_, needed := t.needing(standing, anchor)
-	return needed || slices.ContainsFunc(t.observed.Leaves, func(leaf Leaf) bool { return leaf.Unknown != "" })
+	return needed || slices.ContainsFunc(t.observed.Leaves, func(leaf Leaf) bool { return leaf.Unknown != "" }) ||
+		slices.ContainsFunc(t.observed.Workloads, func(w Workload) bool { return !t.hasLoadedLeaves(w) })
+}
+
+// hasLoadedLeaves reports whether every pod of a workload is known to present what its Secrets
+// hold now. Nobody asks it to.
+func (t *turn) hasLoadedLeaves(w Workload) bool {
+	presented := map[string]pki.Fingerprint{}
+	for _, leaf := range t.leavesOf(w) {
+		if len(leaf.Chain) > 0 {
+			presented[leaf.SecretName] = leaf.Chain[0].Fingerprint()
+		}
+	}
+	if w.Pods == 0 || len(presented) == 0 {
+		return true
+	}
+	digest := LeavesDigest(presented)
+	since := t.memory.hold(fmt.Sprintf("leaves of %s %s", w, digest))
+	if reloadsByItself(w, w.Secrets) {
+		t.lookAt(since.Add(w.Reloads))
+		return !t.now.Before(since.Add(w.Reloads))
+	}
+	return w.LeavesDigest == digest && w.Bearing >= w.Pods || startedSince(w, since)
 }
 
 // inMostCopies reports whether more than half of the copies that can be read hold the anchor.

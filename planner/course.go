@@ -183,13 +183,10 @@ func (c *course) family() []*course {
 // gatherFamilies gives every leaf to the authorities that it refers to or chains to, and
 // to all above those, whether or not Git still says that they stand there.
 func (t *turn) gatherFamilies() {
-	t.bySecret = map[Ref][]Leaf{}
 	for _, c := range t.courses {
 		c.familySecrets, c.familySeen = map[Ref]bool{}, map[leafID]bool{}
 	}
 	for _, leaf := range t.observed.Leaves {
-		secret := Ref{Namespace: leaf.Ref.Namespace, Name: leaf.SecretName}
-		t.bySecret[secret] = append(t.bySecret[secret], leaf)
 		for _, c := range t.courses {
 			if c.issues(leaf) {
 				c.leaves = append(c.leaves, leaf)

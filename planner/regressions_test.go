@@ -248,3 +248,19 @@ func TestAStolenKeyThatIsHalfGoneIsCleared(t *testing.T) {
 		t.Errorf("nobody is restarted, or not all are named: %q, %v", tell(plan, s.now), plan.StillTrust)
 	}
 }
+
+// The last leaf of a key that nobody knows any more is issued anew. Its anchor stays in the
+// copies that are written here until whoever presents the leaf is known to have loaded it.
+func TestAForgottenAnchorStaysWhileItsLeafIsPresented(t *testing.T) {
+	s := settled()
+	s.distribute(key2025, key2026)
+	s.desired.Bundles[0].Spec.Via, s.observed.Bundles[0].Via = v1alpha1.ViaConfigMap, v1alpha1.ViaConfigMap
+	s.reload()
+	if got := targets(s.next()); !has(got, "bundle fleet-trust 2025") || has(got, "bundle fleet-trust 2025 2026") {
+		t.Errorf("everybody has loaded his leaf, and the targets are %q", got)
+	}
+	s.broker().LeavesDigest = "of a leaf of 2026"
+	if got := targets(s.next()); !has(got, "bundle fleet-trust 2025 2026") {
+		t.Errorf("the broker may present another leaf, and the targets are %q", got)
+	}
+}

@@ -54,6 +54,7 @@ func newTurn(desired Desired, observed Observed, now time.Time) *turn {
 	}
 	t.passOverMakers()
 	t.indexCopies()
+	t.indexLeaves()
 	t.gatherPresented()
 	t.gatherVouched()
 	t.distrustCopies()
@@ -80,6 +81,15 @@ func (t *turn) indexCopies() {
 		for _, name := range bundleNames(w) {
 			t.mounted[Ref{Namespace: w.Ref.Namespace, Name: name}] = w
 		}
+	}
+}
+
+// indexLeaves finds the leaves by the Secrets that they are written to.
+func (t *turn) indexLeaves() {
+	t.bySecret = map[Ref][]Leaf{}
+	for _, leaf := range t.observed.Leaves {
+		secret := Ref{Namespace: leaf.Ref.Namespace, Name: leaf.SecretName}
+		t.bySecret[secret] = append(t.bySecret[secret], leaf)
 	}
 }
 
