@@ -172,7 +172,8 @@ type lineage struct {
 	after func() After
 	// accepted is the revision that was read or pushed last; empty: none yet.
 	accepted string
-	// used is what a person accepted and was read: it is no permit to go back to it later.
+	// used is what a person accepted and was read: it is no permit to go back to it later, until
+	// something else is accepted, or nothing.
 	used string
 }
 
@@ -180,7 +181,9 @@ type lineage struct {
 func (l *lineage) ask() (accepted, error) {
 	after := l.after()
 	after.Revision = cmp.Or(l.accepted, after.Revision)
-	if after.Accept == l.used {
+	if after.Accept != l.used {
+		l.used = ""
+	} else {
 		after.Accept = ""
 	}
 	return after.parse()

@@ -65,6 +65,14 @@ func TestWriterFollowsNoRewrittenBranch(t *testing.T) {
 			if _, err := writer.Refresh(t.Context()); !errors.Is(err, ErrRewritten) || !strings.Contains(err.Error(), was) {
 				t.Errorf("back to what was accepted once: %v", err)
 			}
+			after.Accept = ""
+			if _, err := writer.Refresh(t.Context()); !errors.Is(err, ErrRewritten) {
+				t.Errorf("back to what nobody accepts any more: %v", err)
+			}
+			after.Accept = "main@sha1:" + rewritten
+			if _, err := writer.Refresh(t.Context()); err != nil {
+				t.Errorf("back to what is accepted anew: %v", err)
+			}
 		})
 	}
 }

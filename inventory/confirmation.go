@@ -15,7 +15,7 @@ import (
 //
 //	{"anchors":["<SHA-256 of a certificate>"],"at":"2026-01-01T00:00:00Z",
 //	 "presented":"<SHA-256 of a certificate>","presentedUntil":"2026-04-01T00:00:00Z",
-//	 "seen":"2026-01-02T00:00:00Z"}
+//	 "seen":"2026-01-02T00:00:00Z","older":"2026-02-01T00:00:00Z"}
 type Confirmation struct {
 	// Anchors that it was seen to trust, at that time: it told the hash of a bundle that
 	// holds them, say, or completed a handshake with a chain that ends in one alone.
@@ -26,6 +26,9 @@ type Confirmation struct {
 	Presented      pki.Fingerprint `json:"presented,omitzero"`
 	PresentedUntil time.Time       `json:"presentedUntil,omitzero"`
 	Seen           time.Time       `json:"seen,omitzero"`
+	// Older is not the device's word: until then it may show a certificate from before its
+	// Certificate was made, of which no request tells what key signed it.
+	Older time.Time `json:"older,omitzero"`
 }
 
 // ConfirmationIn reads the annotation. One that cannot be read confirms nothing.
@@ -45,7 +48,7 @@ func (c Confirmation) String() string {
 	c.Anchors = slices.Clone(c.Anchors)
 	slices.SortFunc(c.Anchors, pki.Fingerprint.Compare)
 	c.Anchors, c.At, c.Seen = slices.Compact(c.Anchors), c.At.UTC(), c.Seen.UTC()
-	c.PresentedUntil = c.PresentedUntil.UTC()
+	c.PresentedUntil, c.Older = c.PresentedUntil.UTC(), c.Older.UTC()
 	text, err := json.Marshal(c)
 	if err != nil { // of times and hexadecimal numbers
 		panic(fmt.Sprintf("write a confirmation: %v", err))
@@ -55,7 +58,7 @@ func (c Confirmation) String() string {
 
 // IsZero reports that nothing is known.
 func (c Confirmation) IsZero() bool {
-	return len(c.Anchors) == 0 && c.At.IsZero() && c.Presented.IsZero() && c.Seen.IsZero()
+	return len(c.Anchors) == 0 && c.At.IsZero() && c.Presented.IsZero() && c.Seen.IsZero() && c.Older.IsZero()
 }
 
 // maxAhead is how far the clock of who writes a confirmation may be ahead of the reader's.
@@ -81,6 +84,9 @@ func (c Confirmation) With(other Confirmation) Confirmation {
 	}
 	if other.Seen.After(c.Seen) {
 		c.Presented, c.PresentedUntil, c.Seen = other.Presented, other.PresentedUntil, other.Seen
+	}
+	if other.Older.After(c.Older) {
+		c.Older = other.Older
 	}
 	return c
 }

@@ -52,8 +52,9 @@ type decision struct {
 	remove, discard []client.Object
 	// kept are of those that may not be deleted there.
 	kept []Kept
-	// reissue its Certificate.
-	reissue bool
+	// reissue its Certificate, and lost if that is for want of the CertificateRequests of which
+	// it was issued.
+	reissue, lost bool
 	// due is when time alone changes the decision; zero: never.
 	due time.Time
 }
@@ -72,11 +73,14 @@ type standing struct {
 	// certificate of a device whose key cert-manager makes, and the requests that it made.
 	certificate *certmanagerv1.Certificate
 	issued      []*request
+	// older is until when a certificate lives that the Certificate was found to have, and that
+	// is from before it; zero: it was not.
+	older time.Time
 }
 
 // confirmed is what is known of the device by now, wherever it was written.
 func (s standing) confirmed(now time.Time) Confirmation {
-	var c Confirmation
+	c := Confirmation{Older: s.older}
 	for _, said := range s.confirmations() {
 		c = c.With(said.By(now))
 	}
@@ -143,7 +147,11 @@ func decideRequests(device Device, seen standing, rule Rule, now time.Time) deci
 	if len(own) > 0 {
 		newest = own[len(own)-1]
 	}
-	d := decideNewest(newest, rule, now)
+	asks, due := rule.unlessStolen(own, now)
+	d := decideNewest(newest, asks, now)
+	if !due.IsZero() {
+		d.by(due)
+	}
 	if d.apply == needed {
 		// numbered after all of them, those for another key too
 		var last *request
@@ -192,7 +200,7 @@ func decideNewest(newest *request, rule Rule, now time.Time) decision {
 	switch {
 	case !ready:
 		return decision{state: StateIssued}
-	case newest.isStrangers(rule):
+	case newest.isStrangers(rule) && !rule.waits:
 		d := decision{state: StateFailed, why: newest.strangersWhy(rule)}
 		return again(d, newest.CreationTimestamp.Add(retryAfter), ready, now)
 	case !leaf.SignedBy(rule.Signer.Certificate) && !rule.waits:
@@ -227,7 +235,9 @@ func again(d decision, at time.Time, ready bool, now time.Time) decision {
 		d.apply = needed
 		return d
 	}
-	d.by(at)
+	if now.Before(at) {
+		d.by(at)
+	}
 	return d
 }
 
@@ -301,7 +311,7 @@ func (s standing) ends() time.Time {
 // renews.
 func decideCertificate(device Device, seen standing, rule Rule, now time.Time) decision {
 	d := decision{state: StatePending}
-	ready := rule.Key != "" && !rule.Signer.Certificate.IsZero() && rule.Template != nil
+	ready := rule.Key != "" && !rule.Stolen && !rule.Signer.Certificate.IsZero() && rule.Template != nil
 	if !ready && seen.certificate == nil {
 		d.state = StateWaiting
 		return d
@@ -317,12 +327,13 @@ func decideCertificate(device Device, seen standing, rule Rule, now time.Time) d
 		newest = seen.issued[len(seen.issued)-1]
 	}
 	switch {
+	case newest == nil && isIssued(seen.certificate) && !isIssuing(seen.certificate):
+		d.lose(seen.certificate, ready && !rule.waits, now) // whether it is of the key that shall sign, nobody knows
 	case newest == nil:
-		d.reissue = ready && isWithoutRequest(seen.certificate, now, &d)
 	case newest.isPending():
 	case newest.failed:
 		d.state, d.why = StateFailed, newest.why
-	case ready && newest.isStrangers(rule):
+	case ready && newest.isStrangers(rule) && !rule.waits:
 		d.state, d.why = StateFailed, newest.strangersWhy(rule)
 		d.reissue = !isIssuing(seen.certificate) && isRetried(newest, now, &d)
 	case ready && !newest.chain[0].SignedBy(rule.Signer.Certificate) && !rule.waits:
@@ -333,32 +344,17 @@ func decideCertificate(device Device, seen standing, rule Rule, now time.Time) d
 	return withoutRequests(d, seen, newest, now)
 }
 
-// isWithoutRequest reports whether a Certificate was issued and its CertificateRequests are
-// gone: it was made anew over a Secret that stayed, say. What nobody can read cannot be
-// handed out, and nobody can tell who signed it.
-func isWithoutRequest(certificate *certmanagerv1.Certificate, now time.Time, d *decision) bool {
-	status := certificate.Status
-	if status.NotAfter == nil || isIssuing(certificate) {
-		return false
-	}
-	until := certificate.CreationTimestamp.Add(askedWithin)
-	if status.NotBefore != nil && status.NotBefore.After(certificate.CreationTimestamp.Time) {
-		until = status.NotBefore.Add(askedWithin)
-	}
-	if now.Before(until) {
-		d.by(until)
-		return false
-	}
-	return true
-}
-
 // withoutRequests removes what was made before cert-manager made the group's keys, once
 // nobody needs it. What is known of the device is carried over first.
 func withoutRequests(d decision, seen standing, newest *request, now time.Time) decision {
-	if len(seen.requests) == 0 || seen.certificate == nil {
+	if seen.certificate == nil {
 		return d
 	}
-	if known := seen.confirmed(now); known.String() != ConfirmationIn(seen.certificate.Annotations).By(now).String() {
+	known, said := seen.confirmed(now), ConfirmationIn(seen.certificate.Annotations).By(now)
+	if len(seen.requests) == 0 && !known.Older.After(said.Older) {
+		return d
+	}
+	if known.String() != said.String() {
 		d.confirm = confirmOn(seen.certificate).saying(known)
 		return d
 	}

@@ -122,6 +122,9 @@ func (m *member) outgrown(now time.Time, d *decision) []client.Object {
 		return nil
 	}
 	shown, seen := m.shown(now)
+	if shown != nil {
+		d.by(shown.ends().Add(time.Second)) // what it has followed may be shown again then
+	}
 	var gone []client.Object
 	for _, p := range places {
 		gone = append(gone, p.outgrown(shown, seen, now, d)...)
@@ -149,29 +152,51 @@ func (p place) outgrown(shown *request, seen, now time.Time, d *decision) []clie
 	return gone
 }
 
-// bequeath finds for whatever is there of a device that Git lists no more who minds it now.
+// bequeath finds for whatever is there of a device that Git lists no more who minds it now. That
+// follows from what Git lists, from where the groups' objects are made, and from what is there
+// of such devices: while those are as they were, so is this.
 func (l *Lane) bequeath() {
+	if !l.unshared {
+		return
+	}
+	l.unshared = false
 	inherited := map[name][]place{}
 	l.shared = map[object]int{}
+	var left []name
 	for of, m := range l.members {
-		left := m.device == nil && m.contested == nil && !m.unusable && len(m.places) > 0
-		var shares map[name][]place
-		if left {
-			shares = l.shares(of, m)
+		if m.hasLeft() && len(m.places) > 0 {
+			left = append(left, of)
+		} else {
+			m.leaves(false)
 		}
+	}
+	slices.SortFunc(left, name.compare)
+	for _, of := range left {
+		m := l.members[of]
+		shares := l.shares(of, m)
 		for heir, places := range shares {
 			inherited[heir] = append(inherited[heir], places...)
 			for _, o := range objectsIn(places) {
 				l.shared[objectOf(o)]++
 			}
 		}
-		if has := len(shares) > 0; has != m.bequeathed {
-			m.bequeathed, m.changed = has, true
-		}
+		m.leaves(len(shares) > 0)
 	}
 	for of, m := range l.members {
-		if places := inherited[of]; len(places)+len(m.inherited) > 0 {
+		if places := inherited[of]; !slices.EqualFunc(m.inherited, places, place.equal) {
 			m.inherited, m.changed = places, true
 		}
+	}
+}
+
+// hasLeft reports whether Git lists a device no more.
+func (m *member) hasLeft() bool {
+	return m.device == nil && m.contested == nil && !m.unusable
+}
+
+// leaves what there is of it to others, or does not.
+func (m *member) leaves(bequeathed bool) {
+	if bequeathed != m.bequeathed {
+		m.bequeathed, m.changed = bequeathed, true
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/reanchor/reanchor/planner"
 )
 
-// declared takes in Git with these groups, and does the work as cert-manager would answer it.
-func (p *plant) declared(groups ...v1alpha1.DeviceGroup) Work {
+// takesIn Git with these groups.
+func (p *plant) takesIn(groups ...v1alpha1.DeviceGroup) {
 	p.t.Helper()
 	read, err := Read(tree(p.files), ".", groups, nil)
 	if err != nil {
@@ -31,6 +31,12 @@ func (p *plant) declared(groups ...v1alpha1.DeviceGroup) Work {
 		rules = append(rules, rule)
 	}
 	p.lane.Obey(rules)
+}
+
+// declared takes in Git with these groups, and does the work as cert-manager would answer it.
+func (p *plant) declared(groups ...v1alpha1.DeviceGroup) Work {
+	p.t.Helper()
+	p.takesIn(groups...)
 	work := p.lane.Work(p.now)
 	for _, stamped := range work.Apply {
 		p.lane.See(p.answered(stamped))

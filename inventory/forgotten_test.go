@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,12 +30,15 @@ func blockedAndBack(t *testing.T) (*plant, *certmanagerv1.Certificate) {
 
 func TestACertificateWithoutRequestsIsIssuedAnew(t *testing.T) {
 	p, made := blockedAndBack(t)
+	made = made.DeepCopy()
+	made.Annotations[v1alpha1.AnnotationConfirmed] = Confirmation{Older: made.Status.NotAfter.Time}.String()
+	p.lane.See(made)
 	work := p.keeping(v1alpha1.KeysCluster)
 	if !work.Idle() || !work.Due.Equal(p.now.Add(askedWithin)) {
 		t.Fatalf("while the request may only be late: %+v", work)
 	}
 	p.now = work.Due
-	if work = p.keeping(v1alpha1.KeysCluster); len(work.Reissue) != 1 {
+	if work = p.keeping(v1alpha1.KeysCluster); len(work.Reissue) != 1 || !strings.Contains(work.Reissue[0].Why, "CertificateRequest is gone") {
 		t.Fatalf("%+v", work)
 	}
 	issuing := made.DeepCopy()
@@ -81,6 +85,60 @@ func TestACertificateWithoutRequestsHoldsEveryKey(t *testing.T) {
 	seen.Annotations[v1alpha1.AnnotationConfirmed] = Confirmation{Presented: readRequest(asked).chain[0].Fingerprint(), Seen: p.now}.String()
 	p.lane.See(seen)
 	p.expect("seen with the new one", old.Key, tally{active: 1})
+}
+
+// A device that is taken back may show what it had before, however soon cert-manager asks for
+// another: its Secret does not fit the Certificate, say.
+func TestWhoIsTakenBackHoldsEveryKeyThoughAnotherIsAskedForAtOnce(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		p, made := blockedAndBack(t)
+		old := p.signer
+		if restarted { // what was seen is written down, and read again
+			work := p.keeping(v1alpha1.KeysCluster)
+			if len(work.Confirm) != 1 || !work.Confirm[0].Certificate {
+				t.Fatalf("it is not written down: %+v", work)
+			}
+			made = made.DeepCopy()
+			made.Annotations[v1alpha1.AnnotationConfirmed] = work.Confirm[0].Text
+			p.lane.See(made)
+			if work := p.keeping(v1alpha1.KeysCluster); !work.Idle() {
+				t.Errorf("it is written down again: %+v", work)
+			}
+		}
+		p.now = p.now.Add(10 * time.Second)
+		p.signer = root(t, "2026")
+		issued := p.issued("one", 1, p.signer)
+		revision, next := 1, made.DeepCopy()
+		next.Status.Revision, next.Status.NotBefore, next.Status.NotAfter = &revision, &metav1.Time{Time: p.now}, &metav1.Time{Time: p.now.Add(2160 * time.Hour)}
+		if restarted {
+			p.lane = NewLane()
+		}
+		p.lane.See(next)
+		p.lane.See(issued)
+		p.keeping(v1alpha1.KeysCluster)
+		p.expect("asked for at once", old.Key, tally{active: 1, chaining: 1})
+
+		now := p.now
+		p.now = made.Status.NotAfter.Add(time.Second)
+		p.expect("when that has ended", old.Key, tally{active: 1})
+		p.now = now
+		seen := next.DeepCopy()
+		known := ConfirmationIn(next.Annotations)
+		known.Presented, known.Seen = readRequest(issued).chain[0].Fingerprint(), p.now
+		seen.Annotations[v1alpha1.AnnotationConfirmed] = known.String()
+		p.lane.See(seen)
+		p.expect("seen with the new one", old.Key, tally{active: 1})
+	}
+}
+
+// Nobody is silent before his Certificate was made, whether or not a request tells of it.
+func TestWhoHasNoRequestIsSilentSinceItsCertificate(t *testing.T) {
+	p, made := blockedAndBack(t)
+	ledger := p.lane.Ledger(desiredBy(), []Key{p.signer.Key}, p.now)[0]
+	named := ledger.Keys[0].Chaining.First
+	if len(named) != 1 || !named[0].Heard().Equal(made.CreationTimestamp.Time) {
+		t.Errorf("named are %+v", named)
+	}
 }
 
 // A device that goes back to the certificate of before, when its request is gone, may need any

@@ -16,12 +16,28 @@ import (
 func (l *Lane) shares(of name, m *member) map[name][]place {
 	shares := map[name][]place{}
 	namesakes := l.namesakes(of)
+	if len(namesakes) == 0 {
+		namesakes = l.holders(of, m)
+	}
 	for _, p := range m.places {
 		for heir, part := range l.parts(of, p, namesakes) {
 			shares[heir] = append(shares[heir], *part)
 		}
 	}
 	return shares
+}
+
+// holders are the active devices that have a key of the device that left: it is called so by
+// now, and may still show what was made for another key that it had.
+func (l *Lane) holders(of name, m *member) []name {
+	var holders []name
+	for _, p := range m.places {
+		for _, r := range slices.Concat(p.requests, p.issued) {
+			holders = append(holders, l.heirs(of, r.key, nil)...)
+		}
+	}
+	slices.SortFunc(holders, name.compare)
+	return slices.Compact(holders)
 }
 
 // parts of a place, by who minds them. A Certificate is minded by all who mind what

@@ -73,3 +73,53 @@ func TestWhatSeveralMindGoesWhenAllHaveMovedOn(t *testing.T) {
 		t.Errorf("at last: %+v", work)
 	}
 }
+
+// Who has one of the keys of a device that left is that device, and minds what was made for its
+// other keys too.
+func TestWhoHasOneKeyMindsWhatWasMadeForTheOther(t *testing.T) {
+	p := newPlant(t, root(t, "2025"))
+	old, groups := p.signer.Key, []v1alpha1.DeviceGroup{named("hall-a", "plant")}
+	p.list("hall-a", "001", active(t, "hall-a", "001"))
+	p.declared(groups...)
+	p.signer, p.now = root(t, "2026"), epoch.Add(time.Hour)
+	p.list("hall-a", "001", document("hall-a", "001", withRequest(csr(t, "rekeyed"))))
+	p.declared(groups...)
+	delete(p.files, v1alpha1.DevicePath("hall-a", "001"))
+	p.list("hall-a", "002", document("hall-a", "002", withRequest(csr(t, "rekeyed"))))
+	if work := p.declared(groups...); len(work.Remove)+len(work.Discard) != 0 {
+		t.Errorf("before it was seen with its new key, there goes %+v", work)
+	}
+	if got := p.chaining(old, groups...); got["hall-a"] != 1 {
+		t.Errorf("%d devices may show a certificate of the old key", got["hall-a"])
+	}
+	p.now = p.now.Add(time.Hour)
+	p.see("hall-a", "002")
+	if work := p.declared(groups...); len(work.Discard) != 2 || p.has("hall-a", "001") {
+		t.Errorf("and after that, %+v", work.Discard)
+	}
+	if got := p.chaining(old, groups...); got["hall-a"] != 0 {
+		t.Errorf("and after that, %d devices may", got["hall-a"])
+	}
+}
+
+// What several mind and nobody may delete is told of once, and forgotten when it is gone.
+func TestWhatSeveralMindIsKeptOnce(t *testing.T) {
+	p, _, groups := halls(t, "rekeyed")
+	for _, group := range []string{"hall-c", "hall-1"} {
+		p.see(group, "001")
+	}
+	p.takesIn(groups...)
+	left := p.lane.Work(p.now).Discard
+	if len(left) != 1 {
+		t.Fatalf("%+v goes", left)
+	}
+	p.lane.Keep(left[0], "forbidden", p.now)
+	if work := p.lane.Work(p.now); len(work.Kept) != 1 || len(work.Discard) != 0 {
+		t.Errorf("kept are %+v", work.Kept)
+	}
+	m := p.lane.members[name{"hall-a", "001"}]
+	p.lane.Forget(left[0])
+	if len(m.kept) != 0 {
+		t.Errorf("%d that are gone are remembered", len(m.kept))
+	}
+}

@@ -31,6 +31,8 @@ type Lane struct {
 	homes map[string]string
 	// shared is how many devices mind an object of one that Git lists no more.
 	shared map[object]int
+	// unshared: who minds what of such devices is to be found anew.
+	unshared bool
 
 	root      string
 	inventory *Inventory
@@ -153,6 +155,7 @@ func (l *Lane) forget(gone client.Object) {
 	delete(l.objects, objectOf(gone))
 	m := l.member(whose)
 	m.at(gone.GetNamespace()).forget(gone)
+	delete(m.kept, gone.GetUID())
 	m.places = slices.DeleteFunc(m.places, func(p place) bool { return len(p.requests)+len(p.issued) == 0 && p.certificate == nil })
 	l.settle(whose, m)
 	l.leave(whose)
@@ -187,7 +190,7 @@ func (l *Lane) List(read *Inventory, root string) {
 	if l.inventory == read && l.root == root {
 		return
 	}
-	l.inventory, l.root = read, root
+	l.inventory, l.root, l.unshared = read, root, true
 	homes := make(map[string]string, len(read.groups))
 	for group, declared := range read.groups {
 		homes[group] = declared.Spec.Namespace
@@ -271,7 +274,7 @@ func (l *Lane) Obey(rules []Rule) {
 }
 
 func (r Rule) equal(other Rule) bool {
-	return r.signsWith() == other.signsWith() && r.Later == other.Later && r.Signer.Certificate.Fingerprint() == other.Signer.Certificate.Fingerprint() &&
+	return r.signsWith() == other.signsWith() && r.Later == other.Later && r.Stolen == other.Stolen && r.Signer.Certificate.Fingerprint() == other.Signer.Certificate.Fingerprint() &&
 		sameJSON(r.Group, other.Group) && sameJSON(r.Template, other.Template)
 }
 
@@ -287,9 +290,10 @@ type Work struct {
 	Discard []client.Object
 	// Kept are such as may not be deleted there, in order; they are left alone for a while.
 	Kept []Kept
-	// Remove are objects that go, sorted likewise, and Reissue the Certificates to issue anew.
+	// Remove are objects that go, sorted likewise, and Reissue the Certificates to issue anew,
+	// in order.
 	Remove  []client.Object
-	Reissue []planner.Ref
+	Reissue []Reissue
 	// Standing devices have an object in the cluster; Leaving are those of them that would
 	// lose all theirs.
 	Standing, Leaving int
@@ -298,6 +302,13 @@ type Work struct {
 	Failed []Failure
 	// Due is when time alone brings further work; zero: never.
 	Due time.Time
+}
+
+// Reissue is a Certificate to issue anew, and why.
+type Reissue struct {
+	Certificate planner.Ref
+	Why         string
+	lost        bool
 }
 
 // Confirm is an annotation to write: on a CertificateRequest, or on a Certificate where
@@ -347,6 +358,7 @@ func (l *Lane) Work(now time.Time) Work {
 	work.Discard = l.agreed(work.Discard)
 	l.keeps = false
 	work.sort()
+	work.ration(l.lostIssuing(), now)
 	return work
 }
 
@@ -402,10 +414,17 @@ func (w *Work) add(of name, m *member) {
 	w.Remove = append(w.Remove, d.remove...)
 	w.Discard, w.Kept = append(w.Discard, d.discard...), append(w.Kept, d.kept...)
 	if d.reissue {
-		w.Reissue = append(w.Reissue, planner.Ref{Namespace: m.certificate.Namespace, Name: m.certificate.Name})
+		w.Reissue = append(w.Reissue, d.reissues(objectOf(m.certificate).Ref))
 	}
-	if !d.due.IsZero() && (w.Due.IsZero() || d.due.Before(w.Due)) {
-		w.Due = d.due
+	if !d.due.IsZero() {
+		w.by(d.due)
+	}
+}
+
+// by brings the time at which to look again forward.
+func (w *Work) by(at time.Time) {
+	if w.Due.IsZero() || at.Before(w.Due) {
+		w.Due = at
 	}
 }
 
@@ -418,7 +437,8 @@ func (w *Work) sort() {
 		slices.SortFunc(gone, func(a, b client.Object) int { return objectOf(a).Compare(objectOf(b).Ref) })
 	}
 	slices.SortFunc(w.Kept, func(a, b Kept) int { return strings.Compare(a.Object, b.Object) })
-	slices.SortFunc(w.Reissue, planner.Ref.Compare)
+	w.Kept = slices.Compact(w.Kept) // several may mind one
+	slices.SortFunc(w.Reissue, func(a, b Reissue) int { return a.Certificate.Compare(b.Certificate) })
 	slices.SortFunc(w.Failed, func(a, b Failure) int { return strings.Compare(a.Device, b.Device) })
 	w.Failed = w.Failed[:min(len(w.Failed), namedFailures)]
 }

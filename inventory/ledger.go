@@ -142,7 +142,7 @@ func (l *Lane) tally(m *member, now time.Time) tallied {
 			t.until = ends
 		}
 	}
-	if made := m.certificate; made != nil && t.counts && made.CreationTimestamp.Time.Before(t.since) {
+	if made := m.certificate; made != nil && t.counts && (t.since.IsZero() || made.CreationTimestamp.Time.Before(t.since)) {
 		t.since = made.CreationTimestamp.Time
 	}
 	if newest := m.newest(now); newest != nil {
@@ -203,19 +203,30 @@ func (m *member) forgotten(now time.Time) time.Time {
 // requests cert-manager keeps (revisionHistoryLimit), or before its Certificate was made anew
 // over a Secret that stayed; zero: there is none.
 func (s standing) forgotten() time.Time {
+	until := s.older
+	for _, said := range s.confirmations() {
+		until = later(until, said.Older)
+	}
 	if !slices.ContainsFunc(s.issued, (*request).isSigned) {
-		if s.certificate == nil || s.certificate.Status.NotAfter == nil {
-			return time.Time{}
+		if isIssued(s.certificate) {
+			until = later(until, s.certificate.Status.NotAfter.Time)
 		}
-		return s.certificate.Status.NotAfter.Time
+		return until
 	}
 	first := s.issued[0]
 	over := s.certificate != nil && !first.CreationTimestamp.Time.Before(s.certificate.CreationTimestamp.Add(askedWithin))
 	if !first.isSigned() || first.renewal <= 1 && !over {
-		return time.Time{}
+		return until
 	}
 	// the one before it lived as long, from before it was made
-	return first.CreationTimestamp.Add(first.chain[0].NotAfter().Sub(first.chain[0].NotBefore()))
+	return later(until, first.CreationTimestamp.Add(first.chain[0].NotAfter().Sub(first.chain[0].NotBefore())))
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // shownUnknown is when the certificate ends that the device was seen with last, if its request

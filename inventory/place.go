@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,11 +19,20 @@ type place struct {
 	standing
 }
 
+// equal reports whether two hold the same objects, as they were read.
+func (p place) equal(other place) bool {
+	return p.namespace == other.namespace && p.certificate == other.certificate && p.older.Equal(other.older) &&
+		slices.Equal(p.requests, other.requests) && slices.Equal(p.issued, other.issued)
+}
+
 // see takes in an object of the place's namespace.
 func (p *place) see(seen client.Object) {
 	switch seen := seen.(type) {
 	case *certmanagerv1.Certificate:
 		p.certificate = seen
+		if until := p.olderThan(seen); until.After(p.older) {
+			p.older = until
+		}
 	case *certmanagerv1.CertificateRequest:
 		p.forget(seen)
 		if read := readRequest(seen); metav1.GetControllerOfNoCopy(seen) == nil {
@@ -32,6 +42,19 @@ func (p *place) see(seen client.Object) {
 			p.issued = inserted(p.issued, read)
 		}
 	}
+}
+
+// olderThan is until when a certificate lives that a Certificate was made over, since its
+// Secret stayed: cert-manager has issued none for it yet. Zero: there is none. Once it has,
+// nothing tells of that any more, and the device may show it still.
+func (p *place) olderThan(made *certmanagerv1.Certificate) time.Time {
+	status := made.Status
+	stayed := status.Revision == nil && status.NotAfter != nil && status.NotBefore != nil && status.NotBefore.Before(&made.CreationTimestamp)
+	issued := func(r *request) bool { return r.isSigned() && isOf(r, made) }
+	if !stayed || slices.ContainsFunc(p.issued, issued) {
+		return time.Time{}
+	}
+	return status.NotAfter.Time
 }
 
 // inserted leaves the requests that there were as they are: others may look at them.
@@ -88,7 +111,7 @@ func (l *Lane) house(homes map[string]string) {
 	if maps.Equal(l.homes, homes) {
 		return
 	}
-	l.homes = homes
+	l.homes, l.unshared = homes, true
 	for of, m := range l.members {
 		l.settle(of, m)
 	}
@@ -98,6 +121,7 @@ func (l *Lane) house(homes map[string]string) {
 func (l *Lane) settle(of name, m *member) {
 	home, declared := l.homes[of.group]
 	m.standing, m.home, m.homeless, m.changed = standing{}, home, !declared, true
+	l.unshared = l.unshared || m.hasLeft()
 	for _, p := range m.places {
 		if declared && p.namespace == home {
 			m.standing = p.standing

@@ -15,7 +15,7 @@ func Rules(groups []v1alpha1.DeviceGroup, planned []planner.DeviceRule, template
 		rule := Rule{Group: group, Template: templates[group.Metadata.Name]}
 		for _, p := range planned {
 			if p.Group == group.Metadata.Name {
-				rule.Authority, rule.Key, rule.Later = p.Authority, p.Key, p.Later
+				rule.Authority, rule.Key, rule.Later, rule.Stolen = p.Authority, p.Key, p.Later, p.Stolen
 			}
 		}
 		for _, key := range keys {

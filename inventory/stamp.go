@@ -29,6 +29,8 @@ type Rule struct {
 	// Later is the percent of the devices, the last in the order of waves, that keep what
 	// another key signed for now.
 	Later int
+	// Stolen: nobody is to change to Key, not even in renewal, and who is new waits.
+	Stolen bool
 	// waits: the device that is looked at is one of those.
 	waits bool
 	// Template that each object is stamped from: the renderer's, overlay included.

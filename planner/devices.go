@@ -341,12 +341,22 @@ func (t *turn) planDevices() {
 				// stolen key still, and nobody is to change to that.
 				rule.Later = allLeaves
 			}
+			rule.Stolen = c.isStolen(rule.Key)
 		default:
 			rule.Later = c.devicesLater
 		}
 		t.plan.Target.DeviceRules = append(t.plan.Target.DeviceRules, rule)
 	}
 	slices.SortFunc(t.plan.Target.DeviceRules, func(a, b DeviceRule) int { return strings.Compare(a.Group, b.Group) })
+}
+
+// isStolen reports whether somebody else may sign with a key, or with one above it.
+func (c *course) isStolen(name string) bool {
+	if c.isCompromised(name) {
+		return true
+	}
+	above := c.parentPair(name)
+	return above != nil && c.parent.isStolen(above.name)
 }
 
 // courseOfGroup is the authority that signs for the group; nil if none of ours does.

@@ -35,16 +35,17 @@ func paused() *site {
 // Devices are signed for by the key of which it is proved that the issuer signs with it.
 func TestDevicesAreSignedForByAProvedKey(t *testing.T) {
 	for name, test := range map[string]struct {
-		site  *site
-		key   string
-		later int
+		site   *site
+		key    string
+		later  int
+		stolen bool
 	}{
-		"nothing moves":                          {settled(), "2025", 0},
-		"the issuer is about to move":            {soaked(), "2025", 100},
-		"the issuer has moved, and it is proved": {switched(), "2026", 0},
-		"it has moved, and is not proved":        {unproved(), "2026", 100},
-		"it has moved, and all is paused":        {paused(), "2026", 100},
-		"it has moved, and its key is stolen":    {stolenAfterwards(), "2026", 100},
+		"nothing moves":                          {settled(), "2025", 0, false},
+		"the issuer is about to move":            {soaked(), "2025", 100, false},
+		"the issuer has moved, and it is proved": {switched(), "2026", 0, false},
+		"it has moved, and is not proved":        {unproved(), "2026", 100, false},
+		"it has moved, and all is paused":        {paused(), "2026", 100, false},
+		"it has moved, and its key is stolen":    {stolenAfterwards(), "2026", 100, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.site.desired.Groups = []v1alpha1.DeviceGroup{sensors()}
@@ -52,7 +53,7 @@ func TestDevicesAreSignedForByAProvedKey(t *testing.T) {
 			ledger := planner.Ledger{Group: "sensors", Active: 1, Keys: []planner.Tally{{Key: key2025.Fingerprint()}, {Key: key2026.Fingerprint()}}}
 			test.site.observed.Ledger = []planner.Ledger{ledger}
 			plan := test.site.next()
-			want := planner.DeviceRule{Group: "sensors", Authority: planner.Ref{Namespace: "cert-manager", Name: "fleet-root"}, Key: test.key, Later: test.later}
+			want := planner.DeviceRule{Group: "sensors", Authority: planner.Ref{Namespace: "cert-manager", Name: "fleet-root"}, Key: test.key, Later: test.later, Stolen: test.stolen}
 			if rules := plan.Target.DeviceRules; len(rules) != 1 || rules[0] != want {
 				t.Errorf("the rules are %+v, want %+v; the plan says %q", rules, want, tell(plan, test.site.now))
 			}

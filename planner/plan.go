@@ -69,6 +69,10 @@ type DeviceRule struct {
 	// for renewal, gets one of Key all the same. 0: nobody is kept back; 100: everybody is.
 	// Who is: [WaveRanks], [InWave].
 	Later int `json:"later,omitempty"`
+	// Stolen: Key signs still, and somebody else may sign with it too. Nobody is to change to
+	// it, not even in renewal: who has no certificate waits for the key that takes over, and
+	// so does whoever has one of another key, unless that would end before long.
+	Stolen bool `json:"stolen,omitempty"`
 }
 
 // CASpec is what a CA certificate is like. Once issued it is frozen.

@@ -181,8 +181,8 @@ func (t *turn) tend(ctx context.Context) error {
 // reissueDevices asks for certificates of which cert-manager makes the keys.
 func (t *turn) reissueDevices(ctx context.Context, cluster Cluster) error {
 	var actions []planner.Action
-	for _, certificate := range t.work.Reissue {
-		actions = append(actions, planner.Action{Kind: planner.ActionReissue, Subject: certificate, Why: "the device's certificate is of another key than the one that shall sign"})
+	for _, reissue := range t.work.Reissue {
+		actions = append(actions, planner.Action{Kind: planner.ActionReissue, Subject: reissue.Certificate, Why: reissue.Why})
 	}
 	if len(actions) == 0 {
 		return nil

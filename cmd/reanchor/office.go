@@ -198,7 +198,7 @@ var errStale = errors.New("the TrustDomain, or a Secret that it names, has chang
 func (o *office) follow(ctx context.Context) error {
 	ticker := time.NewTicker(o.branches.Interval)
 	defer ticker.Stop()
-	rewritten := rewrites{domain: o.subject(), events: o.events, metrics: o.metrics, log: o.log}
+	rewritten := rewrites{domain: o.subject(), known: &o.known, events: o.events, metrics: o.metrics, log: o.log}
 	for {
 		err := o.git.Refresh(ctx)
 		if err != nil && ctx.Err() == nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/reanchor/reanchor/api/v1alpha1"
 	"github.com/reanchor/reanchor/gitsource"
 )
 
@@ -52,4 +53,32 @@ func TestAnAcceptanceIsReadOnce(t *testing.T) {
 	expect("what goes on from there", false)
 	back()
 	expect("what was accepted once, and taken back to anew", true)
+	accept = ""
+	expect("what nobody accepts any more", true)
+	accept = first
+	expect("what is accepted anew", false)
+}
+
+// What the controller had read by an acceptance is no permit, until the annotation was taken
+// away; and that is what people are told to do.
+func TestAnAcceptanceOfBeforeCountsOnceItIsGivenAnew(t *testing.T) {
+	const head = "main@sha1:0a4d55a8d778e5022fab701977c5d840bbc486d0"
+	var k known
+	r := rewrites{domain: &v1alpha1.TrustDomain{}, known: &k}
+	for _, step := range []struct {
+		annotation, accept string
+		told               bool
+	}{{head, "", true}, {head, "", true}, {"", "", false}, {head, head, true}, {head, head, true}} {
+		domain := &v1alpha1.TrustDomain{}
+		domain.Annotations = map[string]string{v1alpha1.AnnotationAcceptRevision: step.annotation}
+		domain.Status.LastAcceptedRevision = head
+		k.read(domain)
+		if got := k.after("main").Accept; got != step.accept {
+			t.Errorf("with %q, %q is accepted", step.annotation, got)
+		}
+		advice := r.advice(&gitsource.RewrittenError{Is: head})
+		if strings.Contains(advice, "remove the annotation first") != step.told {
+			t.Errorf("with %q, people are told that %s", step.annotation, advice)
+		}
+	}
 }

@@ -122,10 +122,11 @@ func (e *Evidence) isWhole(group string, trusts []pki.Fingerprint) bool {
 	return true
 }
 
-// after is what was shown before and now.
+// after is what was shown before and now. What another process has written down meanwhile may
+// be the later word of the two.
 func (s shown) after(before shown) shown {
 	next := shown{Confirmation: before.With(s.Confirmation), whole: before.whole}
-	if s.At.IsZero() {
+	if s.At.IsZero() || before.At.After(s.At) {
 		return next
 	}
 	if s.whole {
