@@ -21,6 +21,9 @@
 //	record   in Git what the plan says that the record shall newly say
 //	report   status, events, metrics
 //
+// What a turn learned for the next, its gates, may be all that the next one waits for, and no
+// watch tells of them: a gate that came or went brings the next turn at once.
+//
 // A turn starts from what is seen. What a domain's last turn left in memory (see
 // memory) only saves work; a restart, or a second leader, loses nothing by not
 // having it.

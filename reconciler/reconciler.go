@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
@@ -160,6 +161,9 @@ func (t *turn) remember(err error) {
 	if due := t.work.Due; !due.IsZero() && due.Before(m.due) {
 		m.due = due
 	}
+	if t.learned {
+		m.due = t.now
+	}
 }
 
 // next says when the domain has its next turn: after its interval, or when its plan
@@ -184,6 +188,7 @@ func (t *turn) report(ctx context.Context, err error) error {
 	if err := t.patchStatus(ctx, statusAfter(t, err)); err != nil {
 		return err
 	}
+	t.learned = !sameGates(before.Gates, t.domain.Status.Gates)
 	for _, happened := range happenings(before, t, err) {
 		happened.tell(t.Events, t.domain, cmp.Or(t.revision, t.standing))
 	}
@@ -196,6 +201,12 @@ func (t *turn) report(ctx context.Context, err error) error {
 		ctrl.LoggerFrom(ctx).Error(err, "turn failed", "reason", reasonOf(err), "revision", t.revision)
 	}
 	return nil
+}
+
+// sameGates reports whether two statuses hold the same gates, whenever they were opened: when
+// time alone changes a plan, the plan says so itself.
+func sameGates(before, after []v1alpha1.Gate) bool {
+	return slices.EqualFunc(before, after, func(a, b v1alpha1.Gate) bool { return a.Name == b.Name })
 }
 
 // patchStatus sends what differs in the status, if anything does, provided that

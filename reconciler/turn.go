@@ -46,6 +46,9 @@ type turn struct {
 	recorded []string
 	// again: the record in Git is another now, and is to be read at once.
 	again bool
+	// learned: the gates are others than the plan was made from, so the next plan may be
+	// another one, though nothing moved.
+	learned bool
 	// warnings of the documents, and those of the policies about the latest manifests.
 	warnings, unwise []string
 	// work of the device lane, and what of it was refused; keeping: the last good snapshot

@@ -477,6 +477,7 @@ func TestNoOpTurnsWriteNothing(t *testing.T) {
 			w.plan.Gates = []planner.Gate{{Name: "soak", Since: epoch.Add(-time.Minute - 300*time.Millisecond)}}
 			w.plan.Rollovers = []planner.Rollover{distributing("1 of 2 copies hold 2026", planner.Hold{Gate: "copies", Subject: "ConfigMap plant/trust", Why: "not yet"})}
 			w.turn()
+			w.turn() // the one that the new gate brings
 			w.told()
 			w.writes = 0
 			for range 100 {
@@ -549,6 +550,25 @@ func TestWhatBringsAWholeTurn(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a turn learned may be all that the next one waits for: no watch tells of it.
+func TestWhatATurnLearnedBringsTheNext(t *testing.T) {
+	w := newWorld(t)
+	w.turn()
+	w.turn()
+	expectCalls(t, w, "pull")
+	w.reconciler.memories.of(types.NamespacedName{Namespace: "plant", Name: "fleet"}).moved.Store(true)
+	w.plan.Gates = []planner.Gate{{Name: "cleared plant/fleet-root 2025", Since: epoch}}
+	if result := w.turn(); result.RequeueAfter != soon {
+		t.Errorf("a gate is new, and the next turn comes after %s, want at once", result.RequeueAfter)
+	}
+	w.plan.Gates[0].Since = epoch.Add(time.Minute) // by itself nothing new
+	if result := w.turn(); result.RequeueAfter != time.Minute || w.calls[len(w.calls)-1] != "try prune=true" {
+		t.Errorf("the turn was %q, and the next comes after %s; want a whole one, and the next after the interval", w.calls, result.RequeueAfter)
+	}
+	w.turn()
+	expectCalls(t, w, "pull")
 }
 
 func TestAWholeTurnComesAtLeastEveryTenMinutes(t *testing.T) {

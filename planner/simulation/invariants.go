@@ -33,6 +33,7 @@ const (
 	WindowsAreKept       Invariant = "nothing begins outside a window"
 	ProbesComeFirst      Invariant = "an anchor leaves after every probe"
 	StolenKeysLeave      Invariant = "a stolen key leaves as another takes over"
+	LooksAgain           Invariant = "a plan says when to look again"
 )
 
 // Invariants are all of them.
@@ -52,6 +53,7 @@ var Invariants = []Invariant{
 	WindowsAreKept,
 	ProbesComeFirst,
 	StolenKeysLeave,
+	LooksAgain,
 }
 
 // Violation is an invariant that was seen broken, with its evidence.

@@ -23,12 +23,15 @@ func (w *World) TurnUpTo(writes int) planner.Plan {
 	w.planning = true
 	w.checkPairs()
 	w.planning = false
-	plan, todo := w.planned()
+	plan, seen, todo := w.planned()
 	w.since, w.told = plan.Gates, plan
 	w.noteBegun(plan)
 	w.shakeHands(plan.Probes)
 	w.noteEmergencies(plan)
 	w.checkUnnamed(plan, todo)
+	if len(todo) == 0 {
+		w.checkQuiet(plan, seen)
+	}
 	w.checkStolen(plan)
 	switch {
 	case writes != anyWrite:
@@ -72,18 +75,23 @@ func (w *World) killedBefore() bool {
 	return true
 }
 
-// planned is the plan of a turn and the writes that lead to it. It is made from what the
-// cache holds, and once more from the cluster itself if there is anything to write.
-func (w *World) planned() (planner.Plan, []write) {
+// planned is the plan of a turn, what it was made from and the writes that lead to it. It is
+// made from what the cache holds, and once more from the cluster itself if there is anything
+// to write.
+func (w *World) planned() (planner.Plan, planner.Observed, []write) {
 	if w.Prompt {
-		plan := planner.Next(w.Desired, w.Observe(), w.Now)
-		return plan, w.writes(plan)
+		return w.plannedFrom(w.Observe())
 	}
-	plan := planner.Next(w.Desired, w.observeStale(), w.Now)
-	if len(w.writes(plan)) > 0 {
-		plan = planner.Next(w.Desired, w.refuse(w.Observe()), w.Now)
+	plan, seen, todo := w.plannedFrom(w.observeStale())
+	if len(todo) > 0 {
+		return w.plannedFrom(w.refuse(w.Observe()))
 	}
-	return plan, w.writes(plan)
+	return plan, seen, todo
+}
+
+func (w *World) plannedFrom(seen planner.Observed) (planner.Plan, planner.Observed, []write) {
+	plan := planner.Next(w.Desired, seen, w.Now)
+	return plan, seen, w.writes(plan)
 }
 
 // Settle takes turns until every rollover is settled and nothing is written any
